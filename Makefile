@@ -1,0 +1,94 @@
+# osc-debug: build, test and try it. 'make help' lists the targets.
+CACHE   := $(or $(OSC_DEBUG_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/osc-debug)
+BIN     := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+SIDECAR  = $(shell cat $(CACHE)/sidecar.ref 2>/dev/null)
+CLI     := github.com/osc-debug/osc-debug/pkg/cli
+LDFLAGS  = -s -w -X $(CLI).version=$(VERSION) -X $(CLI).sidecarImage=$(SIDECAR)
+CLUSTER := $(CACHE)/cluster
+export OSC_DEBUG_CACHE := $(CACHE)
+
+.PHONY: help build cross images generate test unit e2e lint bench soak demo cluster-up cluster-down cluster-status devcluster clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the command for this machine into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/osc-debug ./cmd/osc-debug
+
+cross: ## Build the command for linux, darwin and windows on amd64 and arm64
+	@for os in linux darwin windows; do for arch in amd64 arm64; do \
+		echo "osc-debug-$$os-$$arch"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/osc-debug-$$os-$$arch ./cmd/osc-debug || exit 1; \
+	done; done
+
+devcluster:
+	@mkdir -p $(BIN)
+	@cd test/devcluster && go build -o ../../$(BIN)/devcluster .
+
+images: devcluster ## Build the sidecar images; REGISTRY=…, FULL=1 with bpftrace, PUSH=1 pushes
+	$(BIN)/devcluster images $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(FULL),--full) $(if $(PUSH),--push)
+
+lint: lint-packages ## Format, vet, staticcheck, and generated code that is up to date
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
+	go vet ./...
+	go vet -tags e2e ./test/...
+	cd test/devcluster && go vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+	go tool -modfile=tools/go.mod staticcheck -tags e2e ./test/e2e
+	cd test/devcluster && go tool -modfile=../../tools/go.mod staticcheck ./...
+	go generate ./sidecar/...
+	git diff --exit-code --stat -- sidecar/gadget
+
+LINT_PACKAGES := clang-16 llvm-16 libbpf-dev
+.PHONY: lint-packages
+lint-packages:
+	@dpkg -s $(LINT_PACKAGES) >/dev/null 2>&1 || { \
+		if [ "$$(id -u)" = 0 ]; then apt-get -qq update && apt-get -qq install -y --no-install-recommends $(LINT_PACKAGES) >/dev/null; \
+		else echo "install first: apt-get install $(LINT_PACKAGES)"; exit 1; fi; }
+
+generate: ## Compile the BPF programs (needs clang-16, llvm-16, libbpf-dev)
+	go generate ./sidecar/...
+
+cluster-up: devcluster ## Start the local cluster
+	@$(BIN)/devcluster up
+
+cluster-down: devcluster ## End the local cluster and remove what it left
+	@$(BIN)/devcluster down
+
+cluster-status: devcluster ## Say whether the local cluster runs
+	@$(BIN)/devcluster status
+
+demo: devcluster ## Move real traffic into a sandbox VM and back; KEEP=1 leaves the cluster up
+	@$(BIN)/devcluster up >/dev/null
+	@$(MAKE) --no-print-directory build
+	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/demo; code=$$?; \
+		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
+
+test: unit e2e ## Run all tests: unit, command line, and end to end on the local cluster
+
+unit: ## Run the tests that need no cluster (as root also those of the BPF programs)
+	go test ./cmd/... ./pkg/... ./sidecar/...
+	cd test/devcluster && go test ./...
+
+e2e: devcluster ## Run the tests that need the local cluster, in one of their own
+	@$(BIN)/devcluster down
+	@$(BIN)/devcluster up --reload-interval 1s >/dev/null
+	@$(MAKE) --no-print-directory build
+	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 20m -parallel 8 ./test/e2e/ $(ARGS); code=$$?; \
+		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
+
+bench: devcluster ## Take the figures, with targets and verdicts; exits 1 on a miss
+	@$(BIN)/devcluster up >/dev/null
+	@$(MAKE) --no-print-directory build
+	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/bench; code=$$?; \
+		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
+
+soak: devcluster ## Ten sessions in a row under load; exits 1 on a failed request
+	@$(BIN)/devcluster up >/dev/null
+	@$(MAKE) --no-print-directory build
+	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/bench soak; code=$$?; \
+		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
+
+clean: ## Remove what was built here (not the cache)
+	rm -rf $(BIN)

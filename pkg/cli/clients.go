@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// clients are the caller's access to the cluster and to one namespace of it.
+type clients struct {
+	session.Store
+	config    *rest.Config
+	namespace string
+	clock     *session.Clock
+}
+
+func (a *app) clients() (*clients, error) {
+	config, err := a.flags.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("no cluster to talk to: %w: log in with 'oc login', or name a file with --kubeconfig", err)
+	}
+	namespace, _, err := a.flags.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return nil, err
+	}
+	c := &clients{namespace: namespace, clock: &session.Clock{}}
+	config.UserAgent = "osc-debug/" + version
+	config.QPS, config.Burst = 50, 100
+	// Warnings of the API server (deprecated fields of the workload's own template) are
+	// for the workload's owner, not for this session.
+	config.WarningHandler = rest.NoWarnings{}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return c.clock.Wrap(next) })
+	c.config = config
+	if c.Core, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, err
+	}
+	c.Routes, err = routeclient.NewForConfig(config)
+	return c, err
+}
+
+// color says whether stderr shows colours: on a terminal, unless NO_COLOR is set.
+func (a *app) color() bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(a.ErrOut)
+}

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/wire"
+)
+
+// completionTime bounds what a press of the tab key may cost.
+const completionTime = 2 * time.Second
+
+// completions makes the shell complete names of Routes, sessions and gadgets.
+func (a *app) completions(c *cobra.Command) {
+	register := func(flag string, list func(context.Context, *clients) []string) {
+		if c.Flags().Lookup(flag) == nil {
+			return
+		}
+		_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			clients, err := a.clients()
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveError
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+			defer cancel()
+			var out []string
+			for _, name := range list(ctx, clients) {
+				if strings.HasPrefix(name, prefix) {
+					out = append(out, name)
+				}
+			}
+			return out, cobra.ShellCompDirectiveNoFileComp
+		})
+	}
+	register("route", func(ctx context.Context, c *clients) (out []string) {
+		if list, err := c.Routes.RouteV1().Routes(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+			for _, r := range list.Items {
+				out = append(out, r.Name)
+			}
+		}
+		return out
+	})
+	register("session", func(ctx context.Context, c *clients) (out []string) {
+		if all, err := c.sessions(ctx, c.namespace); err == nil {
+			for _, f := range all {
+				out = append(out, f.session.ID)
+			}
+		}
+		return out
+	})
+	for flag, values := range map[string][]string{"trace": wire.Names(), "dry-run": {"none", "client", "server"}} {
+		if c.Flags().Lookup(flag) != nil {
+			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+}

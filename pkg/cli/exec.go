@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/remotecommand"
+	utilexec "k8s.io/client-go/util/exec"
+	"k8s.io/kubectl/pkg/util/term"
+
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/trace"
+)
+
+type execFlags struct {
+	route, session, container string
+	stdin, tty                bool
+}
+
+func (a *app) execCommand() *cobra.Command {
+	f := &execFlags{}
+	c := &cobra.Command{
+		Use:   "exec [-it] [-- COMMAND [ARG...]]",
+		Short: "Run a command in the sandbox's sidecar, as root of its VM",
+		Long: `Run a command (default: an interactive shell) in the sidecar of a session's first
+sandbox pod. It sees the program's processes and its network. The exit code is the
+command's own; 125 when it could not be run.`,
+		Example: `  osc-debug exec -it
+  osc-debug exec --route echo-route -- tcpdump -c 10 -n -i any port 8080`,
+		RunE: func(c *cobra.Command, args []string) error {
+			err := a.runExec(c, f, args)
+			var exit *exitError
+			if err != nil && !errors.As(err, &exit) {
+				return &exitError{code: codeExecFailed, err: err}
+			}
+			return err
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.route, "route", "", "Route of the session")
+	fl.StringVarP(&f.session, "session", "s", "", "ID of the session")
+	fl.StringVarP(&f.container, "container", "c", sandbox.Sidecar, "container to run in")
+	fl.BoolVarP(&f.stdin, "stdin", "i", false, "pass standard input on")
+	fl.BoolVarP(&f.tty, "tty", "t", false, "give it a terminal")
+	a.completions(c)
+	return c
+}
+
+func (a *app) runExec(c *cobra.Command, f *execFlags, args []string) error {
+	if len(args) == 0 {
+		args, f.stdin, f.tty = []string{"bash"}, true, isTerminal(a.Out)
+	}
+	clients, err := a.clients()
+	if err != nil {
+		return err
+	}
+	target, err := clients.which(c.Context(), f.route, f.session)
+	if err != nil {
+		return err
+	}
+	if target.session == nil {
+		return fmt.Errorf("route %s/%s: no session on it", clients.namespace, f.route)
+	}
+	streams := remotecommand.StreamOptions{Stdout: a.Out, Stderr: a.ErrOut, Tty: f.tty}
+	if f.stdin {
+		streams.Stdin = a.In
+	}
+	run := func() error {
+		return trace.Exec{Config: clients.config, Core: clients.Core}.Stream(c.Context(), clients.namespace,
+			session.PodName(target.session.ID, 0), f.container, args, streams)
+	}
+	if f.tty {
+		streams.Stderr = nil // a terminal has one stream
+		tty := term.TTY{In: a.In, Out: a.Out, Raw: true}
+		if tty.IsTerminalIn() {
+			streams.TerminalSizeQueue = sizes{tty.MonitorSize(tty.GetSize())}
+		}
+		err = tty.Safe(run)
+	} else {
+		err = run()
+	}
+	var remote utilexec.CodeExitError
+	if errors.As(err, &remote) {
+		return &exitError{code: remote.Code, err: err, silent: true}
+	}
+	return err
+}
+
+// sizes hands terminal sizes from one library's type to another's.
+type sizes struct{ term.TerminalSizeQueue }
+
+// Next waits for the next size.
+func (s sizes) Next() *remotecommand.TerminalSize {
+	size := s.TerminalSizeQueue.Next()
+	if size == nil {
+		return nil
+	}
+	return &remotecommand.TerminalSize{Width: size.Width, Height: size.Height}
+}

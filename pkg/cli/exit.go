@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/shift"
+)
+
+// Exit codes, as README's table has them.
+const (
+	codeOK          = 0
+	codeError       = 1
+	codeUsage       = 2
+	codeTimeout     = 3
+	codeForeign     = 4
+	codeLeftovers   = 5
+	codeRefused     = 6
+	codeExecFailed  = 125
+	codeInterrupted = 130
+)
+
+// exitError is an error that knows its exit code.
+type exitError struct {
+	code   int
+	err    error
+	silent bool // told already, or not worth telling
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(c *cobra.Command, err error) error {
+	return &exitError{code: codeUsage, err: errors.New(err.Error() + "\nSee '" + c.CommandPath() + " --help'.")}
+}
+
+// exitCode finds the code for an error; leftovers come before all else.
+func exitCode(err error) int {
+	var (
+		exit      *exitError
+		leftovers *session.Leftovers
+		refusal   *preflight.Refusal
+		timeout   *shift.Timeout
+		expired   *shift.Expired
+	)
+	switch {
+	case err == nil:
+		return codeOK
+	case errors.As(err, &leftovers):
+		return codeLeftovers
+	case errors.As(err, &exit):
+		return exit.code
+	case errors.Is(err, shift.ErrInterrupted):
+		return codeInterrupted
+	case errors.As(err, &refusal) && refusal.Rights, apierrors.IsForbidden(err):
+		return codeRefused
+	case errors.As(err, &timeout), errors.As(err, &expired):
+		return codeTimeout
+	}
+	return codeError
+}

@@ -1,0 +1,138 @@
+// Package cli is the command line: one file per verb, which reads flags, composes what
+// other packages do, and prints. Data goes to stdout, progress and warnings to stderr.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// app is what every verb works with.
+type app struct {
+	genericiooptions.IOStreams
+	flags     *genericclioptions.ConfigFlags
+	interrupt *interrupt
+}
+
+// Main runs the command line and returns its exit code.
+func Main(args []string, in io.Reader, out, errOut io.Writer) int {
+	// A reader of our output that goes away ('| head') must not kill a session before
+	// it is rolled back: writes then fail instead.
+	signal.Ignore(syscall.SIGPIPE)
+	a := &app{
+		IOStreams: genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut},
+		flags:     genericclioptions.NewConfigFlags(true),
+	}
+	ctx, interrupt := watchSignals(errOut)
+	defer interrupt.stop()
+	a.interrupt = interrupt
+	root := a.root()
+	root.SetArgs(args[1:])
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return codeOK
+	}
+	var exit *exitError
+	if errors.As(err, &exit) && exit.silent {
+		return exit.code
+	}
+	fmt.Fprintln(errOut, "osc-debug: "+err.Error())
+	return exitCode(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "osc-debug",
+		Short: "Debug a live OpenShift workload with root tools, in a VM of its own",
+		Long: `osc-debug clones a live workload into a sandbox: a pod in a VM of its own (OpenShift
+sandboxed containers) beside a privileged sidecar. It moves some of the Route's
+traffic there, traces the program in the VM's own kernel, and puts everything back.`,
+		Example: `  # All new clients of a Route to a sandbox for a minute, tracing files and connections
+  osc-debug shift --route echo-route --weight 100 --trace open,tcp --for 1m
+
+  # What runs, and its end
+  osc-debug status
+  osc-debug rollback --route echo-route`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.ErrOut)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	a.clusterFlags(root.PersistentFlags())
+	_ = root.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
+	root.AddCommand(a.shiftCommand(), a.statusCommand(), a.rollbackCommand(), a.execCommand(), a.versionCommand())
+	return root
+}
+
+// clusterFlags are kubectl's own, except that -s is a session here, not a server.
+func (a *app) clusterFlags(flags *pflag.FlagSet) {
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	a.flags.AddFlags(own)
+	own.VisitAll(func(f *pflag.Flag) {
+		if f.Shorthand == "s" {
+			f.Shorthand = ""
+		}
+		flags.AddFlag(f)
+	})
+}
+
+// noArgs is cobra.NoArgs with our exit code for wrong usage.
+func noArgs(c *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(c, args); err != nil {
+		return usage(c, err)
+	}
+	return nil
+}
+
+// interrupt turns signals into the end of a context. The second signal ends the
+// process at once and says how to restore what it leaves.
+type interrupt struct {
+	signals chan os.Signal
+	cancel  context.CancelFunc
+	restore atomic.Pointer[string] // the command that restores what a second signal leaves
+	closed  chan struct{}
+}
+
+func watchSignals(errOut io.Writer) (context.Context, *interrupt) {
+	ctx, cancel := context.WithCancel(context.Background())
+	i := &interrupt{signals: make(chan os.Signal, 4), cancel: cancel, closed: make(chan struct{})}
+	signal.Notify(i.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		defer close(i.closed)
+		first, ok := <-i.signals
+		if !ok {
+			return
+		}
+		fmt.Fprintf(errOut, "osc-debug: %s: ending; once more leaves at once\n", first)
+		cancel()
+		if _, again := <-i.signals; again {
+			if command := i.restore.Load(); command != nil {
+				fmt.Fprintf(errOut, "osc-debug: left as it is. Restore with:\n  %s\n", *command)
+			}
+			os.Exit(codeInterrupted)
+		}
+	}()
+	return ctx, i
+}
+
+// onSecond sets what a second signal prints.
+func (i *interrupt) onSecond(command string) { i.restore.Store(&command) }
+
+func (i *interrupt) stop() {
+	signal.Stop(i.signals)
+	close(i.signals)
+	<-i.closed
+	i.cancel()
+}

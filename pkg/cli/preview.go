@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	routev1 "github.com/openshift/api/route/v1"
+	"github.com/rogpeppe/go-internal/diff"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+
+	"github.com/osc-debug/osc-debug/pkg/shift"
+)
+
+// redacted stands where a TLS key would be printed.
+const redacted = "REDACTED"
+
+// printPreview prints every object that a session would write, and what it would change
+// of the Route.
+func printPreview(w io.Writer, p *shift.Preview, format string) error {
+	objects := []runtime.Object{typed(p.Service, "v1", "Service")}
+	for _, pod := range p.Pods {
+		objects = append(objects, typed(pod, "v1", "Pod"))
+	}
+	live := redact(p.Live)
+	objects = append(objects, typed(live, routev1.GroupVersion.String(), "Route"))
+	for _, o := range objects {
+		o.(metav1.Object).SetManagedFields(nil)
+	}
+	changes, err := routeDifference(p.Before, p.Live)
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "", "yaml":
+		for _, o := range objects {
+			data, err := yaml.Marshal(o)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(w, "---\n%s", data)
+		}
+		fmt.Fprintf(w, "# Route %s/%s would change (%.2f %% of new clients to the sandbox):\n%s",
+			p.Before.Namespace, p.Before.Name, 100*p.Share, changes)
+		return nil
+	case "json":
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(map[string]any{
+			"apiVersion": "v1", "kind": "List", "items": objects,
+			"routeDifference": strings.Split(strings.TrimSpace(changes), "\n"), "realisedShare": p.Share,
+		})
+	}
+	return &exitError{code: codeUsage, err: fmt.Errorf("--output %q: yaml and json are known", format)}
+}
+
+func typed(o runtime.Object, apiVersion, kind string) runtime.Object {
+	o.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(apiVersion, kind))
+	return o
+}
+
+// redact leaves out the TLS key, and the annotation in which kubectl keeps a copy of it.
+func redact(r *routev1.Route) *routev1.Route {
+	out := r.DeepCopy()
+	if out.Spec.TLS != nil && out.Spec.TLS.Key != "" {
+		out.Spec.TLS.Key = redacted
+	}
+	delete(out.Annotations, corev1.LastAppliedConfigAnnotation)
+	return out
+}
+
+// routeDifference shows what differs between two states of a Route's backends and
+// marks, as comment lines.
+func routeDifference(before, after *routev1.Route) (string, error) {
+	side := func(r *routev1.Route) ([]byte, error) {
+		r = redact(r)
+		return yaml.Marshal(map[string]any{
+			"metadata": map[string]any{"labels": r.Labels, "annotations": r.Annotations},
+			"spec":     map[string]any{"to": r.Spec.To, "alternateBackends": r.Spec.AlternateBackends},
+		})
+	}
+	old, err := side(before)
+	if err != nil {
+		return "", err
+	}
+	changed, err := side(after)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for _, line := range strings.Split(strings.TrimRight(string(diff.Diff("now", old, "live", changed)), "\n"), "\n") {
+		out.WriteString("# " + line + "\n")
+	}
+	return out.String(), nil
+}

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/probe"
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/shift"
+)
+
+type rollbackFlags struct {
+	route, session, router string
+	drain, timeout         time.Duration
+}
+
+func (a *app) rollbackCommand() *cobra.Command {
+	f := &rollbackFlags{}
+	c := &cobra.Command{
+		Use:   "rollback [--route ROUTE | --session ID]",
+		Short: "End a session: restore the Route, delete the sandbox",
+		Long: `End a session from whatever state it is in, also one whose 'shift' was killed. What
+somebody else changed of the Route meanwhile stays (exit code 4 then). Rolling back
+what is rolled back already is no error.`,
+		Example: "  osc-debug rollback --route echo-route",
+		Args:    noArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return a.runRollback(c.Context(), f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.route, "route", "", "Route of the session")
+	fl.StringVarP(&f.session, "session", "s", "", "ID of the session")
+	fl.DurationVar(&f.drain, "drain", 8*time.Second, "least time between restoring the Route and deleting the sandbox")
+	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long all of it may take, beyond the drain")
+	fl.StringVar(&f.router, "router", "", "where to see that the router let go: HOST or HOST:PORT (default: only wait)")
+	a.completions(c)
+	return c
+}
+
+func (a *app) runRollback(ctx context.Context, f *rollbackFlags) error {
+	clients, err := a.clients()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout+f.drain)
+	defer cancel()
+	target, err := clients.which(ctx, f.route, f.session)
+	if err != nil {
+		return err
+	}
+	where := target.route.Namespace + "/" + target.route.Name
+	if target.session == nil {
+		return a.sweep(ctx, clients, target.route.Name, string(target.route.UID))
+	}
+	if !session.ValidID(target.session.ID) {
+		return fmt.Errorf("route %s: its journal can't be read (%v) and no other mark names the session: remove annotation %s by hand", where, target.session.Broken, session.JournalKey)
+	}
+	a.interrupt.onSecond(fmt.Sprintf("osc-debug rollback --route %s -n %s", target.route.Name, target.route.Namespace))
+	report := a.report()
+	e := session.Ending{Store: clients.Store, Namespace: target.route.Namespace, Route: target.route.Name, ID: target.session.ID, Step: report.Step}
+	if target.session.State != session.Arming {
+		e.Drain, err = f.drainOf(ctx, clients, target)
+		if err != nil {
+			return err
+		}
+	}
+	out, err := e.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if out.Foreign {
+		return &exitError{code: codeForeign, err: fmt.Errorf("route %s: rolled back; somebody else had changed it meanwhile, and that change stayed", where)}
+	}
+	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s is as it was\n", e.ID, where)
+	return nil
+}
+
+func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found) (func(context.Context) error, error) {
+	if f.router == "" || !route.Sticky(t.route) {
+		return shift.Drain(f.drain, nil, nil), nil
+	}
+	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list EndpointSlices: %w", err)
+	}
+	endpoints := route.Endpoints(t.route, session.ServiceName(t.session.ID), slices.Items)
+	return shift.Drain(f.drain, probe.New(t.route, f.router), endpoints), nil
+}
+
+// sweep removes what sessions of this Route left although the Route bears no mark.
+func (a *app) sweep(ctx context.Context, c *clients, routeName, uid string) error {
+	ids := map[string]bool{}
+	pods, err := c.Core.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label})
+	if err != nil {
+		return fmt.Errorf("list pods: %w", err)
+	}
+	services, err := c.Core.CoreV1().Services(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label})
+	if err != nil {
+		return fmt.Errorf("list Services: %w", err)
+	}
+	var owned []metav1.ObjectMeta
+	for _, p := range pods.Items {
+		owned = append(owned, p.ObjectMeta)
+	}
+	for _, s := range services.Items {
+		owned = append(owned, s.ObjectMeta)
+	}
+	for _, o := range owned {
+		if o.Annotations[session.RouteNameKey] == routeName && o.Annotations[session.RouteUIDKey] == uid {
+			ids[o.Labels[session.Label]] = true
+		}
+	}
+	if len(ids) == 0 {
+		fmt.Fprintf(a.ErrOut, "route %s/%s: no session on it, nothing is left\n", c.namespace, routeName)
+		return nil
+	}
+	var failed error
+	for id := range ids {
+		a.report().Step(session.StepDelete, "Service and pods of session "+id)
+		failed = errors.Join(failed, c.Teardown(ctx, c.namespace, id))
+	}
+	return failed
+}

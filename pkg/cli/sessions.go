@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"sort"
+
+	routev1 "github.com/openshift/api/route/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// found is a session and the Route it is on.
+type found struct {
+	route   *routev1.Route
+	session *session.Session
+}
+
+// sessions lists the sessions of a namespace, "" for all, by what the Routes say.
+func (c *clients) sessions(ctx context.Context, namespace string) ([]found, error) {
+	list, err := c.Routes.RouteV1().Routes(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list Routes: %w", err)
+	}
+	var out []found
+	for i := range list.Items {
+		if s := session.Of(&list.Items[i]); s != nil {
+			out = append(out, found{&list.Items[i], s})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool {
+		a, b := out[i].route, out[j].route
+		return a.Namespace < b.Namespace || a.Namespace == b.Namespace && a.Name < b.Name
+	})
+	return out, nil
+}
+
+// which picks the session that the user means: by Route, by ID, or the only one.
+func (c *clients) which(ctx context.Context, routeName, id string) (found, error) {
+	if routeName != "" {
+		r, err := c.Routes.RouteV1().Routes(c.namespace).Get(ctx, routeName, metav1.GetOptions{})
+		if err != nil {
+			return found{}, fmt.Errorf("route %s/%s: %w", c.namespace, routeName, err)
+		}
+		s := session.Of(r)
+		switch {
+		case s == nil:
+			return found{route: r}, nil
+		case id != "" && s.ID != id:
+			return found{}, fmt.Errorf("route %s/%s: session %s is on it, not %s", c.namespace, routeName, s.ID, id)
+		}
+		return found{r, s}, nil
+	}
+	all, err := c.sessions(ctx, c.namespace)
+	if err != nil {
+		return found{}, err
+	}
+	var match []found
+	for _, f := range all {
+		if id == "" || f.session.ID == id {
+			match = append(match, f)
+		}
+	}
+	switch {
+	case len(match) == 1:
+		return match[0], nil
+	case len(match) == 0 && id != "":
+		return found{}, fmt.Errorf("namespace %s: no Route has session %s; 'osc-debug status' lists what there is", c.namespace, id)
+	case len(match) == 0:
+		return found{}, fmt.Errorf("namespace %s: no session", c.namespace)
+	}
+	return found{}, fmt.Errorf("namespace %s: %d sessions: name one with --route or --session", c.namespace, len(match))
+}

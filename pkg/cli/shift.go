@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/trace"
+	"github.com/osc-debug/osc-debug/pkg/wire"
+)
+
+// How long ending a session may take after its own context has ended, beyond the
+// drain: deleting pods waits for their grace period.
+const endingTime = 2 * time.Minute
+
+// Defaults of the time to live.
+const (
+	defaultTTL = 30 * time.Minute
+	slackTTL   = 5 * time.Minute
+	maxTTL     = 4*time.Hour - 10*time.Minute // sandbox pods live for 4 h
+)
+
+type shiftFlags struct {
+	shift.Options
+	exact, failover bool
+	traces          []string
+	dryRun, output  string
+}
+
+func (a *app) shiftCommand() *cobra.Command {
+	f := &shiftFlags{}
+	c := &cobra.Command{
+		Use:   "shift --route ROUTE --weight PERCENT",
+		Short: "Move traffic of a Route to a sandbox of its workload, and back at the end",
+		Long: `Clone the workload behind a Route into a sandbox VM, prove that the router reaches it,
+send a percentage of the Route's new clients there, and hold it until Ctrl-C, --for or
+--ttl. Then everything is put back as it was.
+
+The percentage is of new clients: clients that hold the router's sticky cookie stay
+where they are. While this command is all that watches the session, the original keeps
+the smallest share the router allows even at 100, since at weight 0 the router has no
+failover; --exact gives that up.`,
+		Example: `  # Everything to a sandbox, printing the files it opens and its connections
+  osc-debug shift --route echo-route --weight 100 --trace open,tcp
+
+  # A fifth of new clients for ten minutes, from a container that is not the first
+  osc-debug shift --route shop --weight 20 --container web --for 10m
+
+  # What would be written, TLS keys left out
+  osc-debug shift --route shop --weight 20 --dry-run=server -o yaml`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.runShift(c, f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.Options.Route, "route", "", "Route to take the traffic from")
+	fl.Float64Var(&f.Percent, "weight", -1, "percentage of new clients for the sandbox, 0 to 100")
+	fl.StringVar(&f.Workload, "workload", "", "KIND/NAME that the Route's pods must belong to")
+	fl.StringVar(&f.Container, "container", "", "container to trace (default: the one with the Route's port)")
+	fl.StringVar(&f.RuntimeClass, "runtime-class", "kata", "RuntimeClass of the sandbox")
+	fl.StringVar(&f.Image, "sidecar-image", sidecarImage, "image of the sidecar with the tools")
+	fl.IntVar(&f.Replicas, "replicas", 0, "sandbox pods (default: enough that none carries over 1.5 times an original's load)")
+	fl.DurationVar(&f.For, "for", 0, "end the session after this time (default: at Ctrl-C)")
+	fl.DurationVar(&f.TTL, "ttl", 0, "end it at the latest after this time (default: --for + 5m, else 30m)")
+	fl.DurationVar(&f.Drain, "drain", 8*time.Second, "least time between restoring the Route and deleting the sandbox")
+	fl.DurationVar(&f.Timeout, "timeout", 5*time.Minute, "how long the sandbox may take to become ready")
+	fl.BoolVar(&f.exact, "exact", false, "at 100 percent leave nothing at the original: no failover")
+	fl.BoolVar(&f.failover, "failover", false, "at 100 percent keep the smallest share at the original (the default without a guard)")
+	fl.StringVar(&f.Router, "router", "", "where to send probes: HOST or HOST:PORT (default: the Route's host)")
+	fl.BoolVar(&f.NoProbe, "no-probe", false, "do not send probes: nothing is proven or verified")
+	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+wire.GadgetNames())
+	fl.StringVar(&f.dryRun, "dry-run", "none", "none, client or server: print what would be written, change nothing")
+	fl.StringVarP(&f.output, "output", "o", "", "of --dry-run: yaml or json; of --trace: columns or json")
+	a.completions(c)
+	return c
+}
+
+// check judges what can be judged without a cluster.
+func (f *shiftFlags) check() error {
+	switch {
+	case f.Options.Route == "":
+		return errors.New("--route: name the Route")
+	case !(f.Percent >= 0 && f.Percent <= 100): // so that NaN is refused too
+		return errors.New("--weight: give a percentage from 0 to 100")
+	case f.exact && f.failover:
+		return errors.New("--exact and --failover exclude each other")
+	case f.Replicas < 0 || f.Replicas > 20:
+		return errors.New("--replicas: from 1 to 20")
+	case f.For < 0 || f.TTL < 0 || f.Drain < 0 || f.Timeout <= 0:
+		return errors.New("--for, --ttl, --drain and --timeout take positive times, such as 10m")
+	case f.dryRun != "none" && f.dryRun != "client" && f.dryRun != "server":
+		return fmt.Errorf("--dry-run=%s: none, client or server", f.dryRun)
+	case f.Image == "":
+		return errors.New("--sidecar-image: this build has no default, name an image")
+	case f.RuntimeClass == "":
+		return errors.New("--runtime-class: a sandbox without one would be no VM")
+	}
+	if f.TTL == 0 {
+		f.TTL = defaultTTL
+		if f.For > 0 {
+			f.TTL = f.For + slackTTL
+		}
+	}
+	if f.TTL > maxTTL {
+		return fmt.Errorf("a session of %s is longer than a sandbox lives: %s at most", f.TTL, maxTTL)
+	}
+	if f.dryRun == "none" && f.output != "" && len(f.traces) == 0 {
+		return errors.New("--output goes with --dry-run or --trace")
+	}
+	_, err := wire.Lookup(f.traces)
+	return err
+}
+
+func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
+	if err := f.check(); err != nil {
+		return usage(c, err)
+	}
+	clients, err := a.clients()
+	if err != nil {
+		return err
+	}
+	f.Namespace = clients.namespace
+	f.Floor = route.KeepFloor
+	if f.exact {
+		f.Floor = route.Exact
+	}
+	report := a.report()
+	runner := &shift.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Report: report}
+	if f.dryRun != "none" {
+		preview, err := runner.DryRun(c.Context(), f.dryRun == "server")
+		if err != nil {
+			return err
+		}
+		return printPreview(a.Out, preview, f.output)
+	}
+	a.interrupt.onSecond(fmt.Sprintf("osc-debug rollback --route %s -n %s", f.Options.Route, f.Namespace))
+	if len(f.traces) > 0 {
+		printer, err := trace.NewPrinter(a.Out, f.output, isTerminal(a.Out))
+		if err != nil {
+			return usage(c, err)
+		}
+		runner.OnLive = func(ctx context.Context, t shift.Target) error {
+			return a.trace(ctx, clients, t, f.traces, printer, report)
+		}
+	}
+	result, err := runner.Run(c.Context(), func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(context.Background(), endingTime+f.Drain)
+	})
+	return a.conclude(f, result, err)
+}
+
+// trace runs the gadgets in every sandbox pod until the context ends.
+func (a *app) trace(ctx context.Context, c *clients, t shift.Target, gadgets []string, p trace.Printer, r *report) error {
+	ledgers, err := trace.Run(ctx, trace.Exec{Config: c.config, Core: c.Core}, trace.Request{
+		Namespace: t.Namespace, Pods: t.Pods, Container: t.Container, Gadgets: gadgets,
+	}, p, r.Note)
+	for pod, l := range ledgers {
+		r.Note("%s: %s", pod, l)
+	}
+	return err
+}
+
+// conclude says how it went.
+func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
+	where := f.Namespace + "/" + f.Options.Route
+	var leftovers *session.Leftovers
+	switch {
+	case errors.As(err, &leftovers):
+		return fmt.Errorf("%w: finish with 'osc-debug rollback --route %s -n %s'", err, f.Options.Route, f.Namespace)
+	case result.Foreign:
+		text := fmt.Sprintf("route %s: rolled back; somebody else had changed it meanwhile, and that change stayed", where)
+		if err != nil {
+			text += " (" + err.Error() + ")"
+		}
+		return &exitError{code: codeForeign, err: errors.New(text)}
+	case errors.Is(err, shift.ErrInterrupted):
+		return &exitError{code: codeInterrupted, err: errors.New("interrupted before the session was live: everything is undone")}
+	case err != nil:
+		return err
+	}
+	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s is as it was\n", result.Session, where)
+	return nil
+}

@@ -1,0 +1,63 @@
+// Package preflight finds out, before anything is changed, whether a session can be
+// held on a Route, and says of each obstacle what it is and what mends it.
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	"golang.org/x/sync/errgroup"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/osc-debug/osc-debug/pkg/workload"
+)
+
+// Facts are what the checks judge.
+type Facts struct {
+	Route     *routev1.Route
+	Namespace *workload.Namespace
+	User      string // "" when the API server would not say
+	Rules     *authorizationv1.SubjectRulesReviewStatus
+	Now       time.Time // the API server's clock
+}
+
+// Gather reads them, each kind of object once.
+func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, namespace, name string) (*Facts, error) {
+	f := &Facts{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		f.Route, err = routes.RouteV1().Routes(namespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return fmt.Errorf("route %s/%s: there is none of this name: 'oc get routes -n %s' lists them", namespace, name, namespace)
+		}
+		return err
+	})
+	g.Go(func() (err error) {
+		f.Namespace, err = workload.Read(ctx, core, namespace)
+		return err
+	})
+	g.Go(func() error {
+		review, err := core.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		if err == nil {
+			f.User = review.Status.UserInfo.Username
+		}
+		return nil // the name is a courtesy to others
+	})
+	g.Go(func() error {
+		review, err := core.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
+			Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace},
+		}, metav1.CreateOptions{})
+		if err == nil {
+			f.Rules = &review.Status
+		}
+		return nil // without it the API server's own refusals have to do
+	})
+	return f, g.Wait()
+}

@@ -1,0 +1,66 @@
+package preflight
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+)
+
+// need is a right that a session uses. manifests/rbac and role edit grant all of them.
+type need struct{ group, resource, verb string }
+
+var needs = []need{
+	{"route.openshift.io", "routes", "get"},
+	{"route.openshift.io", "routes", "patch"},
+	{"", "services", "create"},
+	{"", "services", "list"},
+	{"", "services", "delete"},
+	{"", "pods", "create"},
+	{"", "pods", "list"},
+	{"", "pods", "watch"},
+	{"", "pods", "delete"},
+	{"", "pods/exec", "create"},
+	{"discovery.k8s.io", "endpointslices", "list"},
+	{"discovery.k8s.io", "endpointslices", "watch"},
+	{"apps", "replicasets", "list"},
+}
+
+// permissions names each verb that the caller lacks. An incomplete answer (an
+// authorizer that can't list its rules) proves nothing and passes.
+func permissions(f *Facts) error {
+	if f.Rules == nil || f.Rules.Incomplete {
+		return nil
+	}
+	var missing []string
+	for _, n := range needs {
+		if !granted(f.Rules.ResourceRules, n) {
+			resource := n.resource
+			if n.group != "" {
+				resource += "." + n.group
+			}
+			missing = append(missing, n.verb+" "+resource)
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	who := f.User
+	if who == "" {
+		who = "you"
+	}
+	return fmt.Errorf("namespace %s: %s may not %s", f.Namespace.Name, who, strings.Join(missing, ", "))
+}
+
+func granted(rules []authorizationv1.ResourceRule, n need) bool {
+	has := func(list []string, wanted string) bool {
+		return slices.Contains(list, wanted) || slices.Contains(list, "*")
+	}
+	for _, r := range rules {
+		if len(r.ResourceNames) == 0 && has(r.Verbs, n.verb) && has(r.APIGroups, n.group) && has(r.Resources, n.resource) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,190 @@
+package sandbox
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/workload"
+)
+
+// Over random labels and selectors of every kind: nothing that can be escaped selects
+// the clone, and bringing back any one dropped key makes something select it.
+func TestEscapeIsCompleteAndMinimal(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	dropped, kept := 0, 0
+	for round := range 5000 {
+		set := map[string]string{}
+		for k := range 1 + random.IntN(5) {
+			set[fmt.Sprintf("k%d", k)] = fmt.Sprintf("v%d", random.IntN(2))
+		}
+		var selectors []workload.Selector
+		for n := range random.IntN(6) {
+			selectors = append(selectors, workload.Selector{Kind: "service", Name: fmt.Sprint(n), Selector: randomSelector(t, random)})
+		}
+		extra := labels.Set{session.Label: "bcdfghjk"}
+		keep, drop, caught := Escape(set, extra, selectors)
+		final := labels.Merge(keep, extra)
+		for _, s := range selectors {
+			if s.Matches(final) != isIn(s, caught) {
+				t.Fatalf("round %d: %s selects %v: %v, reported: %v", round, s.Selector, final, s.Matches(final), isIn(s, caught))
+			}
+		}
+		for k, v := range drop {
+			back := labels.Merge(final, labels.Set{k: v})
+			any := false
+			for _, s := range selectors {
+				any = any || s.Matches(back) && !isIn(s, caught)
+			}
+			if !any {
+				t.Fatalf("round %d: %s=%s was dropped for nothing from %v", round, k, v, set)
+			}
+		}
+		if len(keep)+len(drop) != len(set) {
+			t.Fatalf("round %d: a label was lost", round)
+		}
+		dropped, kept = dropped+len(drop), kept+len(keep)
+	}
+	if dropped < 1000 || kept < 1000 {
+		t.Errorf("only %d dropped and %d kept: the rounds prove little", dropped, kept)
+	}
+}
+
+func randomSelector(t *testing.T, random *rand.Rand) labels.Selector {
+	t.Helper()
+	operators := []metav1.LabelSelectorOperator{metav1.LabelSelectorOpIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpDoesNotExist}
+	s := &metav1.LabelSelector{}
+	for range 1 + random.IntN(3) {
+		key, value := fmt.Sprintf("k%d", random.IntN(5)), fmt.Sprintf("v%d", random.IntN(2))
+		if random.IntN(2) == 0 {
+			s.MatchLabels = map[string]string{key: value}
+			continue
+		}
+		r := metav1.LabelSelectorRequirement{Key: key, Operator: operators[random.IntN(len(operators))]}
+		if r.Operator == metav1.LabelSelectorOpIn || r.Operator == metav1.LabelSelectorOpNotIn {
+			r.Values = []string{value}
+		}
+		s.MatchExpressions = append(s.MatchExpressions, r)
+	}
+	out, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func input() Input {
+	return Input{
+		Session: "bcdfghjk", RuntimeClass: "kata", Image: "quay.io/osc-debug/sidecar@sha256:1", Replicas: 2,
+		Route: &routev1.Route{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "sample", Name: "shop", UID: "uid-1"},
+			Spec:       routev1.RouteSpec{Port: &routev1.RoutePort{TargetPort: intstr.FromString("http")}},
+		},
+		Service: &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{
+			{Name: "http", Port: 80, TargetPort: intstr.FromString("web"), NodePort: 30080}, {Name: "metrics", Port: 9090},
+		}}},
+		Program: &workload.Program{
+			Kind: "Deployment", Name: "web", Labels: map[string]string{"app": "web", "pod-template-hash": "abc"},
+			Annotations: map[string]string{"team": "shop", "openshift.io/scc": "restricted-v2"},
+			Spec: corev1.PodSpec{
+				PriorityClassName: "high", ServiceAccountName: "web",
+				Containers: []corev1.Container{
+					{Name: "log", Image: "log:1"},
+					{Name: "app", Image: "app:1", Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: 8080, HostPort: 8080}},
+						LivenessProbe: &corev1.Probe{}, ReadinessProbe: &corev1.Probe{}},
+				},
+			},
+			Live: corev1.Pod{
+				Spec: corev1.PodSpec{
+					SecurityContext: &corev1.PodSecurityContext{FSGroup: ptr[int64](1000620000)},
+					Containers:      []corev1.Container{{Name: "app", SecurityContext: &corev1.SecurityContext{RunAsUser: ptr[int64](1000620000)}}},
+				},
+				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
+					{Name: "app", ImageID: "docker-pullable://quay.io/team/app@sha256:abc"}, {Name: "log", ImageID: "sha256:localonly"},
+				}},
+			},
+		},
+	}
+}
+
+func TestTheCloneIsTheRunningProgram(t *testing.T) {
+	pods := Pods(input())
+	if len(pods) != 2 || pods[0].Name == pods[1].Name {
+		t.Fatalf("%d pods", len(pods))
+	}
+	p := pods[0]
+	app := p.Spec.Containers[1]
+	for what, ok := range map[string]bool{
+		"runs in a VM":                   *p.Spec.RuntimeClassName == "kata",
+		"shares processes":               *p.Spec.ShareProcessNamespace,
+		"has a deadline":                 *p.Spec.ActiveDeadlineSeconds == 4*3600,
+		"is never restarted":             p.Spec.RestartPolicy == corev1.RestartPolicyNever,
+		"keeps its ServiceAccount":       p.Spec.ServiceAccountName == "web",
+		"has no priority":                p.Spec.PriorityClassName == "",
+		"image by digest":                app.Image == "quay.io/team/app@sha256:abc",
+		"image without a digest is kept": p.Spec.Containers[0].Image == "log:1",
+		"live pod's user":                *app.SecurityContext.RunAsUser == 1000620000,
+		"live pod's group":               *p.Spec.SecurityContext.FSGroup == 1000620000,
+		"no liveness probe":              app.LivenessProbe == nil,
+		"readiness probe":                app.ReadinessProbe != nil,
+		"no host port":                   app.Ports[0].HostPort == 0,
+		"privileged sidecar":             p.Spec.Containers[2].Name == Sidecar && *p.Spec.Containers[2].SecurityContext.Privileged,
+		"nothing else is privileged":     app.SecurityContext.Privileged == nil,
+		"label app is kept":              p.Labels["app"] == "web",
+		"no template hash":               p.Labels["pod-template-hash"] == "",
+		"session label":                  p.Labels[session.Label] == "bcdfghjk",
+		"annotation is kept":             p.Annotations["team"] == "shop",
+		"admission's annotation is not":  p.Annotations["openshift.io/scc"] == "",
+		"Route owns it":                  p.OwnerReferences[0].UID == "uid-1" && p.OwnerReferences[0].BlockOwnerDeletion == nil,
+	} {
+		if !ok {
+			t.Errorf("not so: %s", what)
+		}
+	}
+}
+
+func TestTheServiceHasTheRoutesPortOnly(t *testing.T) {
+	for _, c := range []struct {
+		port *intstr.IntOrString
+		want int
+	}{{ptr(intstr.FromString("http")), 1}, {ptr(intstr.FromInt32(8080)), 1}, {ptr(intstr.FromInt32(9090)), 1}, {nil, 2}} {
+		in := input()
+		in.Route.Spec.Port = nil
+		if c.port != nil {
+			in.Route.Spec.Port = &routev1.RoutePort{TargetPort: *c.port}
+		}
+		s, err := Service(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Spec.Ports) != c.want || s.Spec.Ports[0].NodePort != 0 || s.Spec.PublishNotReadyAddresses {
+			t.Errorf("port %v: %+v", c.port, s.Spec)
+		}
+	}
+	in := input()
+	in.Route.Spec.Port = &routev1.RoutePort{TargetPort: intstr.FromString("grpc")}
+	if _, err := Service(in); err == nil {
+		t.Error("a port that the Service does not have: no error")
+	}
+}
+
+func TestTheTracedContainerIsTheOneWithTheRoutesPort(t *testing.T) {
+	if got, err := Container(input(), ""); err != nil || got != "app" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := Container(input(), "log"); err != nil || got != "log" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if _, err := Container(input(), "nope"); err == nil {
+		t.Error("an unknown container: no error")
+	}
+}

@@ -1,0 +1,85 @@
+package sandbox
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// Service makes the sandbox's Service. It has exactly the ports, names included, that
+// the Route uses of the primary Service: one more would be one more backend server
+// where the Route names no port. It never publishes addresses that are not ready.
+func Service(in Input) (*corev1.Service, error) {
+	var ports []corev1.ServicePort
+	for _, p := range in.Service.Spec.Ports {
+		if p.Protocol == corev1.ProtocolUDP || !route.UsesPort(in.Route, p.Name, in.targetPort(p)) {
+			continue
+		}
+		p.NodePort = 0
+		ports = append(ports, p)
+	}
+	if len(ports) == 0 {
+		return nil, fmt.Errorf("route %s/%s: spec.port.targetPort %s is no port of Service %s",
+			in.Route.Namespace, in.Route.Name, in.Route.Spec.Port.TargetPort.String(), in.Service.Name)
+	}
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: session.ServiceName(in.Session), Namespace: in.Route.Namespace, Labels: withSession(nil, in.Session),
+			Annotations:     map[string]string{session.RouteUIDKey: string(in.Route.UID), session.RouteNameKey: in.Route.Name},
+			OwnerReferences: in.owners(),
+		},
+		Spec: corev1.ServiceSpec{Selector: withSession(nil, in.Session), Ports: ports, Type: corev1.ServiceTypeClusterIP},
+	}, nil
+}
+
+// targetPort is the number that the endpoints of a Service port carry.
+func (in Input) targetPort(p corev1.ServicePort) int32 {
+	switch {
+	case p.TargetPort.Type == intstr.Int && p.TargetPort.IntVal != 0:
+		return p.TargetPort.IntVal
+	case p.TargetPort.Type == intstr.Int:
+		return p.Port
+	}
+	for _, c := range in.Program.Spec.Containers {
+		for _, cp := range c.Ports {
+			if cp.Name == p.TargetPort.StrVal {
+				return cp.ContainerPort
+			}
+		}
+	}
+	return 0
+}
+
+// Container picks the container that is to be traced: the named one, else the one that
+// declares the Route's port, else the first.
+func Container(in Input, name string) (string, error) {
+	var names []string
+	for _, c := range in.Program.Spec.Containers {
+		if c.Name == name {
+			return name, nil
+		}
+		names = append(names, c.Name)
+	}
+	if name != "" {
+		return "", fmt.Errorf("%s has no container %q; it has %v", in.Program, name, names)
+	}
+	for _, p := range in.Service.Spec.Ports {
+		target := in.targetPort(p)
+		if !route.UsesPort(in.Route, p.Name, target) {
+			continue
+		}
+		for _, c := range in.Program.Spec.Containers {
+			for _, cp := range c.Ports {
+				if cp.ContainerPort == target {
+					return c.Name, nil
+				}
+			}
+		}
+	}
+	return names[0], nil
+}

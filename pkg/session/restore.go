@@ -1,0 +1,89 @@
+package session
+
+import (
+	routev1 "github.com/openshift/api/route/v1"
+)
+
+// defaultWeight is what the API stores where a Route names no weight.
+const defaultWeight = 100
+
+// Restore puts a Route's backends back by the journal, three-way: a weight that still
+// is what the session set goes back to what it was, one that somebody else set stays
+// his, and only the session's own backend goes. foreign says that somebody else had
+// changed the backends.
+func Restore(spec *routev1.RouteSpec, j *Journal) (foreign bool) {
+	own := ServiceName(j.Session)
+	if spec.To.Name == own { // somebody made the sandbox the primary backend
+		foreign = true
+		spec.To.Name, spec.To.Weight = j.Before.Backends[0].Service, j.Before.Backends[0].Weight
+	} else if !restoreWeight(&spec.To, j) {
+		foreign = true
+	}
+	seen := map[string]bool{spec.To.Name: true}
+	var kept []routev1.RouteTargetReference
+	for _, a := range spec.AlternateBackends {
+		seen[a.Name] = true
+		if a.Name == own {
+			set, _ := j.Set.of(own)
+			foreign = foreign || !equal(a.Weight, set)
+			continue
+		}
+		if !restoreWeight(&a, j) {
+			foreign = true
+		}
+		kept = append(kept, a)
+	}
+	for _, b := range j.Set.Backends {
+		foreign = foreign || !seen[b.Service]
+	}
+	if kept == nil && !j.Before.NoList {
+		kept = []routev1.RouteTargetReference{}
+	}
+	spec.AlternateBackends = kept
+	return foreign
+}
+
+// restoreWeight says whether the weight was the session's to restore.
+func restoreWeight(ref *routev1.RouteTargetReference, j *Journal) bool {
+	set, ok := j.Set.of(ref.Name)
+	if !ok || !equal(ref.Weight, set) {
+		return false
+	}
+	before, ok := j.Before.of(ref.Name)
+	if ok {
+		ref.Weight = before
+	}
+	return ok
+}
+
+// RestoreBlind ends a session whose journal is lost: its backend goes, and where
+// nothing with a weight remains the primary gets the default, so that it never stays
+// at 0.
+func RestoreBlind(spec *routev1.RouteSpec, id string) {
+	own := ServiceName(id)
+	kept := []routev1.RouteTargetReference{}
+	total := int32(0)
+	for _, a := range spec.AlternateBackends {
+		if a.Name != own {
+			kept = append(kept, a)
+			total += value(a.Weight)
+		}
+	}
+	if len(kept) == 0 {
+		kept = nil
+	}
+	spec.AlternateBackends = kept
+	if total+value(spec.To.Weight) == 0 {
+		w := int32(defaultWeight)
+		spec.To.Weight = &w
+	}
+}
+
+func value(w *int32) int32 {
+	if w == nil {
+		return defaultWeight
+	}
+	return *w
+}
+
+func equal(a, b *int32) bool { return a == b || a != nil && b != nil && *a == *b }

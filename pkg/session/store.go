@@ -1,0 +1,147 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+)
+
+// Store writes sessions to the cluster with the caller's own rights.
+type Store struct {
+	Routes routeclient.Interface
+	Core   kubernetes.Interface
+}
+
+// attempts bounds how often a write is tried on fresh state.
+const attempts = 5
+
+// Arm takes the Route for a session. It writes into the journal what the Route was.
+func (s Store) Arm(ctx context.Context, r *routev1.Route, j *Journal) (*routev1.Route, error) {
+	return s.write(ctx, r.Namespace, r.Name, r, arm(j))
+}
+
+// CheckArm has the API server judge the first patch without storing it.
+func (s Store) CheckArm(ctx context.Context, r *routev1.Route, j *Journal) (*routev1.Route, error) {
+	copied := *j
+	changed := r.DeepCopy()
+	if err := arm(&copied)(changed); err != nil {
+		return nil, err
+	}
+	return s.patch(ctx, r, changed, metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+}
+
+// Shift sets the weights of every backend, by Service name.
+func (s Store) Shift(ctx context.Context, r *routev1.Route, j *Journal, weights map[string]int32) (*routev1.Route, error) {
+	return s.write(ctx, r.Namespace, r.Name, r, shift(j, weights))
+}
+
+// Restore puts the Route back and returns it. known is the Route with the session's marks
+// as it was last seen, nil to read it. A Route that is gone counts as changed by others.
+func (s Store) Restore(ctx context.Context, namespace, name, id string, known *routev1.Route) (*routev1.Route, Outcome, error) {
+	if known != nil && Of(known) == nil {
+		known = nil // it may have marks by now: a write whose answer was lost
+	}
+	var out Outcome
+	r, err := s.write(ctx, namespace, name, known, restore(id, &out))
+	if apierrors.IsNotFound(err) {
+		return nil, Outcome{Foreign: true}, nil
+	}
+	return r, out, err
+}
+
+// Close removes the last marks from the Route, which was last seen as r (nil: unknown).
+func (s Store) Close(ctx context.Context, namespace, name, id string, r *routev1.Route) error {
+	_, err := s.write(ctx, namespace, name, r, closing(id))
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// write applies a change to the Route as it was read (read afresh when nil), and again
+// on fresh state after a conflict or an answer that was lost, at most five times.
+func (s Store) write(ctx context.Context, namespace, name string, r *routev1.Route, c change) (*routev1.Route, error) {
+	var last error
+	invalid := "" // resourceVersion of the Route on which a patch made no sense
+	for try := range attempts {
+		if try > 0 {
+			if err := pause(ctx, try); err != nil {
+				return nil, errors.Join(last, err)
+			}
+		}
+		if r == nil {
+			var err error
+			if r, err = s.Routes.RouteV1().Routes(namespace).Get(ctx, name, metav1.GetOptions{}); err != nil {
+				if !retriable(err) {
+					return nil, fmt.Errorf("read route %s/%s: %w", namespace, name, err)
+				}
+				last = err
+				continue
+			}
+		}
+		if r.ResourceVersion == invalid {
+			return nil, fmt.Errorf("write route %s/%s: %w", namespace, name, last)
+		}
+		changed := r.DeepCopy()
+		if err := c(changed); err != nil {
+			return nil, err
+		}
+		if len(diff(r, changed)) == 0 {
+			return r, nil
+		}
+		written, err := s.patch(ctx, r, changed, metav1.PatchOptions{FieldManager: FieldManager})
+		if err == nil {
+			return written, nil
+		}
+		if apierrors.IsInvalid(err) {
+			// A patch that removes what somebody else removed meanwhile is refused before
+			// its resourceVersion is looked at: try again if the Route has changed.
+			invalid = r.ResourceVersion
+		} else if !retriable(err) {
+			return nil, fmt.Errorf("write route %s/%s: %w", namespace, name, err)
+		}
+		last, r = err, nil
+	}
+	return nil, fmt.Errorf("write route %s/%s: gave up after %d tries: %w", namespace, name, attempts, last)
+}
+
+func (s Store) patch(ctx context.Context, old, changed *routev1.Route, options metav1.PatchOptions) (*routev1.Route, error) {
+	data, err := json.Marshal(diff(old, changed))
+	if err != nil {
+		return nil, err
+	}
+	return s.Routes.RouteV1().Routes(old.Namespace).Patch(ctx, old.Name, types.JSONPatchType, data, options)
+}
+
+// retriable: a conflict, or an error that does not tell whether the write happened.
+// What the API server refuses for good is not tried again.
+func retriable(err error) bool {
+	status := apierrors.APIStatus(nil)
+	if !errors.As(err, &status) {
+		return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	}
+	return apierrors.IsConflict(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+		apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err)
+}
+
+// pause waits 50 ms, doubled at each try, with jitter of half as much again.
+func pause(ctx context.Context, try int) error {
+	d := 50 * time.Millisecond << (try - 1)
+	d += rand.N(d / 2)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// Leftovers is the error of a teardown that did not finish.
+type Leftovers struct {
+	Namespace string
+	Objects   []string // kind/name
+	Err       error
+}
+
+func (e *Leftovers) Error() string {
+	return fmt.Sprintf("left in namespace %s: %v: %v", e.Namespace, e.Objects, e.Err)
+}
+
+func (e *Leftovers) Unwrap() error { return e.Err }
+
+// Teardown deletes what a session created and waits until it is gone, as long as the
+// context allows. It goes by the session's label, never by a name, and deletes only
+// the very objects it saw.
+func (s Store) Teardown(ctx context.Context, namespace, id string) error {
+	if !ValidID(id) {
+		return fmt.Errorf("%q is no session ID", id)
+	}
+	selector := metav1.ListOptions{LabelSelector: Label + "=" + id}
+	services, err := s.Core.CoreV1().Services(namespace).List(ctx, selector)
+	if err != nil {
+		return &Leftovers{namespace, []string{"unknown"}, err}
+	}
+	pods, err := s.Core.CoreV1().Pods(namespace).List(ctx, selector)
+	if err != nil {
+		return &Leftovers{namespace, []string{"unknown"}, err}
+	}
+	var left []string
+	var failed error
+	for _, svc := range services.Items {
+		err := s.Core.CoreV1().Services(namespace).Delete(ctx, svc.Name, metav1.DeleteOptions{Preconditions: exactly(&svc.ObjectMeta)})
+		if err != nil && !apierrors.IsNotFound(err) {
+			left, failed = append(left, "service/"+svc.Name), errors.Join(failed, err)
+		}
+	}
+	for _, pod := range pods.Items {
+		err := s.Core.CoreV1().Pods(namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: exactly(&pod.ObjectMeta)})
+		if err != nil && !apierrors.IsNotFound(err) {
+			left, failed = append(left, "pod/"+pod.Name), errors.Join(failed, err)
+		}
+	}
+	if failed == nil && len(pods.Items) > 0 {
+		left, failed = s.waitGone(ctx, namespace, selector, pods)
+	}
+	if failed != nil {
+		return &Leftovers{namespace, left, failed}
+	}
+	return nil
+}
+
+func exactly(m *metav1.ObjectMeta) *metav1.Preconditions {
+	return &metav1.Preconditions{UID: &m.UID}
+}
+
+// waitGone watches, from a list on, until no pod of the session is there any more. A
+// watch that breaks is begun again with a fresh list.
+func (s Store) waitGone(ctx context.Context, namespace string, selector metav1.ListOptions, pods *corev1.PodList) ([]string, error) {
+	for {
+		there := map[string]bool{}
+		for _, p := range pods.Items {
+			there["pod/"+p.Name] = true
+		}
+		if len(there) == 0 {
+			return nil, nil
+		}
+		from := selector
+		from.ResourceVersion = pods.ResourceVersion
+		w, err := s.Core.CoreV1().Pods(namespace).Watch(ctx, from)
+		if err != nil {
+			return keys(there), err
+		}
+		err = untilEmpty(ctx, w, there)
+		w.Stop()
+		if err != nil {
+			return keys(there), err
+		}
+		if len(there) == 0 {
+			return nil, nil
+		}
+		if err := pause(ctx, 1); err != nil {
+			return keys(there), err
+		}
+		if pods, err = s.Core.CoreV1().Pods(namespace).List(ctx, selector); err != nil {
+			return keys(there), err
+		}
+	}
+}
+
+// untilEmpty takes deleted pods out of the set; nil when it is empty or the watch ends.
+func untilEmpty(ctx context.Context, w watch.Interface, there map[string]bool) error {
+	for len(there) > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case event, ok := <-w.ResultChan():
+			if !ok {
+				return nil
+			}
+			if pod, isPod := event.Object.(*corev1.Pod); isPod && event.Type == watch.Deleted {
+				delete(there, "pod/"+pod.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func keys(m map[string]bool) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	return out
+}
+
+// Event writes an Event on the Route. It is a courtesy: an error is for the log only.
+func (s Store) Event(ctx context.Context, namespace, route, uid, reason, note string) error {
+	now := metav1.NewTime(time.Now())
+	_, err := s.Core.CoreV1().Events(namespace).Create(ctx, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{GenerateName: namePrefix, Namespace: namespace},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "route.openshift.io/v1", Kind: "Route", Namespace: namespace, Name: route, UID: types.UID(uid)},
+		Reason:         reason, Message: note, Type: corev1.EventTypeNormal,
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+		Source: corev1.EventSource{Component: FieldManager},
+	}, metav1.CreateOptions{})
+	return err
+}

@@ -1,0 +1,150 @@
+package session
+
+import (
+	"fmt"
+
+	routev1 "github.com/openshift/api/route/v1"
+)
+
+// A change makes of a Route what one of the session's four patches makes of it. Each
+// is idempotent: applied to a Route that has it already it changes nothing, which is
+// how a write whose answer was lost is recognised.
+type change func(*routev1.Route) error
+
+// InSession is the refusal of a Route that somebody else debugs.
+type InSession struct {
+	Namespace, Name string
+	Session         *Session
+}
+
+func (e *InSession) Error() string {
+	who, until := "somebody", ""
+	if j := e.Session.Journal; j != nil {
+		who = j.User
+		if j.State == Live {
+			until = ", until " + j.Expires.UTC().Format("15:04:05 MST")
+		}
+	}
+	return fmt.Sprintf("route %s/%s: session %s of %s is on it (%s%s): wait for its end, or end it with 'osc-debug rollback --route %s -n %s'",
+		e.Namespace, e.Name, e.Session.ID, who, e.Session.State, until, e.Name, e.Namespace)
+}
+
+// arm marks the Route and adds our backend at weight 0.
+func arm(j *Journal) change {
+	return func(r *routev1.Route) error {
+		if s := Of(r); s != nil && s.ID != j.Session {
+			return &InSession{r.Namespace, r.Name, s}
+		}
+		if err := sameRoute(r, j); err != nil {
+			return err
+		}
+		if s := Of(r); s != nil && s.Backend && s.Journal != nil {
+			return nil
+		}
+		j.Before = WeightsOf(r)
+		zero := int32(0)
+		r.Spec.AlternateBackends = append(r.Spec.AlternateBackends,
+			routev1.RouteTargetReference{Kind: "Service", Name: ServiceName(j.Session), Weight: &zero})
+		j.Set = WeightsOf(r)
+		return mark(r, j)
+	}
+}
+
+// shift sets weights, by Service, and writes down that it did.
+func shift(j *Journal, weights map[string]int32) change {
+	return func(r *routev1.Route) error {
+		if err := sameRoute(r, j); err != nil {
+			return err
+		}
+		s := Of(r)
+		if s == nil || s.ID != j.Session || !s.Backend || s.Journal == nil {
+			return fmt.Errorf("route %s/%s: somebody removed session %s from it", r.Namespace, r.Name, j.Session)
+		}
+		for _, ref := range references(r) {
+			w, ok := weights[ref.Name]
+			if !ok {
+				return fmt.Errorf("route %s/%s: somebody added backend %s while the session was being prepared: start again", r.Namespace, r.Name, ref.Name)
+			}
+			if set, ok := s.Journal.Set.of(ref.Name); s.State == Arming && ok && !equal(set, ref.Weight) {
+				return fmt.Errorf("route %s/%s: somebody changed the weight of %s while the session was being prepared: start again", r.Namespace, r.Name, ref.Name)
+			}
+			ref.Weight = &w
+		}
+		j.Before, j.Set = s.Journal.Before, WeightsOf(r)
+		return mark(r, j)
+	}
+}
+
+// Outcome is what ending a session found.
+type Outcome struct {
+	Foreign bool // somebody else had changed the Route meanwhile; his change stayed
+	Blind   bool // the journal was gone or unreadable
+}
+
+// restore takes the session's traffic off the Route; the label stays until what the
+// session created is gone.
+func restore(id string, out *Outcome) change {
+	return func(r *routev1.Route) error {
+		*out = Outcome{}
+		s := Of(r)
+		switch {
+		case s == nil:
+			out.Foreign = true // all marks and the backend are gone: not by us
+			return nil
+		case s.ID != id && s.ID != "":
+			return &InSession{r.Namespace, r.Name, s}
+		case s.Journal != nil && s.Journal.RouteUID == string(r.UID):
+			out.Foreign = Restore(&r.Spec, s.Journal) || r.Labels[Label] != id
+		case s.Backend || s.Broken != nil || s.Journal != nil:
+			out.Foreign, out.Blind = true, true
+			RestoreBlind(&r.Spec, id)
+		}
+		delete(r.Annotations, JournalKey)
+		return nil
+	}
+}
+
+// closing removes the last mark and our entry in managedFields. It may not change the
+// spec: with a spec change the API server would write the entry back.
+func closing(id string) change {
+	return func(r *routev1.Route) error {
+		if r.Labels[Label] == id {
+			delete(r.Labels, Label)
+		}
+		if Of(r) == nil {
+			r.ManagedFields = withoutManager(r.ManagedFields)
+		}
+		return nil
+	}
+}
+
+// sameRoute refuses a Route that was deleted and made again under the same name.
+func sameRoute(r *routev1.Route, j *Journal) error {
+	if string(r.UID) != j.RouteUID {
+		return fmt.Errorf("route %s/%s: somebody deleted it and made it again", r.Namespace, r.Name)
+	}
+	return nil
+}
+
+func mark(r *routev1.Route, j *Journal) error {
+	text, err := j.Encode()
+	if err != nil {
+		return err
+	}
+	if r.Labels == nil {
+		r.Labels = map[string]string{}
+	}
+	if r.Annotations == nil {
+		r.Annotations = map[string]string{}
+	}
+	r.Labels[Label], r.Annotations[JournalKey] = j.Session, text
+	return nil
+}
+
+func references(r *routev1.Route) []*routev1.RouteTargetReference {
+	refs := []*routev1.RouteTargetReference{&r.Spec.To}
+	for i := range r.Spec.AlternateBackends {
+		refs = append(refs, &r.Spec.AlternateBackends[i])
+	}
+	return refs
+}

@@ -1,0 +1,184 @@
+package shift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// Timeout is the error of a wait that took too long.
+type Timeout struct {
+	What string
+	Took time.Duration
+}
+
+func (e *Timeout) Error() string { return fmt.Sprintf("%s: gave up after %s", e.What, e.Took) }
+
+// build creates Service and pods and waits until every pod is an endpoint that the
+// router would use: readiness of a pod alone does not say that.
+func (r *Runner) build(ctx context.Context) error {
+	service, err := sandbox.Service(r.input)
+	if err != nil {
+		return err
+	}
+	options := metav1.CreateOptions{FieldManager: session.FieldManager}
+	// An object that is there already is ours: its name is this session's ID.
+	if _, err := r.Core.CoreV1().Services(r.Namespace).Create(ctx, service, options); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create Service %s: %w", service.Name, err)
+	}
+	for _, pod := range r.pods() {
+		if _, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pod, options); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create pod %s: %w", pod.Name, err)
+		}
+	}
+	// The watches outlive this step's context on purpose: Run stops them.
+	w, err := watchSession(context.WithoutCancel(ctx), r.Core, r.Routes, r.Namespace, r.Options.Route, r.journal.Session)
+	if err != nil {
+		return err
+	}
+	r.watcher = w
+	return r.waitReady(ctx)
+}
+
+func (r *Runner) waitReady(ctx context.Context) error {
+	begin := time.Now()
+	deadline := time.NewTimer(r.Timeout)
+	defer deadline.Stop()
+	said := ""
+	for {
+		if n := len(r.endpoints()); n >= r.input.Replicas {
+			r.Report.Note("ready after %.1f s", time.Since(begin).Seconds())
+			return nil
+		}
+		if now := r.podNews(); now != said && now != "" {
+			said = now
+			r.Report.Note("%s", now)
+		}
+		if err := r.dead(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline.C:
+			return &Timeout{fmt.Sprintf("sandbox of %s: not ready (%s)", r.input.Program, said), r.Timeout}
+		case <-r.watcher.changed:
+		}
+	}
+}
+
+// endpoints are the sandbox's servers as the router sees them.
+func (r *Runner) endpoints() []route.Endpoint {
+	if r.watcher == nil {
+		return nil
+	}
+	return route.Endpoints(r.current, session.ServiceName(r.journal.Session), r.watcher.endpointSlices())
+}
+
+// podNews tells in a line what the pods wait for.
+func (r *Runner) podNews() string {
+	var lines []string
+	for _, pod := range r.watcher.podList() {
+		news := string(pod.Status.Phase)
+		for _, c := range pod.Status.Conditions {
+			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+				news = c.Reason + ": " + c.Message
+			}
+		}
+		for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+			if w := s.State.Waiting; w != nil && w.Reason != "PodInitializing" && w.Reason != "ImagePullBackOff" {
+				news = fmt.Sprintf("container %s: %s %s", s.Name, w.Reason, w.Message)
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s", pod.Name, strings.TrimSpace(news)))
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "; ")
+}
+
+// dead says that a pod ended: it is never started again, so that the crash can be seen.
+func (r *Runner) dead() error {
+	for _, pod := range r.watcher.podList() {
+		for _, s := range pod.Status.ContainerStatuses {
+			if t := s.State.Terminated; t != nil {
+				return fmt.Errorf("sandbox pod %s: container %s ended with code %d (%s): its last words: 'oc logs -n %s %s -c %s'",
+					pod.Name, s.Name, t.ExitCode, t.Reason, r.Namespace, pod.Name, s.Name)
+			}
+		}
+		if pod.Status.Phase == corev1.PodFailed {
+			return fmt.Errorf("sandbox pod %s failed: %s %s", pod.Name, pod.Status.Reason, pod.Status.Message)
+		}
+		if pod.DeletionTimestamp != nil {
+			return fmt.Errorf("sandbox pod %s: somebody deletes it", pod.Name)
+		}
+	}
+	return nil
+}
+
+// Expired says that a session's time to live is over.
+type Expired struct{ TTL time.Duration }
+
+func (e *Expired) Error() string {
+	return fmt.Sprintf("the session's time to live, %s, is over", e.TTL)
+}
+
+// live lets the caller work with the sandbox until its time is over or it fails.
+func (r *Runner) live(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	traced := make(chan struct{})
+	go func() {
+		defer close(traced)
+		if r.OnLive == nil {
+			return
+		}
+		if err := r.OnLive(ctx, r.target); err != nil && ctx.Err() == nil {
+			r.Report.Warn("%v", err)
+		}
+	}()
+	err := r.watchLive(ctx)
+	cancel(err)
+	<-traced
+	return err
+}
+
+func (r *Runner) watchLive(ctx context.Context) error {
+	end, over := r.For, error(nil)
+	if end == 0 || end > r.TTL {
+		end, over = r.TTL, &Expired{r.TTL}
+	}
+	timer := time.NewTimer(end)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return over
+		case <-r.watcher.changed:
+		}
+		if err := r.dead(); err != nil {
+			return err
+		}
+		if len(r.endpoints()) == 0 {
+			return errors.New("the sandbox is no longer ready: its traffic goes back")
+		}
+		if now, seen := r.watcher.currentRoute(); seen {
+			if s := sessionOf(now); s == nil || s.ID != r.journal.Session || !s.Backend {
+				r.Report.Warn("somebody took the session off the Route: ending it")
+				return nil
+			}
+		}
+	}
+}

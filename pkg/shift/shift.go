@@ -1,0 +1,317 @@
+// Package shift holds a session: it takes the steps forward, one after the other, and
+// whatever happens the steps back. Each step is announced before it begins. A session
+// that is killed at any instant leaves on the Route all that ending it needs.
+package shift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/probe"
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// Steps of the way there, in order. session.Ending has those of the way back.
+const (
+	StepPreflight = "preflight"
+	StepArm       = "arm"
+	StepBuild     = "build"
+	StepProve     = "prove"
+	StepShift     = "shift"
+	StepVerify    = "verify"
+	StepLive      = "live"
+)
+
+// Steps lists every step of a session, there and back.
+func Steps() []string {
+	return []string{
+		StepPreflight, StepArm, StepBuild, StepProve, StepShift, StepVerify, StepLive,
+		session.StepRestore, session.StepDrain, session.StepDelete, session.StepClose,
+	}
+}
+
+// armTime is how long preparing a session may take before it counts as abandoned,
+// beyond the caller's own timeout.
+const armTime = time.Minute
+
+// Options are what the user asks for.
+type Options struct {
+	Namespace, Route string
+	Percent          float64 // of new clients, 0..100
+	Floor            route.Floor
+	Workload         string // KIND/NAME, "" to take what is found
+	Container        string // to be traced, "" to choose
+	RuntimeClass     string
+	Image            string // sidecar
+	Replicas         int
+	For              time.Duration // 0: until the context ends
+	TTL              time.Duration
+	Drain            time.Duration
+	Timeout          time.Duration // for pods to become ready and be proven
+	Router           string        // where to send probes, "" for the Route's host
+	NoProbe          bool
+}
+
+// Report is where a session tells what it does.
+type Report interface {
+	Step(name, detail string)
+	Note(format string, args ...any) // progress within a step
+	Warn(format string, args ...any)
+}
+
+// Runner holds one session.
+type Runner struct {
+	session.Store
+	Options
+	Clock  *session.Clock
+	Report Report
+	// OnLive is called when traffic has been shifted; it returns when its context ends.
+	// An error is told, and ends nothing.
+	OnLive func(ctx context.Context, t Target) error
+
+	facts    *preflight.Facts
+	input    sandbox.Input
+	target   Target
+	journal  *session.Journal
+	current  *routev1.Route
+	probe    *probe.Probe
+	baseline probe.Answer
+	watcher  *watcher
+	armed    bool // the Route has, or may have, our marks
+	shifted  bool // users may have been sent to the sandbox
+}
+
+// Target is what there is to be traced.
+type Target struct {
+	Session, Namespace string
+	Pods               []string
+	Container          string
+}
+
+// Result is how a session went.
+type Result struct {
+	Session string
+	Live    bool // it got as far as traffic in the sandbox
+	Foreign bool // somebody else had changed the Route; his change stayed
+	Expired bool // the TTL ended it
+}
+
+// ErrInterrupted is why a session ended before it was live: its context did.
+var ErrInterrupted = errors.New("interrupted")
+
+type step struct {
+	name   string
+	detail string
+	run    func(context.Context) error
+}
+
+// Run holds the session until For is over, the context ends, or something is wrong,
+// and then ends it. Ending has its own time: the context given by ending.
+func (r *Runner) Run(ctx context.Context, ending func() (context.Context, context.CancelFunc)) (Result, error) {
+	forward := []step{
+		{StepPreflight, "route " + r.Namespace + "/" + r.Options.Route, r.Preflight},
+		{StepArm, "", r.arm},
+		{StepBuild, "", r.build},
+		{StepProve, "", r.prove},
+		{StepShift, "", r.shift},
+		{StepVerify, "", r.verify},
+		{StepLive, "", r.live},
+	}
+	var result Result
+	var failed error
+	for _, s := range forward {
+		if ctx.Err() != nil {
+			failed = ErrInterrupted
+			break
+		}
+		detail := s.detail
+		if detail == "" {
+			detail = r.detail(s.name)
+		}
+		r.Report.Step(s.name, detail)
+		if s.name == StepLive {
+			result.Live = true
+		}
+		if failed = s.run(ctx); failed != nil {
+			break
+		}
+	}
+	if r.watcher != nil {
+		r.watcher.stop()
+	}
+	if r.journal != nil {
+		result.Session = r.journal.Session
+	}
+	if ctx.Err() != nil {
+		failed = ErrInterrupted
+	}
+	if result.Live && errors.Is(failed, ErrInterrupted) {
+		failed = nil // Ctrl-C is the normal end of a live session
+	}
+	var expired *Expired
+	result.Expired = errors.As(failed, &expired)
+	if !r.armed {
+		return result, failed
+	}
+	endContext, cancel := ending()
+	defer cancel()
+	outcome, err := r.end(endContext)
+	result.Foreign = outcome.Foreign
+	if err != nil {
+		return result, errors.Join(failed, err)
+	}
+	return result, failed
+}
+
+func (r *Runner) detail(name string) string {
+	switch name {
+	case StepArm:
+		return fmt.Sprintf("session %s, its backend at weight 0", r.journal.Session)
+	case StepBuild:
+		return fmt.Sprintf("%d pod(s) like %s under runtime class %s", r.input.Replicas, r.input.Program, r.input.RuntimeClass)
+	case StepProve:
+		return "the router reaches the sandbox while no user does"
+	case StepShift:
+		return fmt.Sprintf("%g %% of new clients", r.Percent)
+	case StepVerify:
+		return "users are answered"
+	case StepLive:
+		return "end with Ctrl-C"
+	}
+	return ""
+}
+
+// Preflight reads the cluster and refuses what can't be done, before anything is
+// changed: first by what was read, then by the API server's own judgement of every
+// object and of the Route's patch.
+func (r *Runner) Preflight(ctx context.Context) error {
+	facts, err := preflight.Gather(ctx, r.Core, r.Routes, r.Namespace, r.Options.Route)
+	if err != nil {
+		return err
+	}
+	facts.Now = r.Clock.Now()
+	if err := preflight.Judge(facts); err != nil {
+		return err
+	}
+	r.facts, r.current = facts, facts.Route
+	if err := r.plan(); err != nil {
+		return err
+	}
+	if _, _, _, err := r.dryRun(ctx); err != nil {
+		return err
+	}
+	if r.NoProbe {
+		return nil
+	}
+	return r.takeBaseline(ctx)
+}
+
+// arm writes the first patch.
+func (r *Runner) arm(ctx context.Context) error {
+	r.armed = true
+	updated, err := r.Arm(ctx, r.current, r.journal)
+	var other *session.InSession
+	if errors.As(err, &other) {
+		r.armed = false // somebody was faster; nothing of ours is there
+	}
+	if err != nil {
+		return err
+	}
+	r.current = updated
+	r.event(ctx, "DebugSessionArmed", fmt.Sprintf("session %s of %s prepares a sandbox of %s", r.journal.Session, r.journal.User, r.input.Program))
+	return nil
+}
+
+// shift sends the wanted share to the sandbox.
+func (r *Runner) shift(ctx context.Context) error {
+	if !r.provable() && r.Percent > smallestPercent {
+		if err := r.canary(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.setWeights(ctx, r.Percent); err != nil {
+		return err
+	}
+	r.Report.Note("asked %g %%, realised %.2f %% by the router's arithmetic", r.Percent, r.journal.Realised)
+	if route.Sticky(r.current) && r.Percent < 100 {
+		r.Report.Note("clients with the router's cookie stay where they are until it goes")
+	}
+	r.event(ctx, "DebugSessionLive", fmt.Sprintf("session %s of %s: %.2f %% of new clients go to a sandbox of %s",
+		r.journal.Session, r.journal.User, r.journal.Realised, r.input.Program))
+	return nil
+}
+
+// setWeights writes the weights that come nearest to a percentage, by the endpoints
+// that are ready now.
+func (r *Runner) setWeights(ctx context.Context, percent float64) error {
+	plan, backends, err := r.weights(percent)
+	if err != nil {
+		return err
+	}
+	r.journal.State, r.journal.Realised = session.Live, 100*plan.Share
+	r.journal.Expires.Time = r.Clock.Now().Add(r.TTL).Truncate(time.Second)
+	weights := map[string]int32{session.ServiceName(r.journal.Session): plan.Sandbox}
+	for i, b := range backends {
+		weights[b.Service] = plan.Originals[i]
+	}
+	r.shifted = true
+	updated, err := r.Shift(ctx, r.current, r.journal, weights)
+	if err == nil {
+		r.current = updated
+	}
+	return err
+}
+
+// weights plans the shift.
+func (r *Runner) weights(percent float64) (route.Plan, []route.Backend, error) {
+	slices := r.watcher.endpointSlices()
+	own := session.ServiceName(r.journal.Session)
+	var originals []route.Backend
+	ready := 0
+	for _, b := range route.Backends(r.current, nil) {
+		b.Ready = len(route.Endpoints(r.current, b.Service, slices))
+		if b.Service == own {
+			ready = b.Ready
+			continue
+		}
+		originals = append(originals, b)
+	}
+	plan, err := route.Weights(originals, ready, percent, r.Floor)
+	if err != nil {
+		return plan, nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Options.Route, err)
+	}
+	return plan, originals, nil
+}
+
+func (r *Runner) event(ctx context.Context, reason, note string) {
+	if err := r.Event(ctx, r.Namespace, r.Options.Route, string(r.current.UID), reason, note); err != nil && ctx.Err() == nil {
+		r.Report.Warn("no Event written: %v", err)
+	}
+}
+
+// end takes the way back.
+func (r *Runner) end(ctx context.Context) (session.Outcome, error) {
+	e := session.Ending{Store: r.Store, Namespace: r.Namespace, Route: r.Options.Route, ID: r.journal.Session, Known: r.current, Step: r.Report.Step}
+	if r.shifted {
+		e.Drain = Drain(r.Drain, r.probe, r.endpoints())
+	}
+	out, err := e.Run(ctx)
+	if !r.shifted && err == nil {
+		// Nothing was shifted and nothing of ours is left: whether somebody else also
+		// changed the Route is his affair.
+		out.Foreign = out.Blind
+	}
+	r.event(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s is over, the Route's backends are restored", r.journal.Session, r.journal.User))
+	return out, err
+}
+
+// pods are the sandbox's pods as they will be created.
+func (r *Runner) pods() []*corev1.Pod { return sandbox.Pods(r.input) }

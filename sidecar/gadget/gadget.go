@@ -1,0 +1,172 @@
+// Package gadget loads the BPF programs of sidecar/bpf, attaches them, and turns what
+// comes out of their ring buffers into events. A gadget believes only what it did: it
+// works when its programs are loaded and attached, whatever the kernel's version.
+package gadget
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/sidecar/target"
+)
+
+// Running is a gadget at work.
+type Running struct {
+	Name     string
+	reader   *ringbuf.Reader
+	links    []link.Link
+	closers  []func() error
+	counters *ebpf.Map
+	decode   func(raw []byte, boot time.Time) (*wire.Event, error)
+	boot     time.Time // wall-clock time at which the kernel's clock was 0
+}
+
+// attachment is a program and the raw tracepoint it goes to.
+type attachment struct {
+	tracepoint string
+	program    *ebpf.Program
+}
+
+// Start loads and attaches the named gadget for a target.
+func Start(name string, t *target.Target) (*Running, error) {
+	var (
+		r   *Running
+		err error
+	)
+	switch name {
+	case "open":
+		r, err = startOpen(t)
+	case "tcp":
+		r, err = startTCP(t)
+	default:
+		return nil, fmt.Errorf("unknown gadget %q", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gadget %s: %w", name, err)
+	}
+	r.Name = name
+	return r, nil
+}
+
+// constants sets the variables that every program has.
+func constants(spec *ebpf.CollectionSpec, t *target.Target) error {
+	for name, value := range map[string]any{
+		"target_mnt_ns": t.MountNS, "target_net_ns": t.NetNS, "pid_ns_dev": t.PIDNSDev, "pid_ns_ino": t.PIDNSIno,
+	} {
+		v, ok := spec.Variables[name]
+		if !ok {
+			continue // the compiler leaves out what a gadget does not read
+		}
+		if err := v.Set(value); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// run attaches and opens the ring buffer; on an error nothing stays attached.
+func run(events, counters *ebpf.Map, attach []attachment, decode func([]byte, time.Time) (*wire.Event, error), closers ...func() error) (*Running, error) {
+	boot, err := bootTime()
+	if err != nil {
+		return nil, err
+	}
+	r := &Running{counters: counters, decode: decode, boot: boot, closers: closers}
+	if r.reader, err = ringbuf.NewReader(events); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), r.close())
+	}
+	for _, a := range attach {
+		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: a.tracepoint, Program: a.program})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("attach to raw tracepoint %s: %w", a.tracepoint, err), r.close())
+		}
+		r.links = append(r.links, l)
+	}
+	return r, nil
+}
+
+// pollEvery is how often the ring buffer is looked at: programs wake the reader only
+// when it fills up.
+const pollEvery = 50 * time.Millisecond
+
+// Read gives events to deliver until Stop is called, and returns the ledger: delivered
+// are events that deliver took, dropped those it refused or that could not be read.
+// idle is called when there is nothing to read for the moment.
+func (r *Running) Read(deliver func(*wire.Event) error, idle func()) (wire.Ledger, error) {
+	var ledger wire.Ledger
+	var record ringbuf.Record
+	var failed error
+	r.reader.SetDeadline(time.Now().Add(pollEvery))
+	for {
+		err := r.reader.ReadInto(&record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			idle()
+			r.reader.SetDeadline(time.Now().Add(pollEvery))
+			continue
+		}
+		if errors.Is(err, ringbuf.ErrFlushed) {
+			break
+		}
+		if err != nil {
+			failed = err
+			break
+		}
+		event, err := r.decode(record.RawSample, r.boot)
+		if err == nil {
+			err = deliver(event)
+		}
+		if err != nil {
+			ledger.Dropped++
+			continue
+		}
+		ledger.Delivered++
+	}
+	var err error
+	ledger.Seen, ledger.LostKernel, err = r.count()
+	return ledger, errors.Join(failed, err, r.close())
+}
+
+// Stop detaches the programs, so that nothing more comes in, and lets Read end when it
+// has given out what is there.
+func (r *Running) Stop() error {
+	var failed error
+	for _, l := range r.links {
+		failed = errors.Join(failed, l.Close())
+	}
+	r.links = nil
+	return errors.Join(failed, r.reader.Flush())
+}
+
+// count sums the per-CPU ledger of the kernel's side.
+func (r *Running) count() (seen, lost uint64, err error) {
+	for key, sum := range map[uint32]*uint64{0: &seen, 1: &lost} {
+		var perCPU []uint64
+		if err := r.counters.Lookup(key, &perCPU); err != nil {
+			return 0, 0, fmt.Errorf("read the ledger: %w", err)
+		}
+		for _, n := range perCPU {
+			*sum += n
+		}
+	}
+	return seen, lost, nil
+}
+
+func (r *Running) close() error {
+	var failed error
+	for _, l := range r.links {
+		failed = errors.Join(failed, l.Close())
+	}
+	if r.reader != nil {
+		failed = errors.Join(failed, r.reader.Close())
+	}
+	for _, c := range r.closers {
+		failed = errors.Join(failed, c())
+	}
+	return failed
+}

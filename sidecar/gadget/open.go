@@ -1,0 +1,35 @@
+package gadget
+
+import (
+	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/sidecar/target"
+)
+
+func startOpen(t *target.Target) (*Running, error) {
+	spec, err := loadOpen()
+	if err != nil {
+		return nil, err
+	}
+	if err := constants(spec, t); err != nil {
+		return nil, err
+	}
+	var o openObjects
+	if err := spec.LoadAndAssign(&o, nil); err != nil {
+		return nil, err
+	}
+	return run(o.Events, o.Counters, []attachment{{"sys_exit", o.OpenExit}, {"sys_enter", o.OpenEnter}}, decodeOpen, o.Close)
+}
+
+func decodeOpen(raw []byte, boot time.Time) (*wire.Event, error) {
+	e, err := view[openOpenEvent](raw)
+	if err != nil {
+		return nil, err
+	}
+	open := &wire.Open{Path: text(e.Path[:]), Flags: e.Flags, FD: e.Ret, Took: time.Duration(e.Took)}
+	if e.Ret < 0 {
+		open.FD, open.Error = -1, errno(-e.Ret)
+	}
+	return &wire.Event{Time: boot.Add(time.Duration(e.Time)), PID: e.Pid, TID: e.Tid, Comm: text(e.Comm[:]), Open: open}, nil
+}

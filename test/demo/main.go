@@ -1,0 +1,198 @@
+// Command demo is 'make demo': traffic of a real Route moves from a runc pod into a
+// sandbox VM, a tracer prints what the application does there, and everything goes
+// back, without one failed request. It exits 1 when anything of that is not so.
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/osc-debug/osc-debug/test/load"
+	"github.com/osc-debug/osc-debug/test/sample"
+)
+
+const (
+	rate      = 340
+	traceShow = 14 // lines of the trace that are shown
+	sessionIs = 3  // reloads that a session causes by its own patches: arm, shift, restore
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+type demo struct {
+	sample.Cluster
+	ctx     context.Context
+	load    *load.Run
+	kernels map[string]bool
+}
+
+func run(ctx context.Context) error {
+	cluster, err := sample.FromEnvironment()
+	if err != nil {
+		return err
+	}
+	d := &demo{ctx: ctx, Cluster: cluster, kernels: map[string]bool{}}
+	begin := time.Now()
+	title("example: Deployment echo-runc, Service echo, Route echo-route in namespace %s; user alice has role edit there", sample.Namespace)
+	first, err := d.Deploy(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  %s\n", first)
+	d.load = load.Start(sample.Load(rate))
+	defer d.load.Stop()
+
+	title("control: %d reloads of the router while nothing else changes", sessionIs)
+	control, controlReloads, err := d.control()
+	if err != nil {
+		return err
+	}
+	d.show("before", control)
+
+	title("session: osc-debug shift --route echo-route --weight 100 --exact --trace open,tcp --for 20s -n %s", sample.Namespace)
+	before, reloads := d.load.Sums(), d.Reloads()
+	during, foreign, err := d.session()
+	if err != nil {
+		return err
+	}
+	over := d.load.Sums()
+	time.Sleep(3 * time.Second)
+	session := d.load.Sums().Since(before)
+	d.show("during", during)
+	d.show("after", d.load.Sums().Since(over))
+	sessionReloads := d.Reloads() - reloads
+	perSecond := d.load.Rate()
+	total := d.load.Stop()
+
+	title("sums")
+	fmt.Printf("  control  %s, over %d reloads\n", control, controlReloads)
+	fmt.Printf("  session  %s, over %d reloads\n", session, sessionReloads)
+	fmt.Printf("  total    %s, %.0f requests/s, %d kernels, %.0f s\n", total, perSecond, len(d.kernels), time.Since(begin).Seconds())
+	switch {
+	case total.Failed > 0:
+		return fmt.Errorf("%d requests failed", total.Failed)
+	case len(d.kernels) != 2:
+		return fmt.Errorf("answers came from %d kernels, expected 2", len(d.kernels))
+	case foreign > 0:
+		return fmt.Errorf("%d trace lines are not of the application", foreign)
+	case perSecond < 300:
+		return fmt.Errorf("only %.0f requests/s were sent, 300 are wanted", perSecond)
+	}
+	fmt.Println("  0 failed: the session harmed nobody, and nothing of it is left")
+	return nil
+}
+
+func title(format string, args ...any) { fmt.Printf("\n"+format+"\n", args...) }
+
+// control makes the router reload as often as a session does, by changing a timeout.
+func (d *demo) control() (load.Sums, int, error) {
+	begin, reloads := d.load.Sums(), d.Reloads()
+	for n := range sessionIs {
+		_, err := d.Kubectl(d.ctx, "annotate", "route", "echo-route", "-n", sample.Namespace, "--overwrite", fmt.Sprintf("haproxy.router.openshift.io/timeout=%ds", 31+n))
+		if err != nil {
+			return load.Sums{}, 0, err
+		}
+		for wait := 0; d.Reloads() < reloads+n+1 && wait < 100; wait++ {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	_, err := d.Kubectl(d.ctx, "annotate", "route", "echo-route", "-n", sample.Namespace, "haproxy.router.openshift.io/timeout-")
+	return d.load.Sums().Since(begin), d.Reloads() - reloads, err
+}
+
+var traceLine = regexp.MustCompile(`^[0-9:.]{12} +[0-9]+ +(\S+)`)
+
+// session runs the command as the ordinary user and shows what it prints. It returns
+// the answers that came while it was live, and how many trace lines were of another
+// process than the application's.
+func (d *demo) session() (load.Sums, int, error) {
+	cmd := d.Command(d.ctx, "shift", "--route", "echo-route", "--weight", "100", "--exact",
+		"--trace", "open,tcp", "-o", "columns", "--for", "20s", "--router", sample.Router)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return load.Sums{}, 0, err
+	}
+	progress, err := cmd.StderrPipe()
+	if err != nil {
+		return load.Sums{}, 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return load.Sums{}, 0, err
+	}
+	var live, restored load.Sums
+	var foreign, lines int
+	var wg sync.WaitGroup
+	wg.Go(func() { lines, foreign = showTrace(out) })
+	wg.Go(func() {
+		for s := bufio.NewScanner(progress); s.Scan(); {
+			fmt.Printf("  %s\n", s.Text())
+			switch {
+			case strings.Contains(s.Text(), "  live "):
+				live = d.load.Sums()
+			case strings.Contains(s.Text(), "  restore "):
+				restored = d.load.Sums()
+			}
+		}
+	})
+	wg.Wait()
+	if err := cmd.Wait(); err != nil {
+		return load.Sums{}, 0, fmt.Errorf("osc-debug shift: %w", err)
+	}
+	if lines == 0 {
+		return load.Sums{}, 0, fmt.Errorf("the tracer printed nothing")
+	}
+	fmt.Printf("  (%d trace lines in all)\n", lines)
+	return restored.Since(live), foreign, nil
+}
+
+func showTrace(r io.Reader) (lines, foreign int) {
+	for s := bufio.NewScanner(r); s.Scan(); {
+		m := traceLine.FindStringSubmatch(s.Text())
+		if m == nil {
+			fmt.Printf("  %s\n", s.Text())
+			continue
+		}
+		lines++
+		if m[1] != "http-echo" {
+			foreign++
+		}
+		if lines <= traceShow || m[1] != "http-echo" {
+			fmt.Printf("  %s\n", s.Text())
+		}
+	}
+	return lines, foreign
+}
+
+var answer = regexp.MustCompile(`pod=(\S+) kernel=(\S+)`)
+
+// show prints who answered.
+func (d *demo) show(when string, s load.Sums) {
+	var bodies []string
+	for body := range s.Bodies {
+		bodies = append(bodies, body)
+		if m := answer.FindStringSubmatch(body); m != nil {
+			d.kernels[m[2]] = true
+		}
+	}
+	sort.Strings(bodies)
+	for _, body := range bodies {
+		fmt.Printf("  %-7s %6d × %s\n", when, s.Bodies[body], body)
+	}
+}

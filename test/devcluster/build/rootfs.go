@@ -1,0 +1,36 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// RootFS unpacks the Debian packages that the lists name, and what they need, and
+// returns the path of the resulting tar file. No package script is run.
+func (b *Builder) RootFS(ctx context.Context, lists ...string) (string, error) {
+	var names []string
+	for _, list := range lists {
+		data, err := os.ReadFile(list)
+		if err != nil {
+			return "", err
+		}
+		names = append(names, strings.Fields(string(data))...)
+	}
+	if len(names) == 0 {
+		return "", fmt.Errorf("root filesystem: no packages named in %s", strings.Join(lists, ", "))
+	}
+	k, err := key(names)
+	if err != nil {
+		return "", err
+	}
+	dir, err := b.cached("rootfs", k, "the sidecar's tools: "+strings.Join(names, " "), func(dir string) error {
+		_, err := run(ctx, command{name: "mmdebstrap", args: []string{
+			"--quiet", "--variant=extract", "--include=" + strings.Join(names, ","), "bookworm", filepath.Join(dir, "root.tar"),
+		}})
+		return err
+	})
+	return filepath.Join(dir, "root.tar"), err
+}

@@ -1,0 +1,215 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/osc-debug/osc-debug/test/devcluster/topology"
+)
+
+// Supervise is process 1 of the cluster's own namespaces. It mounts and wires what
+// the components need, starts them, reaps whatever is orphaned to it, and starts a
+// component again that died. It never returns while the cluster lives: killing it
+// ends every process, mount and network link of the cluster, because the kernel ends
+// the namespaces with it. before names what started it and holds its standard input
+// open until the veth pair is there; if that ends first, so does the cluster.
+func Supervise(spec Spec) error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("supervise runs as process 1 of a new PID namespace: use 'up'")
+	}
+	if line, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil || line != "go\n" {
+		return fmt.Errorf("started by something that went away")
+	}
+	if err := spec.mounts(); err != nil {
+		return err
+	}
+	if err := spec.network(); err != nil {
+		return err
+	}
+	s := &supervisor{spec: spec, running: map[int]component{}}
+	for _, c := range spec.components() {
+		if err := s.start(c); err != nil {
+			return err
+		}
+	}
+	return s.reap()
+}
+
+func mount(source, target, kind string, flags uintptr, data string) error {
+	if err := syscall.Mount(source, target, kind, flags, data); err != nil {
+		return fmt.Errorf("mount %s on %s: %w", source, target, err)
+	}
+	return nil
+}
+
+// mounts gives the cluster a /proc of its PID namespace, a /sys of its network
+// namespace, and a /run and /var of its own, so that the paths that containerd,
+// kubelet and CNI plugins have built in meet nothing of the machine's.
+func (spec Spec) mounts() error {
+	d := spec.Dirs
+	for _, dir := range []string{"var/lib/containerd", "var/lib/kubelet", "var/lib/cni", "var/log", "var/tmp", "log"} {
+		if err := os.MkdirAll(d.In(dir), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink("/run", d.In("var/run")); err != nil && !os.IsExist(err) {
+		return err
+	}
+	// First cut off from the machine's mounts, then shared again: kubelet wants its
+	// own mounts to propagate to containers.
+	if err := mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := mount("none", "/", "", syscall.MS_REC|syscall.MS_SHARED, ""); err != nil {
+		return err
+	}
+	if err := mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return err
+	}
+	if err := mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
+		return err
+	}
+	if err := mount(d.In("var"), "/var", "", syscall.MS_BIND, ""); err != nil {
+		return err
+	}
+	return mount("none", "/var", "", syscall.MS_SHARED, "")
+}
+
+func (spec Spec) network() error {
+	for path, value := range map[string]string{
+		"/proc/sys/net/ipv4/ip_forward":                 "1",
+		"/proc/sys/net/ipv4/ip_unprivileged_port_start": "0",
+	} {
+		if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, args := range []string{
+		"link set lo up",
+		"addr add " + topology.ClusterIP + topology.LinkBits + " dev " + topology.ClusterLink,
+		"link set " + topology.ClusterLink + " up",
+		"link add " + topology.Bridge + " type bridge",
+		"addr add " + topology.GatewayIP + "/16 dev " + topology.Bridge,
+		"link set " + topology.Bridge + " up",
+		"tuntap add " + topology.Tap + " mode tap",
+		"link set " + topology.Tap + " master " + topology.Bridge + " up",
+		"route add " + topology.GuestPods + " via " + topology.GuestIP,
+		"route add default via " + topology.HostIP,
+	} {
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", args, err, out)
+		}
+	}
+	return nil
+}
+
+type supervisor struct {
+	spec    Spec
+	running map[int]component
+}
+
+func (s *supervisor) start(c component) error {
+	log, err := os.OpenFile(s.spec.Dirs.Log(c.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	path, err := exec.LookPath(c.args[0])
+	if err != nil {
+		return err
+	}
+	argv := append([]string{filepath.Base(c.args[0])}, c.args[1:]...)
+	p, err := os.StartProcess(path, argv, &os.ProcAttr{
+		Env: append(os.Environ(), c.env...), Files: []*os.File{null, log, log},
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return fmt.Errorf("start %s: %w", c.name, err)
+	}
+	s.running[p.Pid] = c
+	return nil
+}
+
+// reap waits for children, of its own and adopted, for ever.
+func (s *supervisor) reap() error {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("wait: %w", err)
+		}
+		c, ok := s.running[pid]
+		if !ok {
+			continue
+		}
+		delete(s.running, pid)
+		fmt.Fprintf(os.Stderr, "%s %s ended (%v), starting it again\n", time.Now().Format(time.RFC3339), c.name, status)
+		time.Sleep(300 * time.Millisecond)
+		if err := s.start(c); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+}
+
+// spawn starts a supervisor in new namespaces and wires the veth pair to it. Its
+// identity is on disk before it may do anything.
+func (spec Spec) spawn(ctx context.Context) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(spec.Dirs.Log("supervise"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(exe, spec.superviseArgs()...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), "PATH="+spec.Kube+":"+spec.Runtime+":/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Setsid:     true,
+	}
+	gate, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the supervisor: %w", err)
+	}
+	if err := writeIdentity(spec.Dirs, cmd.Process.Pid); err != nil {
+		return err
+	}
+	for _, args := range []string{
+		fmt.Sprintf("link add %s type veth peer name %s netns %d", topology.HostLink, topology.ClusterLink, cmd.Process.Pid),
+		"addr add " + topology.HostIP + topology.LinkBits + " dev " + topology.HostLink,
+		// Where tests put the servers of pods whose status they write by hand.
+		"addr add 10.87.0.11/32 dev " + topology.HostLink,
+		"addr add 10.87.0.12/32 dev " + topology.HostLink,
+		"addr add 10.87.0.13/32 dev " + topology.HostLink,
+		"link set " + topology.HostLink + " up",
+	} {
+		if out, err := exec.CommandContext(ctx, "ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", args, err, out)
+		}
+	}
+	if _, err := gate.Write([]byte("go\n")); err != nil {
+		return err
+	}
+	return cmd.Process.Release()
+}

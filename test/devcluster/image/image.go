@@ -1,0 +1,239 @@
+// Package image builds the project's container images without a container engine and
+// pushes them: the example application, the sidecar, and the pause image that the
+// development cluster needs. The same sources give the same digest.
+package image
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/osc-debug/osc-debug/test/devcluster/build"
+	"github.com/osc-debug/osc-debug/test/devcluster/topology"
+)
+
+// DefaultRegistry is where the product's images are published.
+const DefaultRegistry = "quay.io/osc-debug"
+
+// Built is one image, named as a cluster would pull it.
+type Built struct {
+	Ref   string // registry/name:tag
+	Image v1.Image
+}
+
+// Digest is the reference by digest.
+func (b Built) Digest() (string, error) {
+	tag, err := name.NewTag(b.Ref)
+	if err != nil {
+		return "", err
+	}
+	digest, err := b.Image.Digest()
+	return tag.Context().Name() + "@" + digest.String(), err
+}
+
+// Product builds the images that belong to the product: the sidecar and its full
+// variant (which brings LLVM: 10 times the size), the latter only when asked for.
+func Product(ctx context.Context, b *build.Builder, registry string, full bool) ([]Built, error) {
+	tracer, err := b.Program(ctx, b.Root(), "./cmd/osc-tracer")
+	if err != nil {
+		return nil, err
+	}
+	variants := []string{"sidecar"}
+	if full {
+		variants = append(variants, "sidecar-full")
+	}
+	var built []Built
+	for _, variant := range variants {
+		img, err := sidecar(ctx, b, variant, tracer)
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", variant, err)
+		}
+		built = append(built, Built{registry + "/" + variant + ":latest", img})
+	}
+	return built, nil
+}
+
+func sidecar(ctx context.Context, b *build.Builder, variant, tracer string) (v1.Image, error) {
+	lists := []string{filepath.Join(b.Root(), "sidecar", "packages.txt")}
+	if variant == "sidecar-full" {
+		lists = append(lists, filepath.Join(b.Root(), "sidecar", "packages-full.txt"))
+	}
+	root, err := b.RootFS(ctx, lists...)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := slim(f)
+	if err != nil {
+		return nil, err
+	}
+	base, err := asLayer(data)
+	if err != nil {
+		return nil, err
+	}
+	own, err := programs(map[string]string{"usr/bin/osc-tracer": tracer})
+	if err != nil {
+		return nil, err
+	}
+	// The sidecar itself only waits; tools run in it over exec.
+	return assemble(v1.Config{Entrypoint: []string{"/usr/bin/osc-tracer", "idle"}, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, base, own)
+}
+
+func single(binary, command string) (v1.Image, error) {
+	layer, err := programs(map[string]string{command: binary})
+	if err != nil {
+		return nil, err
+	}
+	return assemble(v1.Config{Entrypoint: []string{"/" + command}}, layer)
+}
+
+func assemble(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
+	base := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
+	img, err := mutate.AppendLayers(base, layers...)
+	if err != nil {
+		return nil, err
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture, file.Config = "linux", "amd64", config
+	return mutate.ConfigFile(img, file)
+}
+
+// BuildAll builds what the development cluster pulls and pushes it to its registry.
+// The sidecar's reference by digest goes to the file that SidecarFile names.
+func BuildAll(ctx context.Context, b *build.Builder, log io.Writer) error {
+	built, err := Product(ctx, b, DefaultRegistry, false)
+	if err != nil {
+		return err
+	}
+	digest, err := built[0].Digest()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(SidecarFile(b.Cache), []byte(digest+"\n"), 0o644); err != nil {
+		return err
+	}
+	pause, err := b.Pause(ctx)
+	if err != nil {
+		return err
+	}
+	echo, err := b.Program(ctx, b.Root(), "./examples/http-echo")
+	if err != nil {
+		return err
+	}
+	for ref, binary := range map[string]string{
+		"registry.k8s.io/pause:3.10.1":      filepath.Join(pause, "pause"),
+		"quay.io/bpradipt/http-echo:latest": echo,
+	} {
+		img, err := single(binary, filepath.Base(binary))
+		if err != nil {
+			return err
+		}
+		built = append(built, Built{ref, img})
+	}
+	for _, i := range built {
+		if err := pushLocal(ctx, i); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(log, "    %d images, sidecar %s\n", len(built), digest)
+	return nil
+}
+
+// SidecarFile holds the reference, by digest, of the sidecar that was built last.
+func SidecarFile(cache string) string { return filepath.Join(cache, "sidecar.ref") }
+
+// pushLocal pushes to the cluster's registry, under the path that the nodes' mirror
+// configuration asks for: the reference without its registry.
+func pushLocal(ctx context.Context, i Built) error {
+	tag, err := name.NewTag(i.Ref)
+	if err != nil {
+		return err
+	}
+	local := topology.ClusterIP + ":" + topology.RegistryPort
+	target, err := name.NewTag(local+"/"+tag.Context().RepositoryStr()+":"+tag.TagStr(), name.Insecure)
+	if err != nil {
+		return err
+	}
+	if err := waitFor(ctx, "http://"+local+"/v2/"); err != nil {
+		return err
+	}
+	if err := remote.Write(target, i.Image, remote.WithContext(ctx)); err != nil {
+		return fmt.Errorf("push %s: %w", i.Ref, err)
+	}
+	return nil
+}
+
+func waitFor(ctx context.Context, url string) error {
+	for range 100 {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			return resp.Body.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("%s does not answer", url)
+}
+
+// Publish builds the product's images for a registry and prints their references by
+// digest; with push it also pushes them, with the credentials of the user's own
+// container configuration.
+func Publish(ctx context.Context, b *build.Builder, registry string, full, push bool, out io.Writer) error {
+	if err := build.EnsurePackages(ctx, b.Log); err != nil {
+		return err
+	}
+	built, err := Product(ctx, b, registry, full)
+	if err != nil {
+		return err
+	}
+	var lines bytes.Buffer
+	for _, i := range built {
+		if push {
+			tag, err := name.NewTag(i.Ref)
+			if err != nil {
+				return err
+			}
+			if err := remote.Write(tag, i.Image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+				return fmt.Errorf("push %s: %w", i.Ref, err)
+			}
+		}
+		digest, err := i.Digest()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(&lines, digest)
+	}
+	first, _, _ := bytes.Cut(lines.Bytes(), []byte("\n"))
+	if err := os.WriteFile(SidecarFile(b.Cache), append(first, '\n'), 0o644); err != nil {
+		return err
+	}
+	_, err = out.Write(lines.Bytes())
+	return err
+}

@@ -1,0 +1,123 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/compression"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// epoch is the time of every file in an image, so that the same files give the same digest.
+var epoch = time.Unix(0, 0)
+
+// programs is a layer of executables: path in the image to file on this machine.
+func programs(files map[string]string) (v1.Layer, error) {
+	var names []string
+	for name := range files {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	made := map[string]bool{}
+	for _, name := range names {
+		data, err := os.ReadFile(files[name])
+		if err != nil {
+			return nil, err
+		}
+		for _, dir := range parents(name) {
+			if !made[dir] {
+				made[dir] = true
+				if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755, ModTime: epoch}); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(data)), ModTime: epoch}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(data); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return asLayer(buf.Bytes())
+}
+
+func parents(name string) []string {
+	var dirs []string
+	for dir := path.Dir(name); dir != "." && dir != "/"; dir = path.Dir(dir) {
+		dirs = append([]string{dir}, dirs...)
+	}
+	return dirs
+}
+
+func asLayer(data []byte) (v1.Layer, error) {
+	// zstd unpacks several times faster than gzip, which shows in an emulated guest.
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
+		tarball.WithCompression(compression.ZStd), tarball.WithMediaType(types.OCILayerZStd))
+}
+
+// unneeded are folders of a Debian system that no tool of the sidecar reads: package
+// databases, translations, and the Perl that packaging scripts use.
+var unneeded = []string{
+	"usr/share/locale/", "usr/share/man/", "usr/share/info/", "usr/share/perl/", "usr/share/perl5/", "usr/share/lintian/",
+	"usr/share/bash-completion/", "usr/share/zoneinfo/", "usr/lib/locale/", "usr/lib/x86_64-linux-gnu/perl",
+	"usr/share/icons/", "usr/share/applications/", "usr/share/pixmaps/", "usr/share/nmap/", "usr/lib/systemd/", "lib/systemd/", "usr/share/tcpdump/",
+	"usr/lib/x86_64-linux-gnu/gconv/", "usr/lib/x86_64-linux-gnu/libperl", "usr/bin/perl", "etc/perl/",
+	"var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "dev/",
+}
+
+// slim rewrites a root filesystem: without what is unneeded (licences stay), and with
+// all times set to epoch.
+func slim(in io.Reader) ([]byte, error) {
+	var buf bytes.Buffer
+	r, w := tar.NewReader(in), tar.NewWriter(&buf)
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("root filesystem: %w", err)
+		}
+		h.Name = strings.TrimPrefix(h.Name, "./")
+		if h.Name == "" || drop(h.Name) {
+			continue
+		}
+		h.ModTime, h.AccessTime, h.ChangeTime = epoch, time.Time{}, time.Time{}
+		h.PAXRecords, h.Format = nil, tar.FormatUnknown
+		if err := w.WriteHeader(h); err != nil {
+			return nil, err
+		}
+		if _, err := io.Copy(w, r); err != nil {
+			return nil, err
+		}
+	}
+	return buf.Bytes(), w.Close()
+}
+
+func drop(name string) bool {
+	if rest, ok := strings.CutPrefix(name, "usr/share/doc/"); ok {
+		return rest != "" && !strings.HasSuffix(rest, "/copyright") && !strings.HasSuffix(rest, "/")
+	}
+	for _, prefix := range unneeded {
+		if strings.HasPrefix(name, prefix) && name != prefix {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,137 @@
+// Command devcluster runs a real Kubernetes on one machine, with a VM-backed
+// RuntimeClass kata and a router that splits Routes' traffic as OpenShift's does. It is
+// test equipment of osc-debug.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/spf13/cobra"
+
+	"github.com/osc-debug/osc-debug/test/devcluster/build"
+	"github.com/osc-debug/osc-debug/test/devcluster/cluster"
+	"github.com/osc-debug/osc-debug/test/devcluster/image"
+	"github.com/osc-debug/osc-debug/test/devcluster/router"
+	"github.com/osc-debug/osc-debug/test/devcluster/topology"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	root := &cobra.Command{Use: "devcluster", Short: "A real Kubernetes with a sandbox VM on one machine, to test osc-debug against",
+		SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(up(), down(), status(), images(), supervise(), serveRouter(), serveRegistry())
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "devcluster:", err)
+		os.Exit(1)
+	}
+}
+
+func up() *cobra.Command {
+	var reload time.Duration
+	c := &cobra.Command{Use: "up", Short: "Build what is missing and start the cluster", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cluster.Up(cmd.Context(), cmd.ErrOrStderr(), reload); err != nil {
+				return err
+			}
+			return cluster.Environment(cmd.OutOrStdout())
+		}}
+	c.Flags().DurationVar(&reload, "reload-interval", 5*time.Second, "least time between two router reloads (OpenShift: 5s)")
+	return c
+}
+
+func down() *cobra.Command {
+	return &cobra.Command{Use: "down", Short: "End the cluster and remove what it left", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dirs, err := topology.NewDirs()
+			if err != nil {
+				return err
+			}
+			begin := time.Now()
+			if err := cluster.Down(dirs); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "cluster is down after %.1f s\n", time.Since(begin).Seconds())
+			return nil
+		}}
+}
+
+func status() *cobra.Command {
+	return &cobra.Command{Use: "status", Short: "Say whether the cluster runs and is ready", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cluster.Status(cmd.Context(), cmd.OutOrStdout()); err != nil {
+				return err
+			}
+			return cluster.Environment(cmd.OutOrStdout())
+		}}
+}
+
+func images() *cobra.Command {
+	var registryName string
+	var full, push bool
+	c := &cobra.Command{Use: "images", Short: "Build the product's images and print their references by digest", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b, err := build.New(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return image.Publish(cmd.Context(), b, registryName, full, push, cmd.OutOrStdout())
+		}}
+	c.Flags().StringVar(&registryName, "registry", image.DefaultRegistry, "registry and folder that the references name")
+	c.Flags().BoolVar(&full, "full", false, "also the variant with bpftrace")
+	c.Flags().BoolVar(&push, "push", false, "push them")
+	return c
+}
+
+func supervise() *cobra.Command {
+	var spec cluster.Spec
+	c := &cobra.Command{Use: "supervise", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			var err error
+			if spec.Dirs, err = topology.NewDirs(); err != nil {
+				return err
+			}
+			return cluster.Supervise(spec)
+		}}
+	f := c.Flags()
+	f.StringVar(&spec.Kube, "kube", "", "")
+	f.StringVar(&spec.Runtime, "runtime", "", "")
+	f.StringVar(&spec.Guest.Kernel, "guest-kernel", "", "")
+	f.StringVar(&spec.Guest.Disk, "guest-disk", "", "")
+	f.StringVar(&spec.Accel, "accel", "tcg", "")
+	f.StringVar(&spec.ReloadInterval, "reload-interval", "5s", "")
+	return c
+}
+
+func serveRouter() *cobra.Command {
+	var o router.Options
+	c := &cobra.Command{Use: "router", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return router.Run(cmd.Context(), o) }}
+	f := c.Flags()
+	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "")
+	f.StringVar(&o.Dir, "dir", "", "")
+	f.StringVar(&o.Address, "address", "", "")
+	f.StringVar(&o.Certificate, "certificate", "", "")
+	f.StringVar(&o.Key, "key", "", "")
+	f.DurationVar(&o.ReloadInterval, "reload-interval", 5*time.Second, "")
+	return c
+}
+
+func serveRegistry() *cobra.Command {
+	return &cobra.Command{Use: "registry", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			server := &http.Server{Addr: ":" + topology.RegistryPort, ReadHeaderTimeout: 10 * time.Second,
+				Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+			context.AfterFunc(cmd.Context(), func() { server.Close() })
+			return server.ListenAndServe()
+		}}
+}

@@ -1,0 +1,76 @@
+package router
+
+import (
+	"sort"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Name is the name under which the development router writes a Route's status.
+const Name = "default"
+
+// canonicalHost is what a real router would have Routes' DNS names point to.
+const canonicalHost = "router-default.apps.osc-debug.test"
+
+type verdict struct {
+	route           *routev1.Route
+	reason, message string // empty when admitted
+}
+
+// admit decides which Routes are served. The oldest Route owns its host: a younger one
+// of another namespace, or with the same path, is told HostAlreadyClaimed.
+func admit(routes []*routev1.Route) []verdict {
+	sorted := append([]*routev1.Route(nil), routes...)
+	sort.Slice(sorted, func(i, j int) bool {
+		a, b := sorted[i], sorted[j]
+		if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+			return a.CreationTimestamp.Before(&b.CreationTimestamp)
+		}
+		return a.UID < b.UID
+	})
+	namespaces, paths := map[string]string{}, map[string]bool{}
+	var out []verdict
+	for _, r := range sorted {
+		v := verdict{route: r}
+		host := r.Spec.Host
+		owner, claimed := namespaces[host]
+		switch {
+		case host == "":
+			v.reason, v.message = "NoHostValue", "no host value was defined for the route"
+		case claimed && owner != r.Namespace || paths[host+r.Spec.Path]:
+			v.reason, v.message = "HostAlreadyClaimed", "a route in another namespace or with the same path holds "+host+" and is older"
+		default:
+			namespaces[host], paths[host+r.Spec.Path] = r.Namespace, true
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// status gives the Route's status with this router's entry, and whether it differs
+// from what the Route has.
+func (v verdict) status(now metav1.Time) (routev1.RouteStatus, bool) {
+	condition := routev1.RouteIngressCondition{Type: routev1.RouteAdmitted, Status: corev1.ConditionTrue, LastTransitionTime: &now}
+	if v.reason != "" {
+		condition.Status, condition.Reason, condition.Message = corev1.ConditionFalse, v.reason, v.message
+	}
+	mine := routev1.RouteIngress{
+		Host: v.route.Spec.Host, RouterName: Name, RouterCanonicalHostname: canonicalHost,
+		WildcardPolicy: v.route.Spec.WildcardPolicy, Conditions: []routev1.RouteIngressCondition{condition},
+	}
+	status := *v.route.Status.DeepCopy()
+	for i, e := range status.Ingress {
+		if e.RouterName != Name {
+			continue
+		}
+		if len(e.Conditions) == 1 && e.Host == mine.Host && e.Conditions[0].Status == condition.Status && e.Conditions[0].Reason == condition.Reason {
+			return status, false
+		}
+		status.Ingress[i] = mine
+		return status, true
+	}
+	status.Ingress = append(status.Ingress, mine)
+	return status, true
+}

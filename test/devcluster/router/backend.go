@@ -1,0 +1,111 @@
+package router
+
+import (
+	"crypto/md5"
+	"fmt"
+	"net/netip"
+	"sort"
+	"strconv"
+
+	routev1 "github.com/openshift/api/route/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+// backend is one Route, ready to be written into HAProxy's configuration.
+type backend struct {
+	route    *routev1.Route
+	services []service
+}
+
+// slicesOf looks up the EndpointSlices of a Service.
+type slicesOf func(namespace, service string) []*discoveryv1.EndpointSlice
+
+// newBackend resolves a Route's services to servers. A service named twice counts
+// once, with its last weight.
+func newBackend(route *routev1.Route, slices slicesOf) backend {
+	weights := map[string]int32{}
+	var order []string
+	for _, ref := range append([]routev1.RouteTargetReference{route.Spec.To}, route.Spec.AlternateBackends...) {
+		w := int32(1)
+		if ref.Weight != nil {
+			w = min(max(*ref.Weight, 0), maxWeight)
+		}
+		if _, ok := weights[ref.Name]; !ok {
+			order = append(order, ref.Name)
+		}
+		weights[ref.Name] = w
+	}
+	b := backend{route: route}
+	for _, name := range order {
+		b.services = append(b.services, service{
+			name: name, weight: weights[name],
+			servers: servers(name, preferredPort(route), slices(route.Namespace, name)),
+		})
+	}
+	return b
+}
+
+func preferredPort(route *routev1.Route) string {
+	if route.Spec.Port == nil {
+		return ""
+	}
+	return route.Spec.Port.TargetPort.String()
+}
+
+// servers are the ready endpoints whose port has the wanted name or number; all ports
+// when none is wanted. Loopback and link-local addresses are dropped.
+func servers(name, port string, slices []*discoveryv1.EndpointSlice) []server {
+	var out []server
+	seen := map[string]bool{}
+	for _, slice := range slices {
+		for _, p := range slice.Ports {
+			if p.Port == nil || port != "" && port != *p.Name && port != strconv.Itoa(int(*p.Port)) {
+				continue
+			}
+			for _, e := range slice.Endpoints {
+				if e.Conditions.Ready != nil && !*e.Conditions.Ready {
+					continue
+				}
+				for _, address := range e.Addresses {
+					ip, err := netip.ParseAddr(address)
+					if err != nil || ip.IsLoopback() || ip.IsLinkLocalUnicast() {
+						continue
+					}
+					id := fmt.Sprintf("ept:%s:%s:%s:%d", name, *p.Name, address, *p.Port)
+					if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
+						id = fmt.Sprintf("pod:%s:%s:%s:%s:%d", e.TargetRef.Name, name, *p.Name, address, *p.Port)
+					}
+					if !seen[id] {
+						seen[id] = true
+						out = append(out, server{id: id, ip: address, port: *p.Port, cookie: fmt.Sprintf("%x", md5.Sum([]byte(id)))})
+					}
+				}
+			}
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].id < out[j].id })
+	return out
+}
+
+// activeServices counts services with a weight above zero, activeServers their servers.
+func (b backend) active() (services, servers int) {
+	for _, s := range b.services {
+		if s.weight > 0 {
+			services++
+			servers += len(s.servers)
+		}
+	}
+	return services, servers
+}
+
+// key is NAMESPACE:NAME, the name of the Route's backend in HAProxy.
+func (b backend) key() string { return b.route.Namespace + ":" + b.route.Name }
+
+// cookieName is the router's own choice: the hash of the Route's key behind an empty
+// termination, whatever the termination is; an annotation overrides it.
+func (b backend) cookieName() string {
+	if name := b.route.Annotations["router.openshift.io/cookie_name"]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("%x", md5.Sum([]byte(" "+b.key())))
+}

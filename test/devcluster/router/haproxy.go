@@ -1,0 +1,79 @@
+package router
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// haproxy runs generations of HAProxy. A new one takes the listening sockets over from
+// the old, which finishes the connections it has and ends.
+type haproxy struct {
+	config, socket, pidFile string
+}
+
+// reload checks the written configuration and starts a process with it; it returns
+// when the new process serves.
+func (h *haproxy) reload() error {
+	if out, err := exec.Command("haproxy", "-c", "-q", "-f", h.config).CombinedOutput(); err != nil {
+		return fmt.Errorf("configuration refused: %w: %s", err, out)
+	}
+	args := []string{"-db", "-f", h.config}
+	old, _ := os.ReadFile(h.pidFile)
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(old))); err == nil && syscall.Kill(pid, 0) == nil {
+		args = append(args, "-x", h.socket, "-sf", strconv.Itoa(pid))
+	}
+	cmd := exec.Command("haproxy", args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := cmd.Wait()
+		slog.Info("haproxy ended", "pid", cmd.Process.Pid, "error", err)
+		ended <- err
+	}()
+	for range 500 {
+		if servingPID(h.socket) == cmd.Process.Pid {
+			return os.WriteFile(h.pidFile, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("haproxy ended at start: %w", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("haproxy process %d does not answer on %s after 5 s", cmd.Process.Pid, h.socket)
+}
+
+var pidLine = regexp.MustCompile(`(?m)^Pid: ([0-9]+)$`)
+
+// servingPID asks who answers on HAProxy's socket: a new process inherits the socket
+// itself, so its file tells nothing. 0 when nobody does.
+func servingPID(socket string) int {
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return 0
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte("show info\n")); err != nil {
+		return 0
+	}
+	answer, _ := io.ReadAll(conn)
+	found := pidLine.FindSubmatch(answer)
+	if found == nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(string(found[1]))
+	return pid
+}

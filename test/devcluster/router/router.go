@@ -1,0 +1,181 @@
+// Package router is the development router: it drives a real HAProxy by Routes,
+// Services and EndpointSlices the way OpenShift's router does, as far as weights,
+// endpoints, cookies, balance, health checks, TLS, paths, admission and the minimum
+// reload interval go. It is test equipment, imports nothing of the product, and so
+// can judge it. Not here: the dynamic configuration manager, idled services,
+// allow lists, rate limits, header rewriting.
+package router
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	routeinformers "github.com/openshift/client-go/route/informers/externalversions"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Options say where the router works.
+type Options struct {
+	Kubeconfig       string
+	Dir              string // configuration and sockets
+	Address          string // to listen on, ports 80 and 443
+	Certificate, Key string // default certificate, PEM files
+	ReloadInterval   time.Duration
+}
+
+// Run serves Routes until the context ends.
+func Run(ctx context.Context, o Options) error {
+	w, err := o.writer()
+	if err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.QPS, config.Burst = 200, 400
+	routes, err := routeclient.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	core, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	if err := waitForRoutes(ctx, routes); err != nil {
+		return err
+	}
+	changed := make(chan struct{}, 1)
+	notify := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { notify() }, UpdateFunc: func(_, _ any) { notify() }, DeleteFunc: func(any) { notify() },
+	}
+	routeFactory := routeinformers.NewSharedInformerFactory(routes, 0)
+	coreFactory := informers.NewSharedInformerFactory(core, 0)
+	routeInformer := routeFactory.Route().V1().Routes()
+	sliceInformer := coreFactory.Discovery().V1().EndpointSlices()
+	for _, i := range []cache.SharedIndexInformer{routeInformer.Informer(), sliceInformer.Informer()} {
+		if _, err := i.AddEventHandler(handler); err != nil {
+			return err
+		}
+	}
+	routeFactory.Start(ctx.Done())
+	coreFactory.Start(ctx.Done())
+	cache.WaitForCacheSync(ctx.Done(), routeInformer.Informer().HasSynced, sliceInformer.Informer().HasSynced)
+	slices := func(namespace, service string) []*discoveryv1.EndpointSlice {
+		found, err := sliceInformer.Lister().EndpointSlices(namespace).List(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service}))
+		if err != nil {
+			return nil // a lister over a cache has no errors
+		}
+		return found
+	}
+	h := &haproxy{config: w.path("haproxy.cfg"), socket: w.path("haproxy.sock"), pidFile: w.path("haproxy.pid")}
+	notify()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+		all, err := routeInformer.Lister().List(labels.Everything())
+		if err != nil {
+			return err
+		}
+		backends, verdicts := resolve(all, slices)
+		different, err := w.write(backends)
+		if err != nil {
+			return err
+		}
+		if different {
+			if err := h.reload(); err != nil {
+				slog.Error("reload", "error", err)
+				os.Remove(w.path("haproxy.cfg")) // so that the next round writes and tries again
+			} else {
+				slog.Info("reloaded", "routes", len(backends))
+			}
+		}
+		writeStatus(ctx, routes, verdicts)
+		if different {
+			// OpenShift's router reloads at most once in its reload interval.
+			select {
+			case <-ctx.Done():
+			case <-time.After(o.ReloadInterval):
+			}
+		}
+	}
+}
+
+func resolve(all []*routev1.Route, slices slicesOf) ([]backend, []verdict) {
+	var backends []backend
+	verdicts := admit(all)
+	for _, v := range verdicts {
+		if v.reason == "" {
+			backends = append(backends, newBackend(v.route, slices))
+		}
+	}
+	return backends, verdicts
+}
+
+func writeStatus(ctx context.Context, client routeclient.Interface, verdicts []verdict) {
+	for _, v := range verdicts {
+		status, changed := v.status(metav1.Now())
+		if !changed {
+			continue
+		}
+		route := v.route.DeepCopy()
+		route.Status = status
+		if _, err := client.RouteV1().Routes(route.Namespace).UpdateStatus(ctx, route, metav1.UpdateOptions{FieldManager: "router"}); err != nil {
+			slog.Warn("status not written, will be with the next event", "route", route.Namespace+"/"+route.Name, "error", err)
+		}
+	}
+}
+
+// waitForRoutes waits until the API server knows Routes.
+func waitForRoutes(ctx context.Context, client routeclient.Interface) error {
+	for {
+		_, err := client.RouteV1().Routes("default").List(ctx, metav1.ListOptions{Limit: 1})
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for Routes: %w", err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// writer prepares the folder and the default certificate.
+func (o Options) writer() (writer, error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return writer{}, err
+	}
+	var pem []byte
+	for _, file := range []string{o.Certificate, o.Key} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return writer{}, err
+		}
+		pem = append(pem, data...)
+	}
+	w := writer{dir: o.Dir, address: o.Address, certificate: filepath.Join(o.Dir, "default.pem"),
+		serviceCA: filepath.Join(filepath.Dir(o.Certificate), "ca.crt")}
+	return w, os.WriteFile(w.certificate, pem, 0o600)
+}

@@ -1,0 +1,120 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// result is a finished command.
+type result struct {
+	code        int
+	out, errOut string
+}
+
+func (r result) String() string { return fmt.Sprintf("exit %d\n%s%s", r.code, r.out, r.errOut) }
+
+// running is a command under way.
+type running struct {
+	e        *env
+	cmd      *exec.Cmd
+	out      bytes.Buffer
+	progress watched
+	done     chan struct{}
+	err      error
+}
+
+// watched collects text and lets others wait for a word in it.
+type watched struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{}
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+	return w.text.Write(p)
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// start runs the command as a user of the cluster.
+func (e *env) start(user string, args ...string) *running {
+	e.t.Helper()
+	r := &running{e: e, cmd: exec.Command(binary, append([]string{"-n", e.ns}, args...)...), done: make(chan struct{})}
+	r.progress.more = make(chan struct{}, 1)
+	r.cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(user))
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.progress
+	e.ok(r.cmd.Start())
+	go func() { r.err = r.cmd.Wait(); close(r.done) }()
+	e.t.Cleanup(func() { _ = r.cmd.Process.Kill(); <-r.done })
+	return r
+}
+
+func kubeconfig(user string) string {
+	if filepath.IsAbs(user) {
+		return user
+	}
+	return filepath.Join(state, user+".conf")
+}
+
+// shift starts a session of alice's; more flags override.
+func (e *env) shift(args ...string) *running {
+	e.t.Helper()
+	return e.start("alice", append([]string{"shift", "--route", "shop", "--router", routerIP, "--drain", "1s"}, args...)...)
+}
+
+// reaches waits until a step is announced; false when the command ended before.
+func (r *running) reaches(step string) bool {
+	for {
+		if strings.Contains(r.progress.String(), "s  "+step+" ") {
+			return true
+		}
+		select {
+		case <-r.progress.more:
+		case <-r.done:
+			return strings.Contains(r.progress.String(), "s  "+step+" ")
+		case <-time.After(2 * waitAtMost):
+			r.e.t.Fatalf("step %s was not reached:\n%s", step, r.progress.String())
+		}
+	}
+}
+
+func (r *running) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
+
+// wait returns when the command has ended.
+func (r *running) wait() result {
+	r.e.t.Helper()
+	select {
+	case <-r.done:
+	case <-time.After(3 * time.Minute):
+		r.e.t.Fatalf("the command does not end:\n%s", r.progress.String())
+	}
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(r.err, &exit) {
+		code = exit.ExitCode()
+	}
+	return result{code, r.out.String(), r.progress.String()}
+}
+
+// cli runs a command of alice's to its end.
+func (e *env) cli(args ...string) result { return e.start("alice", args...).wait() }

@@ -1,0 +1,301 @@
+//go:build e2e
+
+// Package e2e runs the built command against the local cluster, always as an ordinary
+// user: role edit in one namespace, nothing else. Most tests have pods whose status is
+// written by hand, with real servers behind real EndpointSlices and the real router;
+// real_test.go has real pods in the VM. 'make test' sets the environment up.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// Addresses of the development cluster: the router, and those of this machine on the
+// link to it, where servers of hand-made pods listen.
+const (
+	routerIP    = "10.87.0.2"
+	originalIP  = "10.87.0.11"
+	sandboxIP   = "10.87.0.12"
+	failingIP   = "10.87.0.13" // answers 500
+	plainPort   = 18080
+	tlsPort     = 18443
+	waitAtMost  = 60 * time.Second
+	handImage   = "quay.io/bpradipt/http-echo:latest"
+	handImageID = "quay.io/bpradipt/http-echo@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+)
+
+var (
+	state  = os.Getenv("OSC_DEBUG_CLUSTER") // folder of the running cluster
+	binary = os.Getenv("OSC_DEBUG")
+	core   kubernetes.Interface
+	routes routeclient.Interface
+)
+
+func TestMain(m *testing.M) {
+	if state == "" || binary == "" {
+		fmt.Fprintln(os.Stderr, "e2e: run 'make test', which starts the cluster and builds the command")
+		os.Exit(1)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(state, "admin.conf"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
+	config.QPS, config.Burst = 200, 400
+	core, routes = kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
+	if err := errors.Join(makeHandNode(), serve()); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// serve starts the servers that hand-made pods stand for.
+func serve() error {
+	certificate, err := selfSigned()
+	if err != nil {
+		return err
+	}
+	for ip, handler := range map[string]http.HandlerFunc{
+		originalIP: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "original") },
+		sandboxIP:  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "sandbox") },
+		failingIP:  func(w http.ResponseWriter, _ *http.Request) { failed.Add(1); http.Error(w, "broken", 500) },
+	} {
+		for _, port := range []int{plainPort, tlsPort} {
+			listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, port))
+			if err != nil {
+				return err
+			}
+			server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+			if port == tlsPort {
+				server.TLSConfig = certificate
+				go server.ServeTLS(listener, "", "") //nolint:errcheck // until the process ends
+			} else {
+				go server.Serve(listener) //nolint:errcheck // until the process ends
+			}
+		}
+	}
+	return nil
+}
+
+// env is one test's namespace.
+type env struct {
+	t         *testing.T
+	ns        string
+	sandboxIP string
+}
+
+// newEnv makes a namespace in which alice has role edit, and plays the kubelet there:
+// pods become Running with an address, ready.
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	e := &env{t: t, ns: fmt.Sprintf("e2e-%06x", rand.IntN(1<<24)), sandboxIP: sandboxIP}
+	ctx := t.Context()
+	_, err := core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns}}, metav1.CreateOptions{})
+	e.ok(err)
+	t.Cleanup(func() {
+		_ = core.CoreV1().Namespaces().Delete(context.Background(), e.ns, metav1.DeleteOptions{})
+	})
+	e.bind("alice", "edit")
+	var kubelet sync.WaitGroup
+	stop := make(chan struct{})
+	kubelet.Go(func() { e.kubelet(stop) })
+	t.Cleanup(func() { close(stop); kubelet.Wait() })
+	return e
+}
+
+func (e *env) bind(user, role string) {
+	e.t.Helper()
+	_, err := core.RbacV1().RoleBindings(e.ns).Create(e.t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: user + "-" + role},
+		RoleRef:    rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: "rbac.authorization.k8s.io", Name: user}},
+	}, metav1.CreateOptions{})
+	e.ok(err)
+}
+
+// run writes the status of a pod that runs.
+func (e *env) run(ctx context.Context, pod *corev1.Pod) {
+	ip := e.address(pod)
+	status := corev1.PodStatus{
+		Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}},
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue}},
+	}
+	for _, c := range pod.Spec.Containers {
+		started := true
+		status.ContainerStatuses = append(status.ContainerStatuses, corev1.ContainerStatus{
+			Name: c.Name, Ready: true, Started: &started, Image: c.Image, ImageID: handImageID,
+			ContainerID: "containerd://" + strings.Repeat("a", 64), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		})
+	}
+	data, _ := json.Marshal(map[string]any{"status": status})
+	_, _ = core.CoreV1().Pods(e.ns).Patch(ctx, pod.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}, "status")
+}
+
+// deployment creates Deployment and Service "web" (more Services by name), with the
+// ports http and, for TLS Routes, https.
+func (e *env) deployment(name string, replicas int32, change func(*appsv1.Deployment, *corev1.Service)) {
+	e.t.Helper()
+	labels := map[string]string{"app": name, "tier": "front"}
+	d := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{
+					Containers: []corev1.Container{{
+						Name: "web", Image: handImage,
+						Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: plainPort}, {Name: "https", ContainerPort: tlsPort}},
+					}},
+				},
+			},
+		},
+	}
+	s := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": name}, Ports: []corev1.ServicePort{
+			{Name: "http", Port: 80, TargetPort: intstr.FromString("http")},
+			{Name: "https", Port: 443, TargetPort: intstr.FromInt32(tlsPort)},
+		}},
+	}
+	onHandNode(&d.Spec.Template.Spec)
+	if change != nil {
+		change(d, s)
+	}
+	_, err := core.CoreV1().Services(e.ns).Create(e.t.Context(), s, metav1.CreateOptions{})
+	e.ok(err)
+	if *d.Spec.Replicas < 0 {
+		return
+	}
+	_, err = core.AppsV1().Deployments(e.ns).Create(e.t.Context(), d, metav1.CreateOptions{})
+	e.ok(err)
+	e.eventually("endpoints of "+name, func() bool {
+		slices, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + name})
+		n := 0
+		if err == nil {
+			for _, s := range slices.Items {
+				n += len(s.Endpoints)
+			}
+		}
+		return n == int(replicas)
+	})
+}
+
+// route creates Route "shop" to "web" on port http, and waits until it is admitted.
+func (e *env) route(change func(*routev1.Route)) *routev1.Route {
+	e.t.Helper()
+	weight := int32(100)
+	r := &routev1.Route{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop", Namespace: e.ns},
+		Spec: routev1.RouteSpec{
+			Host: e.ns + ".apps.osc-debug.test", To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: &weight},
+			Port: &routev1.RoutePort{TargetPort: intstr.FromString("http")},
+		},
+	}
+	if change != nil {
+		change(r)
+	}
+	name := r.Name
+	_, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), r, metav1.CreateOptions{FieldManager: "owner"})
+	e.ok(err)
+	e.eventually("the router's verdict on "+name, func() bool {
+		r, err = routes.RouteV1().Routes(e.ns).Get(e.t.Context(), name, metav1.GetOptions{})
+		return err == nil && len(r.Status.Ingress) > 0
+	})
+	return r
+}
+
+// tested is what must be the same before and after a session.
+func (e *env) tested() string {
+	e.t.Helper()
+	raw, err := core.CoreV1().RESTClient().Get().AbsPath("/apis/route.openshift.io/v1/namespaces/" + e.ns + "/routes/shop").DoRaw(e.t.Context())
+	e.ok(err)
+	var object struct {
+		Spec     json.RawMessage
+		Metadata struct {
+			Labels, Annotations json.RawMessage
+			ManagedFields       []metav1.ManagedFieldsEntry
+		}
+	}
+	e.ok(json.Unmarshal(raw, &object))
+	for _, f := range object.Metadata.ManagedFields {
+		if f.Manager == session.FieldManager {
+			e.t.Errorf("managedFields still has an entry of ours: %s", f.FieldsV1)
+		}
+	}
+	return fmt.Sprintf("spec %s\nlabels %s\nannotations %s", object.Spec, object.Metadata.Labels, object.Metadata.Annotations)
+}
+
+// nothingLeft fails when an object of any session is there.
+func (e *env) nothingLeft() {
+	e.t.Helper()
+	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	e.ok(err)
+	services, err := core.CoreV1().Services(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	e.ok(err)
+	for _, p := range pods.Items {
+		e.t.Errorf("pod %s is left", p.Name)
+	}
+	for _, s := range services.Items {
+		e.t.Errorf("Service %s is left", s.Name)
+	}
+}
+
+func (e *env) ok(err error) {
+	e.t.Helper()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *env) eventually(what string, holds func() bool) {
+	e.t.Helper()
+	for end := time.Now().Add(waitAtMost); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	e.t.Fatalf("%s: not within %s", what, waitAtMost)
+}
+
+// get asks the Route once as a new client.
+func (e *env) get(host string) string {
+	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://"+routerIP+"/", nil)
+	e.ok(err)
+	req.Host = host
+	resp, err := (&http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	var body bytes.Buffer
+	_, _ = body.ReadFrom(resp.Body)
+	return body.String()
+}

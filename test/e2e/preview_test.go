@@ -1,0 +1,110 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	routev1 "github.com/openshift/api/route/v1"
+)
+
+// A dry run prints every object and what would change of the Route, without its TLS
+// key, and changes nothing.
+func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	const key = "-----BEGIN SECRET-----"
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(func(r *routev1.Route) {
+		r.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": `{"key":"` + key + `"}`}
+		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", InsecureEdgeTerminationPolicy: "Allow"}
+	})
+	before := e.settled()
+	r := e.cli("shift", "--route", "shop", "--weight", "20", "--dry-run=server", "-o", "yaml")
+	for _, word := range []string{"kind: Service", "kind: Pod", "kind: Route", "runtimeClassName: kata", "name: osc-debug", "would change (20", "osc-debug.dev/journal"} {
+		if r.code != 0 || !strings.Contains(r.out, word) {
+			t.Errorf("no %q in %s", word, r)
+		}
+	}
+	if strings.Contains(r.out, key) {
+		t.Error("the key is printed")
+	}
+	for _, mode := range []string{"client", "server"} {
+		r := e.cli("shift", "--route", "shop", "--weight", "100", "--exact", "--dry-run="+mode, "-o", "json")
+		var list struct {
+			Items         []map[string]any
+			RealisedShare float64
+		}
+		if err := json.Unmarshal([]byte(r.out), &list); err != nil || len(list.Items) != 3 || list.RealisedShare != 1 {
+			t.Errorf("%s: %v, %s", mode, err, r)
+		}
+	}
+	if after := e.versions(); after != before {
+		t.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+}
+
+// Status shows what was asked and what the router makes of it, and its JSON says the same.
+func TestStatusShowsASession(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 2, nil)
+	e.route(nil)
+	s := e.shift("--weight", "20")
+	if !s.reaches("live") {
+		t.Fatal(s.wait())
+	}
+	table := e.cli("status")
+	for _, word := range []string{"shop", "live", "20%", "deployment/web", "alice"} {
+		if !strings.Contains(table.out, word) {
+			t.Errorf("no %q in %s", word, table)
+		}
+	}
+	var list struct {
+		Sessions []struct {
+			Session, State, User string
+			Asked, Realised      float64
+			Ready                int
+		}
+	}
+	r := e.cli("status", "-o", "json")
+	e.ok(json.Unmarshal([]byte(r.out), &list))
+	if len(list.Sessions) != 1 || list.Sessions[0].State != "live" || list.Sessions[0].Ready != 1 || list.Sessions[0].User != "alice" ||
+		list.Sessions[0].Realised < 19 || list.Sessions[0].Realised > 21 {
+		t.Errorf("%s", r)
+	}
+	second := e.shift("--weight", "20").wait()
+	if second.code != 1 || !strings.Contains(second.errOut, list.Sessions[0].Session) {
+		t.Errorf("a second session must be refused by the first's ID: %s", second)
+	}
+	if r := e.cli("rollback", "-s", list.Sessions[0].Session, "--drain", "1s"); r.code != 0 {
+		t.Errorf("rollback by ID: %s", r)
+	}
+	if r := s.wait(); r.code != 4 && r.code != 0 {
+		t.Errorf("the shift whose session somebody ended: %s", r)
+	}
+	e.nothingLeft()
+}
+
+// A sandbox that answers 500 is not proven: no user is sent there, everything is undone.
+func TestASandboxThatFailsIsNeverUsed(t *testing.T) {
+	e := newEnv(t)
+	e.sandboxIP = failingIP
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	before := e.tested()
+	count := failed.Load()
+	r := e.shift("--weight", "100", "--exact").wait()
+	if r.code != 1 || !strings.Contains(r.errOut, "answers 500 where users got 200: no user was sent there") {
+		t.Errorf("%s", r)
+	}
+	if n := failed.Load() - count; n != 3 {
+		t.Errorf("%d requests reached the sandbox, expected the 3 pinned ones", n)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+}

@@ -1,0 +1,205 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// onRealNode makes a hand-made Deployment one that a kubelet runs.
+func onRealNode(d *appsv1.Deployment, s *corev1.Service) {
+	spec := &d.Spec.Template.Spec
+	spec.NodeSelector, spec.Tolerations = nil, nil
+	spec.Containers[0].Args = []string{"-text", "hello", "-listen", ":8080"}
+	spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}
+	spec.Containers[0].ReadinessProbe = &corev1.Probe{
+		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromString("http")}},
+		PeriodSeconds: 1, TimeoutSeconds: 5,
+	}
+	s.Spec.Ports = s.Spec.Ports[:1]
+}
+
+var kernel = regexp.MustCompile(`kernel=(\S+)`)
+
+// A real session: a pod in the VM answers users, the tracer sees that program and no
+// other, exec runs in the VM as root, and the Route is as it was.
+func TestARealSession(t *testing.T) {
+	e := newEnv(t)
+	e.deployment("web", 1, onRealNode)
+	r := e.route(func(r *routev1.Route) {
+		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", InsecureEdgeTerminationPolicy: "Allow"}
+	})
+	host := r.Spec.Host
+	e.eventually("an answer of the original", func() bool { return kernel.MatchString(e.get(host)) })
+	outside := kernel.FindStringSubmatch(e.get(host))[1]
+	before := e.tested()
+
+	proxy, requests, log := e.countingProxy()
+	run := e.start(proxy, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--exact", "--trace", "open,tcp", "--for", "12s")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	e.eventually("gadgets at work", func() bool { return strings.Count(run.progress.String(), " works ") == 2 })
+	inside := ""
+	for range 20 {
+		answer := kernel.FindStringSubmatch(e.get(host))
+		if answer == nil || answer[1] == outside {
+			t.Fatalf("at 100 percent the original answered, or nobody: %v", answer)
+		}
+		inside = answer[1]
+	}
+	if release := e.cli("exec", "--", "uname", "-r"); strings.TrimSpace(release.out) != inside || release.code != 0 {
+		t.Errorf("exec runs under kernel %s, the sandbox under %s", release, inside)
+	}
+	if r := e.cli("exec", "--", "sh", "-c", "exit 7"); r.code != 7 {
+		t.Errorf("exec must pass the exit code 7 on: %s", r)
+	}
+	if r := e.cli("exec", "--", "no-such-command"); r.code == 0 {
+		t.Errorf("a command that is not there: %s", r)
+	}
+	result := run.wait()
+	if result.code != 0 {
+		t.Fatal(result)
+	}
+	if n := requests.Load(); n > 40 {
+		t.Errorf("%d API requests for a session, more than 40:\n%s", n, log)
+	} else {
+		t.Logf("%d API requests for a session, discovery aside", n)
+	}
+	opens, accepts := 0, 0
+	for s := bufio.NewScanner(strings.NewReader(result.out)); s.Scan(); {
+		var event struct {
+			Comm string
+			PID  int
+			Open *struct{ Path string }
+			TCP  *struct{ Op, Local string }
+		}
+		e.ok(json.Unmarshal(s.Bytes(), &event))
+		if event.Comm != "http-echo" || event.PID == 0 {
+			t.Errorf("an event of another process: %s", s.Text())
+		}
+		if event.Open != nil && event.Open.Path == "/proc/sys/kernel/osrelease" {
+			opens++
+		}
+		if event.TCP != nil && event.TCP.Op == "accept" && strings.HasSuffix(event.TCP.Local, ":8080") {
+			accepts++
+		}
+	}
+	if opens < 20 || accepts < 1 {
+		t.Errorf("%d opens and %d accepts traced of 20 requests", opens, accepts)
+	}
+	if n := strings.Count(result.errOut, "events seen = "); n != 2 || strings.Contains(result.errOut, "does not add up") {
+		t.Errorf("wanted two ledgers that add up: %s", result.errOut)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+}
+
+// The guest drops what it would send to the router, while its own kubelet still finds
+// the pod ready: the proof fails, no user is sent there.
+func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
+	e := newEnv(t)
+	image := ""
+	if data, err := os.ReadFile(filepath.Join(filepath.Dir(state), "sidecar.ref")); err == nil {
+		image = strings.TrimSpace(string(data))
+	}
+	root := int64(0)
+	e.deployment("web", 1, func(d *appsv1.Deployment, s *corev1.Service) {
+		onRealNode(d, s)
+		d.Spec.Template.Spec.InitContainers = []corev1.Container{{
+			Name: "firewall", Image: image,
+			// The VM's kernel is Debian's cloud kernel; the machine's need not be.
+			Command:         []string{"sh", "-c", "case $(uname -r) in *cloud-amd64) ip route add blackhole 10.88.0.1;; esac"},
+			SecurityContext: &corev1.SecurityContext{RunAsUser: &root, Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}}},
+		}}
+	})
+	r := e.route(nil)
+	e.eventually("an answer of the original", func() bool { return kernel.MatchString(e.get(r.Spec.Host)) })
+	before := e.tested()
+	run := e.shift("--weight", "100", "--exact")
+	if !run.reaches("prove") {
+		t.Fatal(run.wait())
+	}
+	outside := 0
+	for !run.reached("restore") {
+		if run.reached("shift") {
+			t.Fatal("the proof passed")
+		}
+		if !strings.Contains(e.get(r.Spec.Host), "cloud-amd64") {
+			outside++
+		} else {
+			t.Error("a user was sent to the sandbox")
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	result := run.wait()
+	if result.code != 1 || !strings.Contains(result.errOut, "the router did not reach it") {
+		t.Errorf("%s", result)
+	}
+	t.Logf("%d users were answered by the original meanwhile", outside)
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+}
+
+func (r *running) reached(step string) bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return strings.Contains(r.progress.String(), "s  "+step+" ")
+	}
+}
+
+// countingProxy stands before the API server and counts requests, discovery aside. It
+// returns a kubeconfig of alice's that goes through it.
+func (e *env) countingProxy() (string, *atomic.Int64, *watched) {
+	e.t.Helper()
+	config, err := clientcmd.LoadFromFile(kubeconfig("alice"))
+	e.ok(err)
+	admin, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
+	e.ok(err)
+	transport, err := rest.TransportFor(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData, NextProtos: []string{"http/1.1"}}})
+	e.ok(err)
+	server, err := url.Parse(admin.Host)
+	e.ok(err)
+	proxy := httputil.NewSingleHostReverseProxy(server)
+	proxy.Transport, proxy.FlushInterval = transport, -1
+	var count atomic.Int64
+	log := &watched{}
+	front := httptestServer(e, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.Path; strings.Contains(p, "/namespaces/") || strings.Contains(p, "reviews") {
+			count.Add(1)
+			fmt.Fprintln(log, r.Method, r.URL.Path, r.URL.RawQuery)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	for _, c := range config.Clusters {
+		c.Server, c.CertificateAuthorityData, c.InsecureSkipTLSVerify = front, nil, true
+	}
+	path := filepath.Join(e.t.TempDir(), "proxied.conf")
+	e.ok(clientcmd.WriteToFile(*config, path))
+	return path, &count, log
+}

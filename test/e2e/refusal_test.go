@@ -1,0 +1,217 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"testing"
+
+	routev1 "github.com/openshift/api/route/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// versions are uid and resourceVersion of everything that a session could touch.
+func (e *env) versions() string {
+	e.t.Helper()
+	ctx, all := e.t.Context(), metav1.ListOptions{}
+	var lines []string
+	add := func(kind string, m metav1.ObjectMeta) {
+		lines = append(lines, fmt.Sprintf("%s/%s %s %s", kind, m.Name, m.UID, m.ResourceVersion))
+	}
+	rs, err := routes.RouteV1().Routes(e.ns).List(ctx, all)
+	e.ok(err)
+	for _, o := range rs.Items {
+		add("route", o.ObjectMeta)
+	}
+	services, err := core.CoreV1().Services(e.ns).List(ctx, all)
+	e.ok(err)
+	for _, o := range services.Items {
+		add("service", o.ObjectMeta)
+	}
+	pods, err := core.CoreV1().Pods(e.ns).List(ctx, all)
+	e.ok(err)
+	for _, o := range pods.Items {
+		add("pod", o.ObjectMeta)
+	}
+	sets, err := core.AppsV1().ReplicaSets(e.ns).List(ctx, all)
+	e.ok(err)
+	for _, o := range sets.Items {
+		add("replicaset", o.ObjectMeta)
+	}
+	deployments, err := core.AppsV1().Deployments(e.ns).List(ctx, all)
+	e.ok(err)
+	for _, o := range deployments.Items {
+		add("deployment", o.ObjectMeta)
+	}
+	budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(ctx, all)
+	e.ok(err)
+	for _, o := range budgets.Items {
+		add("poddisruptionbudget", o.ObjectMeta)
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "\n")
+}
+
+// settled waits until controllers have stopped writing.
+func (e *env) settled() string {
+	e.t.Helper()
+	last, same := e.versions(), 0
+	e.eventually("a namespace at rest", func() bool {
+		now := e.versions()
+		if now == last {
+			same++
+		} else {
+			last, same = now, 0
+		}
+		return same > 20
+	})
+	return last
+}
+
+// Every refusal says what is in the way, and changes nothing.
+func TestRefusalsChangeNothing(t *testing.T) {
+	type refusal struct {
+		deployment func(*appsv1.Deployment, *corev1.Service)
+		route      func(*routev1.Route)
+		setup      func(*env)
+		user       string
+		args       []string
+		code       int
+		says       string
+	}
+	none := func(d *appsv1.Deployment, _ *corev1.Service) { *d.Spec.Replicas = 0 }
+	for name, c := range map[string]refusal{
+		"no such Route":       {args: []string{"--route", "nope"}, code: 1, says: "there is none of this name"},
+		"weight out of range": {args: []string{"--weight", "101"}, code: 2, says: "from 0 to 100"},
+		"unknown gadget":      {args: []string{"--trace", "magic"}, code: 2, says: `gadget "magic": known are open, tcp`},
+		"both floors":         {args: []string{"--exact", "--failover"}, code: 2, says: "exclude each other"},
+		"too long":            {args: []string{"--ttl", "9h"}, code: 2, says: "longer than a sandbox lives"},
+		"not admitted": {route: func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" }, code: 1, says: "HostAlreadyClaimed",
+			setup: func(e *env) {
+				other := newEnv(e.t)
+				other.route(func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" })
+			}},
+		"made by an Ingress": {setup: ingress, code: 1, says: "is made by Ingress shop"},
+		"in a session":       {route: func(r *routev1.Route) { r.Labels = map[string]string{session.Label: "bcdfghjk"} }, code: 1, says: "session bcdfghjk of somebody is on it"},
+		"balance source": {route: func(r *routev1.Route) {
+			r.Annotations = map[string]string{"haproxy.router.openshift.io/balance": "source"}
+		}, code: 1, says: "balance algorithm source does not follow weights"},
+		"balance leastconn": {route: func(r *routev1.Route) {
+			r.Annotations = map[string]string{"haproxy.router.openshift.io/balance": "leastconn"}
+		}, code: 1, says: "balance algorithm leastconn does not follow weights"},
+		"three alternates": {route: func(r *routev1.Route) {
+			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("b", 1), alternate("c", 1), alternate("d", 1))
+		}, code: 1, says: "3 alternate backends already there, OpenShift allows no more: remove one first"},
+		"primary twice": {route: func(r *routev1.Route) {
+			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("web", 1))
+		}, code: 1, says: "both primary and alternate"},
+		"unknown port":    {route: func(r *routev1.Route) { r.Spec.Port.TargetPort = intstr.FromString("grpc") }, code: 1, says: "has a ready endpoint on the Route's port"},
+		"no ready pod":    {deployment: none, code: 1, says: "no backend with a weight has a ready endpoint"},
+		"all weights 0":   {route: func(r *routev1.Route) { r.Spec.To.Weight = weight(0) }, code: 1, says: "no backend with a weight has a ready endpoint"},
+		"other workload":  {args: []string{"--workload", "deployment/api"}, code: 1, says: "belong to deployment/web, not to deployment/api"},
+		"other container": {args: []string{"--container", "db"}, code: 1, says: `has no container "db"`},
+		"hostPath": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
+			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "etc", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/etc"}}}}
+		}, code: 1, says: "mounts the node's /etc"},
+		"hostPID": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { d.Spec.Template.Spec.HostPID = true }, code: 1, says: "uses the node's network, PID or IPC namespace"},
+		"written claim": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
+			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+		}, setup: claim, code: 1, says: "writes to claim data"},
+		"a budget for all pods": {setup: func(e *env) {
+			one := intstr.FromInt32(1)
+			_, err := core.PolicyV1().PodDisruptionBudgets(e.ns).Create(e.t.Context(), &policyv1.PodDisruptionBudget{
+				ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: policyv1.PodDisruptionBudgetSpec{Selector: &metav1.LabelSelector{}, MinAvailable: &one},
+			}, metav1.CreateOptions{})
+			e.ok(err)
+		}, code: 1, says: "poddisruptionbudget/all"},
+		"no such runtime class": {args: []string{"--runtime-class", "gvisor"}, code: 6, says: "the cluster has no such RuntimeClass"},
+		"restricted namespace": {setup: func(e *env) {
+			_, err := core.CoreV1().Namespaces().Patch(e.t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`), metav1.PatchOptions{})
+			e.ok(err)
+		}, code: 6, says: "pod-security.kubernetes.io/enforce=privileged"},
+		"quota": {setup: func(e *env) {
+			_, err := core.CoreV1().ResourceQuotas(e.ns).Create(e.t.Context(), &corev1.ResourceQuota{
+				ObjectMeta: metav1.ObjectMeta{Name: "pods"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"pods": resource.MustParse("1")}},
+			}, metav1.CreateOptions{})
+			e.ok(err)
+			e.eventually("the quota's count", func() bool {
+				q, err := core.CoreV1().ResourceQuotas(e.ns).Get(e.t.Context(), "pods", metav1.GetOptions{})
+				return err == nil && q.Status.Used.Pods().Value() == 1
+			})
+		}, code: 6, says: "free some of the namespace's quota"},
+		"no rights":              {setup: func(e *env) { e.bind("bob", "view"); e.bind("bob", "development-routes-edit") }, user: "bob", code: 6, says: "bob may not create services, delete services, create pods, delete pods, create pods/exec"},
+		"router out of reach":    {args: []string{"--router", "127.0.0.1:1"}, code: 1, says: "give the router's address with --router"},
+		"too much for five pods": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { *d.Spec.Replicas = 9 }, code: 1, says: "ask for --weight 83, or give --replicas"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			if c.setup != nil && (name == "written claim" || name == "not admitted") {
+				c.setup(e)
+			}
+			e.deployment("web", 1, c.deployment)
+			e.route(c.route)
+			if c.setup != nil && name != "written claim" && name != "not admitted" {
+				c.setup(e)
+			}
+			before := e.settled()
+			user := c.user
+			if user == "" {
+				user = "alice"
+			}
+			args := append([]string{"shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--for", "1s"}, c.args...)
+			r := e.start(user, args...).wait()
+			if r.code != c.code || !strings.Contains(r.errOut, c.says) {
+				t.Errorf("wanted exit %d and %q: %s", c.code, c.says, r)
+			}
+			if after := e.versions(); after != before {
+				t.Errorf("before\n%s\nafter\n%s", before, after)
+			}
+		})
+	}
+}
+
+// ingress makes an Ingress the Route's owner.
+func ingress(e *env) {
+	class := networkingv1.PathTypePrefix
+	made, err := core.NetworkingV1().Ingresses(e.ns).Create(e.t.Context(), &networkingv1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+		Spec: networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{{Host: "x", IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{
+			Paths: []networkingv1.HTTPIngressPath{{Path: "/", PathType: &class, Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Number: 80}}}}},
+		}}}}},
+	}, metav1.CreateOptions{})
+	e.ok(err)
+	patch := fmt.Sprintf(`{"metadata":{"ownerReferences":[{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","name":"shop","uid":%q,"controller":true}]}}`, made.UID)
+	_, err = routes.RouteV1().Routes(e.ns).Patch(e.t.Context(), "shop", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	e.ok(err)
+}
+
+func claim(e *env) {
+	_, err := core.CoreV1().PersistentVolumes().Create(e.t.Context(), &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: e.ns},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity: corev1.ResourceList{"storage": resource.MustParse("1Gi")}, AccessModes: []corev1.PersistentVolumeAccessMode{"ReadWriteOnce"},
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/tmp"}},
+			ClaimRef:               &corev1.ObjectReference{Namespace: e.ns, Name: "data"},
+		},
+	}, metav1.CreateOptions{})
+	e.ok(err)
+	none := ""
+	_, err = core.CoreV1().PersistentVolumeClaims(e.ns).Create(e.t.Context(), &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: "data"},
+		Spec: corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{"ReadWriteOnce"}, StorageClassName: &none, VolumeName: e.ns,
+			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{"storage": resource.MustParse("1Gi")}}},
+	}, metav1.CreateOptions{})
+	e.ok(err)
+}

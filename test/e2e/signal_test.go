@@ -1,0 +1,119 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/osc-debug/osc-debug/pkg/shift"
+)
+
+// endings says, for every step, with which exit code an interrupted session may end.
+// The signal can come a moment after the step is over, so a step before live may also
+// end as a live session does.
+var endings = map[string][]int{
+	"preflight": {130}, "arm": {130}, "build": {130}, "prove": {130}, "shift": {130}, "verify": {130, 0},
+	"live": {0}, "restore": {0}, "drain": {0}, "delete": {0}, "close": {0},
+}
+
+func TestEveryStepHasACase(t *testing.T) {
+	for _, step := range shift.Steps() {
+		if endings[step] == nil {
+			t.Errorf("step %s has no case", step)
+		}
+	}
+}
+
+// A signal at any step: everything is undone.
+func TestASignalAtAnyStepUndoesEverything(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		for _, step := range shift.Steps() {
+			t.Run(s.String()+" at "+step, func(t *testing.T) {
+				t.Parallel()
+				e := newEnv(t)
+				e.deployment("web", 1, nil)
+				e.route(nil)
+				before := e.tested()
+				run := e.shift("--weight", "100", "--exact", "--for", "1s")
+				if !run.reaches(step) {
+					t.Fatal(run.wait())
+				}
+				run.signal(s)
+				r := run.wait()
+				allowed := false
+				for _, code := range endings[step] {
+					allowed = allowed || code == r.code
+				}
+				if !allowed {
+					t.Errorf("exit code not in %v: %s", endings[step], r)
+				}
+				if after := e.tested(); after != before {
+					t.Errorf("before %s\nafter  %s", before, after)
+				}
+				e.nothingLeft()
+			})
+		}
+	}
+}
+
+// Killed at any step, the session is ended by 'rollback', which needs nothing but the
+// Route; and rolling back twice is no error.
+func TestRollbackCompletesWhatAKilledShiftLeft(t *testing.T) {
+	for _, step := range shift.Steps() {
+		t.Run("killed at "+step, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			e.deployment("web", 1, nil)
+			e.route(nil)
+			before := e.tested()
+			run := e.shift("--weight", "100", "--exact", "--for", "1s")
+			if !run.reaches(step) {
+				t.Fatal(run.wait())
+			}
+			run.signal(syscall.SIGKILL)
+			run.wait()
+			for range 2 {
+				if r := e.cli("rollback", "--route", "shop", "--drain", "1s"); r.code != 0 {
+					t.Fatal(r)
+				}
+			}
+			if after := e.tested(); after != before {
+				t.Errorf("before %s\nafter  %s", before, after)
+			}
+			e.nothingLeft()
+		})
+	}
+}
+
+// A second signal leaves at once and prints the command that restores; it does.
+func TestASecondInterruptPrintsTheWayBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	before := e.tested()
+	run := e.shift("--weight", "100", "--exact", "--drain", "1m")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	run.signal(syscall.SIGINT)
+	if !run.reaches("drain") {
+		t.Fatal(run.wait())
+	}
+	run.signal(syscall.SIGINT)
+	r := run.wait()
+	_, command, found := strings.Cut(r.errOut, "Restore with:\n  osc-debug ")
+	if r.code != 130 || !found {
+		t.Fatalf("wanted exit 130 and the command: %s", r)
+	}
+	args := strings.Fields(strings.SplitN(command, "\n", 2)[0])
+	if r := e.cli(append(args, "--drain", "1s")...); r.code != 0 {
+		t.Fatal(r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+}

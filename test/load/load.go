@@ -1,0 +1,262 @@
+// Package load is a steady HTTP load that owns its sockets: it retries nothing
+// silently, so that every request that a user would have lost is counted. Half of its
+// clients keep their connection, half open one for each request; half keep the
+// router's cookie, half do not.
+package load
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says where requests go and what a right answer is.
+type Config struct {
+	Address string // HOST:PORT to connect to
+	Host    string // of the request, and of TLS
+	Path    string
+	TLS     bool
+	Rate    int // requests a second, over all clients
+	// Cookies and KeepAlive restrict the clients when set: all of them, or none.
+	Cookies, KeepAlive *bool
+	// Right judges an answer.
+	Right func(status int, body string) bool
+}
+
+// Sums count answers. A request is OK, Stale (on a reused idle connection that closed
+// before the first byte of an answer) or Failed.
+type Sums struct {
+	OK, Stale, Failed int
+	Bodies            map[string]int // right answers by their body
+	Reasons           map[string]int // failures by what they were
+}
+
+// Total is the number of requests.
+func (s Sums) Total() int { return s.OK + s.Stale + s.Failed }
+
+// Since gives what was added after an earlier state.
+func (s Sums) Since(earlier Sums) Sums {
+	out := Sums{OK: s.OK - earlier.OK, Stale: s.Stale - earlier.Stale, Failed: s.Failed - earlier.Failed, Bodies: map[string]int{}, Reasons: map[string]int{}}
+	for k, n := range s.Bodies {
+		if d := n - earlier.Bodies[k]; d > 0 {
+			out.Bodies[k] = d
+		}
+	}
+	for k, n := range s.Reasons {
+		if d := n - earlier.Reasons[k]; d > 0 {
+			out.Reasons[k] = d
+		}
+	}
+	return out
+}
+
+// String is the sums in a line.
+func (s Sums) String() string {
+	out := fmt.Sprintf("%d requests: %d right, %d stale, %d failed", s.Total(), s.OK, s.Stale, s.Failed)
+	for reason, n := range s.Reasons {
+		out += fmt.Sprintf("; %d × %s", n, reason)
+	}
+	return out
+}
+
+// perClient is how many requests a second one client sends.
+const perClient = 5
+
+// timeout bounds one request.
+const timeout = 25 * time.Second
+
+// Run is a load at work.
+type Run struct {
+	config Config
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	begin  time.Time
+	mu     sync.Mutex
+	sums   Sums
+}
+
+// Start begins to send; it goes on until Stop.
+func Start(config Config) *Run {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Run{config: config, cancel: cancel, begin: time.Now(), sums: Sums{Bodies: map[string]int{}, Reasons: map[string]int{}}}
+	clients := max(config.Rate/perClient, 4)
+	every := time.Duration(clients) * time.Second / time.Duration(config.Rate)
+	for n := range clients {
+		c := &client{config: config, keep: n%2 == 0, sticky: n/2%2 == 0}
+		if config.KeepAlive != nil {
+			c.keep = *config.KeepAlive
+		}
+		if config.Cookies != nil {
+			c.sticky = *config.Cookies
+		}
+		c.tls = &tls.Config{ServerName: config.Host, InsecureSkipVerify: true, //nolint:gosec // a test's own router
+			ClientSessionCache: tls.NewLRUClientSessionCache(1)} // as browsers do
+		r.done.Go(func() { r.client(ctx, c, every, every*time.Duration(n)/time.Duration(clients)) })
+	}
+	return r
+}
+
+// Stop ends the load; requests under way are finished first.
+func (r *Run) Stop() Sums {
+	r.cancel()
+	r.done.Wait()
+	return r.Sums()
+}
+
+// Sums are the counts up to now.
+func (r *Run) Sums() Sums {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sums.Since(Sums{})
+}
+
+// Rate is the number of requests a second since the start.
+func (r *Run) Rate() float64 { return float64(r.Sums().Total()) / time.Since(r.begin).Seconds() }
+
+func (r *Run) client(ctx context.Context, c *client, every, first time.Duration) {
+	defer c.close()
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(first):
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		r.count(c.request())
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (r *Run) count(body string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		r.sums.OK++
+		r.sums.Bodies[body]++
+	case errors.Is(err, errStale):
+		r.sums.Stale++
+	default:
+		r.sums.Failed++
+		r.sums.Reasons[err.Error()]++
+	}
+}
+
+var errStale = errors.New("stale")
+
+// client is one user agent.
+type client struct {
+	config       Config
+	tls          *tls.Config
+	keep, sticky bool
+	conn         net.Conn
+	reader       *bufio.Reader
+	cookie       string
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// request sends one request and reads its answer.
+func (c *client) request() (string, error) {
+	reused := c.conn != nil
+	if !reused {
+		if err := c.dial(); err != nil {
+			return "", fmt.Errorf("connect: %w", kind(err))
+		}
+	}
+	_ = c.conn.SetDeadline(time.Now().Add(timeout))
+	body, err := c.exchange(reused)
+	if err != nil || !c.keep {
+		c.close()
+	}
+	return body, err
+}
+
+func (c *client) dial() error {
+	conn, err := net.DialTimeout("tcp", c.config.Address, timeout)
+	if err != nil {
+		return err
+	}
+	if c.config.TLS {
+		secure := tls.Client(conn, c.tls)
+		_ = conn.SetDeadline(time.Now().Add(timeout))
+		if err := secure.Handshake(); err != nil {
+			conn.Close()
+			return err
+		}
+		conn = secure
+	}
+	c.conn, c.reader = conn, bufio.NewReader(conn)
+	return nil
+}
+
+func (c *client) exchange(reused bool) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", c.config.Path, c.config.Host)
+	if c.sticky && c.cookie != "" {
+		fmt.Fprintf(&b, "Cookie: %s\r\n", c.cookie)
+	}
+	if !c.keep {
+		b.WriteString("Connection: close\r\n")
+	}
+	b.WriteString("\r\n")
+	if _, err := io.WriteString(c.conn, b.String()); err != nil {
+		if reused {
+			return "", errStale
+		}
+		return "", fmt.Errorf("write: %w", kind(err))
+	}
+	if _, err := c.reader.Peek(1); err != nil {
+		var slow net.Error
+		if reused && !(errors.As(err, &slow) && slow.Timeout()) {
+			return "", errStale
+		}
+		return "", fmt.Errorf("no answer: %w", kind(err))
+	}
+	resp, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		return "", fmt.Errorf("answer: %w", kind(err))
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", fmt.Errorf("body: %w", kind(err))
+	}
+	if !c.config.Right(resp.StatusCode, string(body)) {
+		return "", fmt.Errorf("status %d", resp.StatusCode)
+	}
+	for _, cookie := range resp.Cookies() {
+		c.cookie = cookie.Name + "=" + cookie.Value
+	}
+	if resp.Close {
+		c.close()
+	}
+	return strings.TrimSpace(string(body)), nil
+}
+
+// kind reduces an error to what can be counted: without addresses and ports.
+func kind(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}

@@ -1,0 +1,100 @@
+// Package sample brings the example application up on the local cluster, for the demo
+// and the benchmarks.
+package sample
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/osc-debug/osc-debug/test/load"
+)
+
+// Where the example is, and the router.
+const (
+	Namespace = "sample"
+	Host      = "echo-route-sample.apps.osc-debug.test"
+	Router    = "10.87.0.2"
+)
+
+// Cluster is the running local cluster and the built command.
+type Cluster struct {
+	State string // its folder
+	CLI   string // path of osc-debug
+}
+
+// FromEnvironment reads both from the variables that the Makefile sets.
+func FromEnvironment() (Cluster, error) {
+	c := Cluster{os.Getenv("OSC_DEBUG_CLUSTER"), os.Getenv("OSC_DEBUG")}
+	if c.State == "" || c.CLI == "" {
+		return c, fmt.Errorf("use the Makefile's target: it starts the cluster and builds the command")
+	}
+	return c, nil
+}
+
+// Kubectl runs kubectl as the administrator and returns its output.
+func (c Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.State, "kubectl"), args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(c.State, "admin.conf"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// Command prepares osc-debug as the ordinary user alice, in the example's namespace.
+func (c Cluster) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, c.CLI, append([]string{"-n", Namespace}, args...)...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(c.State, "alice.conf"))
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	return cmd
+}
+
+// Deploy brings the example up with alice as its developer, and waits until the Route
+// answers. It returns an answer.
+func (c Cluster) Deploy(ctx context.Context) (string, error) {
+	for _, args := range [][]string{
+		{"delete", "namespace", Namespace, "--ignore-not-found", "--wait"},
+		{"create", "namespace", Namespace},
+		{"create", "rolebinding", "alice", "-n", Namespace, "--clusterrole=edit", "--user=alice"},
+		{"apply", "-f", "examples/http-echo/manifests/echo.yaml"},
+		{"wait", "-n", Namespace, "--for=condition=Available", "deployment/echo-runc", "--timeout=90s"},
+	} {
+		if _, err := c.Kubectl(ctx, args...); err != nil {
+			return "", err
+		}
+	}
+	for range 60 {
+		config := Load(4)
+		once := load.Start(config)
+		time.Sleep(500 * time.Millisecond)
+		if s := once.Stop(); s.OK > 0 && s.Failed == 0 {
+			for body := range s.Bodies {
+				return body, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("the Route does not answer")
+}
+
+// Load is a load on the example's Route over TLS.
+func Load(rate int) load.Config {
+	return load.Config{
+		Address: Router + ":443", Host: Host, Path: "/", TLS: true, Rate: rate,
+		Right: func(status int, body string) bool { return status == 200 && strings.HasPrefix(body, "hello pod=") },
+	}
+}
+
+// Reloads counts the router's reloads since it started.
+func (c Cluster) Reloads() int {
+	log, err := os.ReadFile(filepath.Join(c.State, "log", "router.log"))
+	if err != nil {
+		return 0
+	}
+	return strings.Count(string(log), "INFO reloaded")
+}
