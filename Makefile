@@ -8,7 +8,7 @@ LDFLAGS  = -s -w -X $(CLI).version=$(VERSION) -X $(CLI).sidecarImage=$(SIDECAR)
 CLUSTER := $(CACHE)/cluster
 export OSC_DEBUG_CACHE := $(CACHE)
 
-.PHONY: help build cross images generate test unit e2e lint bench soak demo cluster-up cluster-down cluster-status devcluster clean
+.PHONY: help build cross images generate test unit e2e lint bench bench-cold soak demo cluster-up cluster-down cluster-status devcluster clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,17 +78,19 @@ e2e: devcluster ## Run the tests that need the local cluster, in one of their ow
 	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 20m -parallel 8 ./test/e2e/ $(ARGS); code=$$?; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
 
+# bench runs parts of test/bench against the cluster, which it ends afterwards.
+run-bench = @$(BIN)/devcluster up >/dev/null && $(MAKE) --no-print-directory build && \
+	{ OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/bench $(1); code=$$?; \
+	$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code; }
+
 bench: devcluster ## Take the figures, with targets and verdicts; exits 1 on a miss
-	@$(BIN)/devcluster up >/dev/null
-	@$(MAKE) --no-print-directory build
-	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/bench; code=$$?; \
-		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
+	$(call run-bench,$(or $(ARGS),cluster program shares byhand))
+
+bench-cold: devcluster ## Build everything once more with empty caches, timed; takes up to 12 min
+	$(call run-bench,cold)
 
 soak: devcluster ## Ten sessions in a row under load; exits 1 on a failed request
-	@$(BIN)/devcluster up >/dev/null
-	@$(MAKE) --no-print-directory build
-	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/bench soak; code=$$?; \
-		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
+	$(call run-bench,soak)
 
 clean: ## Remove what was built here (not the cache)
 	rm -rf $(BIN)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // completionTime bounds what a press of the tab key may cost.
 const completionTime = 2 * time.Second
 
-// completions makes the shell complete names of Routes, sessions and gadgets.
+// completions makes the shell complete the names that a command's flags take.
 func (a *app) completions(c *cobra.Command) {
 	register := func(flag string, list func(context.Context, *clients) []string) {
 		if c.Flags().Lookup(flag) == nil {
@@ -51,6 +52,25 @@ func (a *app) completions(c *cobra.Command) {
 			}
 		}
 		return out
+	})
+	register("workload", func(ctx context.Context, c *clients) (out []string) {
+		if list, err := c.Core.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+			for _, d := range list.Items {
+				out = append(out, "deployment/"+d.Name)
+			}
+		}
+		return out
+	})
+	register("container", func(ctx context.Context, c *clients) (out []string) {
+		if list, err := c.Core.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+			for _, p := range list.Items {
+				for _, container := range p.Spec.Containers {
+					out = append(out, container.Name)
+				}
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
 	})
 	for flag, values := range map[string][]string{"trace": wire.Names(), "dry-run": {"none", "client", "server"}} {
 		if c.Flags().Lookup(flag) != nil {

@@ -137,7 +137,9 @@ func pin(containers, live []corev1.Container, statuses []corev1.ContainerStatus)
 		}
 		for _, s := range statuses {
 			if digest := imageDigest(s.ImageID); s.Name == c.Name && digest != "" {
-				c.Image = digest
+				// Under a digest there is nothing newer to pull, and a session must not need a
+				// registry that is down.
+				c.Image, c.ImagePullPolicy = digest, corev1.PullIfNotPresent
 			}
 		}
 	}

@@ -131,6 +131,7 @@ func TestTheCloneIsTheRunningProgram(t *testing.T) {
 		"keeps its ServiceAccount":       p.Spec.ServiceAccountName == "web",
 		"has no priority":                p.Spec.PriorityClassName == "",
 		"image by digest":                app.Image == "quay.io/team/app@sha256:abc",
+		"a digest is not pulled again":   app.ImagePullPolicy == corev1.PullIfNotPresent,
 		"image without a digest is kept": p.Spec.Containers[0].Image == "log:1",
 		"live pod's user":                *app.SecurityContext.RunAsUser == 1000620000,
 		"live pod's group":               *p.Spec.SecurityContext.FSGroup == 1000620000,

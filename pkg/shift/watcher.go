@@ -19,7 +19,8 @@ import (
 )
 
 // watcher follows what one session needs: its pods, its Route, and the namespace's
-// EndpointSlices, since the share depends on the originals' endpoints too. It says that something changed; what is there is read from caches.
+// EndpointSlices, since the share depends on the originals' endpoints too. It says that
+// something changed; what is there is read from caches.
 type watcher struct {
 	pods, slices, route cache.SharedInformer
 	changed             chan struct{}

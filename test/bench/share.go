@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/osc-debug/osc-debug/test/haproxy"
+	"github.com/osc-debug/osc-debug/test/load"
+	"github.com/osc-debug/osc-debug/test/sample"
+)
+
+// shareOf and shareRequests: what is asked for and how many new clients are counted.
+const (
+	shareOf       = 20.0
+	shareRequests = 10000
+	shareError    = 1.5 // points
+)
+
+func (b *bench) shares() error {
+	if _, err := b.Deploy(b.ctx); err != nil {
+		return err
+	}
+	for originals := 1; originals <= 3; originals++ {
+		if err := b.share(originals); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// share counts which side answers clients without cookies.
+func (b *bench) share(originals int) error {
+	for _, args := range [][]string{
+		{"scale", "-n", sample.Namespace, "deployment/echo-runc", fmt.Sprintf("--replicas=%d", originals)},
+		{"rollout", "status", "-n", sample.Namespace, "deployment/echo-runc", "--timeout=60s"},
+	} {
+		if _, err := b.Kubectl(b.ctx, args...); err != nil {
+			return err
+		}
+	}
+	cmd, err := b.begin("--weight", fmt.Sprint(shareOf))
+	if err != nil {
+		return err
+	}
+	realised, err := b.realised()
+	if err != nil {
+		return err
+	}
+	no, yes := false, true
+	config := sample.Load(500)
+	config.Cookies, config.KeepAlive = &no, &yes
+	run := load.Start(config)
+	for run.Sums().Total() < shareRequests && b.ctx.Err() == nil {
+		time.Sleep(50 * time.Millisecond)
+	}
+	sums := run.Stop()
+	servers, err := haproxy.Servers(b.State, sample.Namespace, "echo-route")
+	if err != nil {
+		return err
+	}
+	if err := end(cmd); err != nil {
+		return err
+	}
+	sandbox := 0
+	for body, n := range sums.Bodies {
+		if strings.Contains(body, "pod="+ours) {
+			sandbox += n
+		}
+	}
+	got := 100 * float64(sandbox) / float64(sums.OK)
+	weights := 100 * haproxy.Share(servers, ours)
+	b.judge(fmt.Sprintf("share by HAProxy's own weights beside %d original(s)", originals), math.Abs(weights-realised) < 0.01,
+		fmt.Sprintf("%.2f %% (status: %.2f %%)", weights, realised), "the same")
+	b.judge(fmt.Sprintf("--weight %g beside %d original(s), %d requests (%d failed)", shareOf, originals, sums.Total(), sums.Failed),
+		sums.Failed == 0 && math.Abs(got-realised) <= shareError,
+		fmt.Sprintf("%.2f %% (status: %.2f %%)", got, realised), fmt.Sprintf("+- %.1f points", shareError))
+	return nil
+}

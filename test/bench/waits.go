@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/osc-debug/osc-debug/test/haproxy"
+	"github.com/osc-debug/osc-debug/test/sample"
+)
+
+// waits are the ends of what a session waits for, seen from outside.
+type waits struct {
+	created time.Time // the pod is there: from now on it starts
+	reached time.Time // the router has reloaded with its server, at weight 0
+	shifted time.Time // the Route's weights are patched
+	served  time.Time // the router has reloaded with them
+}
+
+// ours is how the names of a session's objects begin.
+const ours = "osc-debug-"
+
+// watchWaits begins to watch the next session; the function it returns waits for what
+// was seen until traffic is served by the sandbox.
+func (b *bench) watchWaits() (func() (waits, error), error) {
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(b.State, "admin.conf"))
+	if err != nil {
+		return nil, err
+	}
+	core, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	client, err := routeclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, 3*time.Minute)
+	options := metav1.ListOptions{ResourceVersion: "0"} // what the API server has at hand is new enough
+	pods, err := core.CoreV1().Pods(sample.Namespace).Watch(ctx, options)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	routes, err := client.RouteV1().Routes(sample.Namespace).Watch(ctx, options)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	type outcome struct {
+		waits
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer cancel()
+		w, err := b.follow(ctx, pods.ResultChan(), routes.ResultChan())
+		done <- outcome{w, err}
+	}()
+	return func() (waits, error) {
+		o := <-done
+		return o.waits, o.err
+	}, nil
+}
+
+// follow notes when what is waited for happens.
+func (b *bench) follow(ctx context.Context, pods, routes <-chan watch.Event) (waits, error) {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	var seen waits
+	for seen.served.IsZero() {
+		select {
+		case <-ctx.Done():
+			return seen, fmt.Errorf("watching the session: %w", context.Cause(ctx))
+		case e := <-pods:
+			if p, ok := e.Object.(*corev1.Pod); ok && e.Type == watch.Added && strings.HasPrefix(p.Name, ours) {
+				seen.created = time.Now()
+			}
+		case e := <-routes:
+			if r, ok := e.Object.(*routev1.Route); ok && seen.shifted.IsZero() && sandboxWeight(r) > 0 {
+				seen.shifted = time.Now()
+			}
+		case <-look.C:
+			servers, err := haproxy.Servers(b.State, sample.Namespace, "echo-route")
+			if err != nil {
+				continue // between two generations
+			}
+			for _, s := range servers {
+				if !strings.HasPrefix(s.Pod(), ours) {
+					continue
+				}
+				if seen.reached.IsZero() {
+					seen.reached = time.Now()
+				}
+				if s.Weight > 0 {
+					seen.served = time.Now()
+				}
+			}
+		}
+	}
+	return seen, nil
+}
+
+func sandboxWeight(r *routev1.Route) int32 {
+	for _, b := range r.Spec.AlternateBackends {
+		if strings.HasPrefix(b.Name, ours) && b.Weight != nil {
+			return *b.Weight
+		}
+	}
+	return 0
+}
