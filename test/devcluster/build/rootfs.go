@@ -26,7 +26,11 @@ func (b *Builder) RootFS(ctx context.Context, lists ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := b.cached("rootfs", k, "the sidecar's tools: "+strings.Join(names, " "), func(dir string) error {
+	part := "tools"
+	if len(lists) > 1 {
+		part = "fulltools" // kept beside the other
+	}
+	dir, err := b.cached(part, k, "the sidecar's tools: "+strings.Join(names, " "), func(dir string) error {
 		_, err := run(ctx, command{name: "mmdebstrap", args: []string{
 			"--quiet", "--variant=extract", "--include=" + strings.Join(names, ","), "bookworm", filepath.Join(dir, "root.tar"),
 		}})
