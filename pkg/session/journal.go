@@ -23,17 +23,17 @@ import (
 
 // Marks on the Route, and on what a session creates.
 const (
-	Label         = "osc-debug.dev/session"
-	JournalKey    = "osc-debug.dev/journal"
-	RouteUIDKey   = "osc-debug.dev/route-uid"
-	RouteNameKey  = "osc-debug.dev/route"
-	FieldManager  = "osc-debug"
-	namePrefix    = "osc-debug-"
-	journalV1     = 1
-	maxJournal    = 16 << 10 // bytes; ours are under 1 KiB
-	idLetters     = "bcdfghjklmnpqrstvwxz2456789"
-	idLength      = 8
-	maxHeldInName = len(namePrefix) + idLength
+	Label          = "osc-debug.dev/session"
+	JournalKey     = "osc-debug.dev/journal"
+	RouteUIDKey    = "osc-debug.dev/route-uid"
+	RouteNameKey   = "osc-debug.dev/route"
+	FieldManager   = "osc-debug"
+	namePrefix     = "osc-debug-"
+	JournalVersion = 1        // the newest that this code reads and writes
+	maxJournal     = 16 << 10 // bytes; ours are under 1 KiB
+	idLetters      = "bcdfghjklmnpqrstvwxz2456789"
+	idLength       = 8
+	maxHeldInName  = len(namePrefix) + idLength
 )
 
 // State is where a session is.
@@ -76,6 +76,8 @@ type Journal struct {
 	Expires  metav1.Time `json:"expires,omitzero"`
 	Before   Weights     `json:"before"`
 	Set      Weights     `json:"set"`
+	// Foreign says that others changed backends earlier on; Before has their values.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // NewID returns a random session ID: 8 letters and digits that make no words.
@@ -142,7 +144,7 @@ func Decode(text string) (*Journal, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	switch {
-	case j.Version != journalV1:
+	case j.Version != JournalVersion:
 		return nil, fmt.Errorf("journal: version %d is not known to this osc-debug: use a newer one", j.Version)
 	case !ValidID(j.Session):
 		return nil, fmt.Errorf("journal: %q is no session ID", j.Session)

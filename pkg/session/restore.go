@@ -56,6 +56,16 @@ func restoreWeight(ref *routev1.RouteTargetReference, j *Journal) bool {
 	return ok
 }
 
+// Originals are the backends as they are without the session: what it found, and what
+// others changed since, which foreign tells. Its own backend is not among them.
+func Originals(r *routev1.Route, j *Journal) (w Weights, foreign bool) {
+	spec := r.Spec.DeepCopy()
+	foreign = Restore(spec, j)
+	w = WeightsOf(&routev1.Route{Spec: *spec})
+	w.NoList = j.Before.NoList && len(w.Backends) == 1
+	return w, foreign
+}
+
 // RestoreBlind ends a session whose journal is lost: its backend goes, and where
 // nothing with a weight remains the primary gets the default, so that it never stays
 // at 0.

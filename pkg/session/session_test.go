@@ -236,3 +236,68 @@ func TestPatchesCarryTheVersionThatWasRead(t *testing.T) {
 		t.Error("no difference must be no patch")
 	}
 }
+
+// A held session has no traffic and can get some again; what others changed meanwhile
+// is what the Route goes back to, and is told at the end.
+func TestHoldAndResume(t *testing.T) {
+	r := route(ptr[int32](100), alternate("b", 50))
+	j := live(t, r, map[string]int32{"web": 0, "b": 0})
+	r.Spec.AlternateBackends[0].Weight = ptr[int32](7) // somebody else's
+	var out Outcome
+	for range 2 { // holding what is held changes nothing
+		if err := hold(id, &out)(r); err != nil {
+			t.Fatal(err)
+		}
+		s := Of(r)
+		if s.State != Held || !s.Backend || *r.Spec.To.Weight != 100 || *r.Spec.AlternateBackends[0].Weight != 7 || *r.Spec.AlternateBackends[1].Weight != 0 {
+			t.Fatalf("held: %+v, %+v", s, r.Spec)
+		}
+	}
+	j.State = Live
+	if err := shift(j, map[string]int32{"web": 1, "b": 2, ServiceName(id): 200})(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := extend(id, metav1.NewTime(time.Unix(9000, 0)))(r); err != nil {
+		t.Fatal(err)
+	}
+	if s := Of(r); s.State != Live || s.Journal.Expires.Unix() != 9000 {
+		t.Errorf("resumed: %+v", s.Journal)
+	}
+	if err := restore(id, &out)(r); err != nil {
+		t.Fatal(err)
+	}
+	if !out.Foreign || *r.Spec.To.Weight != 100 || len(r.Spec.AlternateBackends) != 1 || *r.Spec.AlternateBackends[0].Weight != 7 {
+		t.Errorf("restored: foreign %v, %+v", out.Foreign, r.Spec)
+	}
+}
+
+func TestWhatIsNotRunningIsNeitherHeldNorExtended(t *testing.T) {
+	for name, r := range map[string]*routev1.Route{
+		"no session": route(ptr[int32](100)),
+		"draining": func() *routev1.Route {
+			r := route(ptr[int32](100))
+			r.Labels = map[string]string{Label: id}
+			return r
+		}(),
+		"made again": func() *routev1.Route {
+			r := route(ptr[int32](100))
+			live(t, r, map[string]int32{"web": 1})
+			r.UID = "uid-2"
+			return r
+		}(),
+		"arming": func() *routev1.Route {
+			r := route(ptr[int32](100))
+			if err := arm(journal())(r); err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}(),
+	} {
+		if err := extend(id, metav1.NewTime(time.Unix(9000, 0)))(r.DeepCopy()); err == nil {
+			t.Errorf("%s: extended", name)
+		}
+		if err := hold(id, &Outcome{})(r.DeepCopy()); err == nil && name != "arming" {
+			t.Errorf("%s: held", name)
+		}
+	}
+}

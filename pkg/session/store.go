@@ -45,6 +45,18 @@ func (s Store) Shift(ctx context.Context, r *routev1.Route, j *Journal, weights 
 	return s.write(ctx, r.Namespace, r.Name, r, shift(j, weights))
 }
 
+// Hold takes traffic off the sandbox and keeps it, to be looked at.
+func (s Store) Hold(ctx context.Context, r *routev1.Route, id string) (*routev1.Route, Outcome, error) {
+	var out Outcome
+	held, err := s.write(ctx, r.Namespace, r.Name, r, hold(id, &out))
+	return held, out, err
+}
+
+// Extend moves the end of a session.
+func (s Store) Extend(ctx context.Context, r *routev1.Route, id string, expires time.Time) (*routev1.Route, error) {
+	return s.write(ctx, r.Namespace, r.Name, r, extend(id, metav1.NewTime(expires.Truncate(time.Second))))
+}
+
 // Restore puts the Route back and returns it. known is the Route with the session's marks
 // as it was last seen, nil to read it. A Route that is gone counts as changed by others.
 func (s Store) Restore(ctx context.Context, namespace, name, id string, known *routev1.Route) (*routev1.Route, Outcome, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	routev1 "github.com/openshift/api/route/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // A change makes of a Route what one of the session's four patches makes of it. Each
@@ -61,18 +62,77 @@ func shift(j *Journal, weights map[string]int32) change {
 			return fmt.Errorf("route %s/%s: somebody removed session %s from it", r.Namespace, r.Name, j.Session)
 		}
 		for _, ref := range references(r) {
-			w, ok := weights[ref.Name]
-			if !ok {
-				return fmt.Errorf("route %s/%s: somebody added backend %s while the session was being prepared: start again", r.Namespace, r.Name, ref.Name)
+			if _, ok := weights[ref.Name]; !ok {
+				return fmt.Errorf("route %s/%s: somebody added backend %s meanwhile: start again", r.Namespace, r.Name, ref.Name)
 			}
 			if set, ok := s.Journal.Set.of(ref.Name); s.State == Arming && ok && !equal(set, ref.Weight) {
 				return fmt.Errorf("route %s/%s: somebody changed the weight of %s while the session was being prepared: start again", r.Namespace, r.Name, ref.Name)
 			}
+		}
+		before, foreign := Originals(r, s.Journal)
+		j.Before, j.Foreign = before, s.Journal.Foreign || foreign
+		for _, ref := range references(r) {
+			w := weights[ref.Name]
 			ref.Weight = &w
 		}
-		j.Before, j.Set = s.Journal.Before, WeightsOf(r)
+		j.Set = WeightsOf(r)
 		return mark(r, j)
 	}
+}
+
+// hold takes the session's traffic off the Route and keeps everything else: our backend
+// stays at weight 0, so that traffic can come back. What the Route is without us becomes
+// what it was before us: changes of others are part of it from now on.
+func hold(id string, out *Outcome) change {
+	return func(r *routev1.Route) error {
+		*out = Outcome{}
+		s, err := running(r, id)
+		if err != nil {
+			return err
+		}
+		if s.State == Held {
+			return nil
+		}
+		j := *s.Journal
+		before, foreign := Originals(r, &j)
+		Restore(&r.Spec, &j)
+		zero := int32(0)
+		r.Spec.AlternateBackends = append(r.Spec.AlternateBackends,
+			routev1.RouteTargetReference{Kind: "Service", Name: ServiceName(id), Weight: &zero})
+		j.State, j.Realised, j.Before, j.Set = Held, 0, before, WeightsOf(r)
+		j.Foreign = j.Foreign || foreign
+		out.Foreign = j.Foreign
+		return mark(r, &j)
+	}
+}
+
+// extend moves a session's end.
+func extend(id string, expires metav1.Time) change {
+	return func(r *routev1.Route) error {
+		s, err := running(r, id)
+		if err != nil {
+			return err
+		}
+		if s.State == Arming {
+			return fmt.Errorf("route %s/%s: session %s is still being prepared", r.Namespace, r.Name, id)
+		}
+		s.Journal.Expires = expires
+		return mark(r, s.Journal)
+	}
+}
+
+// running is the session with this ID, with a journal that can be used.
+func running(r *routev1.Route, id string) (*Session, error) {
+	s := Of(r)
+	switch {
+	case s == nil || s.ID != id:
+		return nil, fmt.Errorf("route %s/%s: session %s is not on it any more", r.Namespace, r.Name, id)
+	case s.Broken != nil:
+		return nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Name, s.Broken)
+	case s.Journal == nil:
+		return nil, fmt.Errorf("route %s/%s: session %s is ending", r.Namespace, r.Name, id)
+	}
+	return s, sameRoute(r, s.Journal)
 }
 
 // Outcome is what ending a session found.
@@ -94,7 +154,7 @@ func restore(id string, out *Outcome) change {
 		case s.ID != id && s.ID != "":
 			return &InSession{r.Namespace, r.Name, s}
 		case s.Journal != nil && s.Journal.RouteUID == string(r.UID):
-			out.Foreign = Restore(&r.Spec, s.Journal) || r.Labels[Label] != id
+			out.Foreign = Restore(&r.Spec, s.Journal) || s.Journal.Foreign || r.Labels[Label] != id
 		case s.Backend || s.Broken != nil || s.Journal != nil:
 			out.Foreign, out.Blind = true, true
 			RestoreBlind(&r.Spec, id)

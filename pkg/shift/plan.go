@@ -67,7 +67,7 @@ func (r *Runner) plan() error {
 	}
 	now := r.Clock.Now()
 	r.journal = &session.Journal{
-		Version: 1, Session: id, State: session.Arming, RouteUID: string(r.facts.Route.UID), User: r.facts.User,
+		Version: session.JournalVersion, Session: id, State: session.Arming, RouteUID: string(r.facts.Route.UID), User: r.facts.User,
 		Workload: program.String(), Asked: r.Percent,
 		ArmBy: metav1.NewTime(now.Add(r.Timeout + armTime).Truncate(time.Second)),
 	}

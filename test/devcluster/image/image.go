@@ -44,8 +44,8 @@ func (b Built) Digest() (string, error) {
 	return tag.Context().Name() + "@" + digest.String(), err
 }
 
-// Product builds the images that belong to the product: the sidecar and its full
-// variant (which brings LLVM: 10 times the size), the latter only when asked for.
+// Product builds the images that belong to the product: the sidecar first, its full
+// variant (which brings LLVM: 10 times the size) only when asked for, and the guard.
 func Product(ctx context.Context, b *build.Builder, registry string, full bool) ([]Built, error) {
 	tracer, err := b.Program(ctx, b.Root(), "./cmd/osc-tracer")
 	if err != nil {
@@ -55,6 +55,10 @@ func Product(ctx context.Context, b *build.Builder, registry string, full bool) 
 	if full {
 		variants = append(variants, "sidecar-full")
 	}
+	guard, err := b.Program(ctx, b.Root(), "./cmd/osc-guard")
+	if err != nil {
+		return nil, err
+	}
 	var built []Built
 	for _, variant := range variants {
 		img, err := sidecar(ctx, b, variant, tracer)
@@ -63,7 +67,11 @@ func Product(ctx context.Context, b *build.Builder, registry string, full bool) 
 		}
 		built = append(built, Built{registry + "/" + variant + ":latest", img})
 	}
-	return built, nil
+	img, err := single(guard, v1.Config{Entrypoint: []string{"/osc-guard"}, User: "65532:65532"})
+	if err != nil {
+		return nil, fmt.Errorf("image guard: %w", err)
+	}
+	return append(built, Built{registry + "/guard:latest", img}), nil
 }
 
 func sidecar(ctx context.Context, b *build.Builder, variant, tracer string) (v1.Image, error) {
@@ -96,12 +104,13 @@ func sidecar(ctx context.Context, b *build.Builder, variant, tracer string) (v1.
 	return assemble(v1.Config{Entrypoint: []string{"/usr/bin/osc-tracer", "idle"}, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, base, own)
 }
 
-func single(binary, command string) (v1.Image, error) {
-	layer, err := programs(map[string]string{command: binary})
+// single is an image of one program, under its own name at the top.
+func single(binary string, config v1.Config) (v1.Image, error) {
+	layer, err := programs(map[string]string{filepath.Base(binary): binary})
 	if err != nil {
 		return nil, err
 	}
-	return assemble(v1.Config{Entrypoint: []string{"/" + command}}, layer)
+	return assemble(config, layer)
 }
 
 func assemble(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
@@ -145,7 +154,7 @@ func BuildAll(ctx context.Context, b *build.Builder, log io.Writer) error {
 		"registry.k8s.io/pause:3.10.1":      filepath.Join(pause, "pause"),
 		"quay.io/bpradipt/http-echo:latest": echo,
 	} {
-		img, err := single(binary, filepath.Base(binary))
+		img, err := single(binary, v1.Config{Entrypoint: []string{"/" + filepath.Base(binary)}})
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,42 @@
+// Command osc-guard watches debugging sessions and ends what they left unfinished.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/osc-debug/osc-debug/pkg/guard"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	if err := command(log).ExecuteContext(ctx); err != nil {
+		log.Error("osc-guard ends", "error", err)
+		os.Exit(1)
+	}
+}
+
+func command(log *slog.Logger) *cobra.Command {
+	var kubeconfig string
+	o := guard.Options{Log: log}
+	c := &cobra.Command{Use: "osc-guard", Short: "End what debugging sessions left unfinished", Args: cobra.NoArgs,
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Config, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err != nil {
+				return err
+			}
+			return guard.Serve(c.Context(), o)
+		}}
+	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "of the cluster (default: the pod's own ServiceAccount)")
+	c.Flags().StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz")
+	c.Flags().StringVar(&o.Name, "name", guard.Hostname(), "name of this replica in the Lease")
+	return c
+}

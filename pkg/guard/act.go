@@ -1,0 +1,225 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// stillThere is how soon to look at pods again that are being deleted; their deletion is
+// an event too.
+const stillThere = 10 * time.Second
+
+// act does what a live read agreed to, and returns when to look again.
+func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
+	switch v.Action {
+	case Hold:
+		return 0, g.hold(ctx, k, m, live, v)
+	case End:
+		return g.restore(ctx, k, m, live, v)
+	case Finish:
+		return g.finish(ctx, k, m, live, v)
+	}
+	return v.Look, g.tell(ctx, k, m, live, v.Reason)
+}
+
+// hold takes traffic off a sandbox that is not ready and keeps it to be looked at.
+func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) error {
+	_, _, err := g.Urgent.Hold(ctx, live, k.id)
+	if apierrors.IsInvalid(err) { // no room for our backend: somebody added others
+		_, err = g.restore(ctx, k, m, live, v)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	g.restored(ctx, k, live, v, "its traffic is back; the sandbox stays until the session's end: 'osc-debug weight' resumes, 'osc-debug rollback' ends it")
+	return nil
+}
+
+// restore puts the Route back; deleting comes after the drain.
+func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
+	s := session.Of(live)
+	_, out, err := g.Urgent.Restore(ctx, live.Namespace, live.Name, k.id, live)
+	if err != nil {
+		return 0, err
+	}
+	m.restored = g.Clock.Now()
+	note := "the Route's backends are restored"
+	if out.Foreign {
+		note += "; what somebody else had changed stayed"
+	}
+	g.restored(ctx, k, live, v, note)
+	if s.State == session.Arming {
+		m.restored = m.restored.Add(-g.Settings.Drain) // it never had traffic
+		return time.Millisecond, nil
+	}
+	return g.Settings.Drain, nil
+}
+
+// restored tells of a Route that was put back.
+func (g *Guard) restored(ctx context.Context, k key, live *routev1.Route, v Verdict, note string) {
+	g.Metrics.restores.WithLabelValues(string(v.Reason)).Inc()
+	took := time.Duration(0)
+	if !v.Since.IsZero() {
+		took = max(0, g.Clock.Now().Sub(v.Since))
+		g.Metrics.seconds.Observe(took.Seconds())
+	}
+	user := ""
+	if j := session.Of(live).Journal; j != nil {
+		user = j.User
+	}
+	g.Log.Info(string(v.Action), "session", k.String(), "route", live.Name, "user", user, "reason", v.Reason, "after", took)
+	g.event(ctx, live, "DebugSession"+string(v.Reason), fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
+}
+
+func (g *Guard) event(ctx context.Context, r *routev1.Route, reason, note string) {
+	if err := g.Cleanup.Event(ctx, r.Namespace, r.Name, string(r.UID), eventReason(reason), note); err != nil && ctx.Err() == nil {
+		g.Log.Warn("Event not written", "route", r.Namespace+"/"+r.Name, "error", err)
+	}
+}
+
+// eventReason is CamelCase, as Events' reasons are.
+func eventReason(s string) string {
+	var out []byte
+	up := false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '-':
+			up = true
+		case up && c >= 'a' && c <= 'z':
+			out, up = append(out, c-'a'+'A'), false
+		default:
+			out, up = append(out, c), false
+		}
+	}
+	return string(out)
+}
+
+// tell writes, once per session, of something that the guard leaves alone.
+func (g *Guard) tell(ctx context.Context, k key, m *memory, r *routev1.Route, reason Reason) error {
+	if reason == "" || r == nil || m.told[reason] {
+		return nil
+	}
+	m.told[reason] = true
+	g.Metrics.unreadable.Inc()
+	g.Log.Warn("journal can't be read", "session", k.String(), "route", r.Name)
+	g.event(ctx, r, "DebugSession-"+string(reason), fmt.Sprintf(
+		"session %s: its journal can't be read; users are served by the sandbox and nothing is changed until it is dead. 'osc-debug rollback --route %s' ends it now", k.id, r.Name))
+	return nil
+}
+
+// finish deletes a session's sandbox and, when it is gone, the last mark on the Route.
+func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
+	left, err := g.sweep(ctx, k, live)
+	if err != nil {
+		return 0, err
+	}
+	if left > 0 {
+		return stillThere, nil
+	}
+	if v.Reason == Orphaned {
+		g.Metrics.orphans.Inc()
+		g.Log.Info("deleted orphans", "session", k.String())
+	}
+	if live != nil {
+		if err := g.Cleanup.Close(ctx, live.Namespace, live.Name, k.id, nil); err != nil {
+			return 0, err
+		}
+		g.Log.Info("closed", "session", k.String(), "route", live.Name)
+	}
+	g.forget(k)
+	return 0, nil
+}
+
+// sweep deletes what is a session's sandbox beyond doubt, and returns how many of it are
+// still there. What only bears the label is left alone.
+func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int, err error) {
+	selector := metav1.ListOptions{LabelSelector: session.Label + "=" + k.id}
+	services, err := g.Cleanup.Core.CoreV1().Services(k.namespace).List(ctx, selector)
+	if err != nil {
+		return 0, fmt.Errorf("list Services: %w", err)
+	}
+	pods, err := g.Cleanup.Core.CoreV1().Pods(k.namespace).List(ctx, selector)
+	if err != nil {
+		return 0, fmt.Errorf("list pods: %w", err)
+	}
+	var failed error
+	for i := range services.Items {
+		s := &services.Items[i]
+		if s.Name != session.ServiceName(k.id) {
+			continue
+		}
+		if ours, err := g.ours(ctx, k, live, &s.ObjectMeta); err != nil || !ours {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		err := g.Cleanup.Core.CoreV1().Services(k.namespace).Delete(ctx, s.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &s.UID}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			failed = errors.Join(failed, err)
+		}
+	}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if !g.isSandbox(p) {
+			continue
+		}
+		if ours, err := g.ours(ctx, k, live, &p.ObjectMeta); err != nil || !ours {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		left++
+		if p.DeletionTimestamp != nil {
+			continue
+		}
+		err := g.Cleanup.Core.CoreV1().Pods(k.namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+		if apierrors.IsNotFound(err) {
+			left--
+		} else if err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return left, failed
+}
+
+// isSandbox: a pod under a runtime class for sandboxes, with our sidecar.
+func (g *Guard) isSandbox(p *corev1.Pod) bool {
+	if p.Spec.RuntimeClassName == nil || !slices.Contains(g.Settings.RuntimeClasses, *p.Spec.RuntimeClassName) {
+		return false
+	}
+	return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool {
+		return c.Name == sandbox.Sidecar && (len(g.Settings.Images) == 0 || slices.Contains(g.Settings.Images, c.Image))
+	})
+}
+
+// ours says whether an object belongs to the session on this Route; where the Route
+// bears no mark of the session (live is nil), whether the Route that the object itself
+// names bears none either.
+func (g *Guard) ours(ctx context.Context, k key, live *routev1.Route, o *metav1.ObjectMeta) (bool, error) {
+	uid, name := o.Annotations[session.RouteUIDKey], o.Annotations[session.RouteNameKey]
+	if metav1.GetControllerOf(o) != nil || uid == "" || name == "" {
+		return false, nil
+	}
+	if live != nil {
+		return uid == string(live.UID), nil
+	}
+	r, err := g.Cleanup.Routes.RouteV1().Routes(k.namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read route %s/%s: %w", k.namespace, name, err)
+	}
+	s := session.Of(r)
+	return string(r.UID) != uid || s == nil || s.ID != k.id, nil
+}

@@ -1,0 +1,158 @@
+// Package guard ends what a debugging session left unfinished: traffic on a sandbox that
+// is not ready, sessions past their time, endings that were interrupted, marks that
+// somebody pruned. It goes by what the Routes say, acts only when its caches have
+// synced and a live read agrees, patches Routes and deletes sandboxes, nothing else.
+package guard
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
+)
+
+// Guard watches namespaces. One process per cluster acts at a time: the caller sees to
+// that by leader election.
+type Guard struct {
+	// Urgent patches Routes, Cleanup deletes and writes Events: clients with limits of
+	// their own, so that a thousand sessions which end at once are first all restored.
+	Urgent, Cleanup session.Store
+	Clock           *session.Clock // the API server's
+	Settings        settings.Settings
+	Log             *slog.Logger
+	Metrics         *Metrics
+
+	watched map[string]*watched // by namespace, AllNamespaces for all
+	queue   workqueue.TypedRateLimitingInterface[key]
+	mu      sync.Mutex
+	memory  map[key]*memory
+	synced  atomic.Bool
+}
+
+// memory is what no object says of a session.
+type memory struct {
+	route                                      string // name of its Route
+	unreadySince, drainingSince, marklessSince time.Time
+	restored                                   time.Time
+	told                                       map[Reason]bool // Events that were written
+}
+
+// workers end sessions at the same time; they wait for the API server most of their time.
+const workers = 16
+
+// courtesy and orphan: see Limits.
+const (
+	courtesy = time.Minute
+	orphan   = 2 * time.Minute
+)
+
+func (g *Guard) limits() Limits {
+	return Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: courtesy, Orphan: orphan}
+}
+
+// Watch fills the caches of the namespaces and keeps them; it returns when all have
+// synced. Standby replicas watch too, so that taking over costs nothing.
+func (g *Guard) Watch(ctx context.Context) error {
+	g.watched, g.memory = map[string]*watched{}, map[key]*memory{}
+	g.queue = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[key](200*time.Millisecond, 10*time.Second))
+	var synced []cache.InformerSynced
+	for _, namespace := range g.Settings.Namespaces {
+		w, err := g.watchNamespace(namespace, g.queue.Add)
+		if err != nil {
+			return err
+		}
+		g.watched[namespace] = w
+		for _, i := range w.all() {
+			go i.RunWithContext(ctx)
+			synced = append(synced, i.HasSynced)
+		}
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
+		return fmt.Errorf("watching %v: %w", g.Settings.Namespaces, context.Cause(ctx))
+	}
+	g.synced.Store(true)
+	g.Log.Info("watching", "namespaces", g.Settings.Namespaces)
+	return nil
+}
+
+// Ready says whether the caches have synced.
+func (g *Guard) Ready() bool { return g.synced.Load() }
+
+// Act ends sessions until the context ends. Watch must have returned before.
+func (g *Guard) Act(ctx context.Context) {
+	for _, w := range g.watched { // standby events were taken from the queue by nobody; look at all once
+		for _, i := range w.all() {
+			for _, k := range i.GetIndexer().ListIndexFuncValues(byKey) {
+				g.queue.Add(parseKey(k))
+			}
+		}
+	}
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for g.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	g.queue.ShutDown()
+	running.Wait()
+}
+
+func (g *Guard) next(ctx context.Context) bool {
+	k, shutdown := g.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer g.queue.Done(k)
+	if ctx.Err() != nil || !session.ValidID(k.id) {
+		return ctx.Err() == nil
+	}
+	look, err := g.reconcile(ctx, k)
+	switch {
+	case err != nil:
+		g.Metrics.failures.Inc()
+		g.Log.Error("session not ended, trying again", "session", k.String(), "error", err)
+		g.queue.AddRateLimited(k)
+	case look > 0:
+		g.queue.Forget(k)
+		g.queue.AddAfter(k, look)
+	default:
+		g.queue.Forget(k)
+	}
+	return true
+}
+
+// in gives the caches that hold a namespace.
+func (g *Guard) in(namespace string) *watched {
+	if w := g.watched[settings.AllNamespaces]; w != nil {
+		return w
+	}
+	return g.watched[namespace]
+}
+
+// recall gives the memory of a session.
+func (g *Guard) recall(k key) *memory {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.memory[k]
+	if m == nil {
+		m = &memory{told: map[Reason]bool{}}
+		g.memory[k] = m
+	}
+	return m
+}
+
+func (g *Guard) forget(k key) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.memory, k)
+}

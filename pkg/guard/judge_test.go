@@ -1,0 +1,77 @@
+package guard
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+var (
+	t0     = time.Unix(10_000, 0)
+	limits = Limits{Grace: 5 * time.Second, Drain: 8 * time.Second, Courtesy: time.Minute, Orphan: 2 * time.Minute}
+)
+
+func at(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
+
+// facts of a healthy session in a state; it ends at second 100.
+func healthy(state session.State) Facts {
+	j := &session.Journal{State: state, ArmBy: metav1.NewTime(at(100)), Expires: metav1.NewTime(at(100))}
+	f := Facts{Session: &session.Session{State: state, Journal: j, Backend: true}, Label: true, SameUID: true, Ready: 1, Others: 10, Objects: 2}
+	if state == session.Draining {
+		f.Session.Journal, f.Session.Backend = nil, false
+	}
+	return f
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		facts  func(*Facts)
+		state  session.State
+		now    int
+		action Action
+		reason Reason
+		look   time.Duration
+	}{
+		{"arming in time", nil, session.Arming, 50, Nothing, "", 52 * time.Second},
+		{"arming, not ready yet", func(f *Facts) { f.Ready, f.Others = 0, 0 }, session.Arming, 50, Nothing, "", 52 * time.Second},
+		{"arming past its time", nil, session.Arming, 103, End, Abandoned, 0},
+		{"live", nil, session.Live, 50, Nothing, "", 52 * time.Second},
+		{"live at its end, within the clock's slack", nil, session.Live, 101, Nothing, "", time.Second},
+		{"live past its end", nil, session.Live, 102, End, ExpiredReason, 0},
+		{"unready, nobody else serves", func(f *Facts) { f.Ready, f.Others, f.UnreadySince = 0, 0, at(50) }, session.Live, 50, Hold, Unready, 0},
+		{"unready, others serve", func(f *Facts) { f.Ready, f.UnreadySince = 0, at(48) }, session.Live, 50, Nothing, "", 3 * time.Second},
+		{"unready over the grace", func(f *Facts) { f.Ready, f.UnreadySince = 0, at(44) }, session.Live, 50, Hold, Unready, 0},
+		{"unready and expired", func(f *Facts) { f.Ready, f.Others = 0, 0 }, session.Live, 150, End, ExpiredReason, 0},
+		{"held is not held again", func(f *Facts) { f.Ready, f.Others = 0, 0 }, session.Held, 50, Nothing, "", 52 * time.Second},
+		{"held past its end", func(f *Facts) { f.Ready = 0 }, session.Held, 103, End, ExpiredReason, 0},
+		{"draining, its command may be at work", func(f *Facts) { f.DrainingSince = at(0) }, session.Draining, 60, Nothing, "", 8 * time.Second},
+		{"draining for too long", func(f *Facts) { f.DrainingSince = at(0) }, session.Draining, 68, Finish, Unfinished, 0},
+		{"draining by this guard", func(f *Facts) { f.DrainingSince, f.Restored = at(0), at(0) }, session.Draining, 5, Nothing, "", 3 * time.Second},
+		{"drained by this guard", func(f *Facts) { f.DrainingSince, f.Restored = at(0), at(0) }, session.Draining, 8, Finish, Unfinished, 0},
+		{"label pruned", func(f *Facts) { f.Label = false }, session.Live, 50, End, LabelPruned, 0},
+		{"annotation pruned", func(f *Facts) { f.Session.Journal, f.Session.State = nil, session.Draining }, session.Live, 50, End, JournalPruned, 0},
+		{"backend removed", func(f *Facts) { f.Session.Backend = false }, session.Live, 50, End, BackendGone, 0},
+		{"Route made again", func(f *Facts) { f.SameUID = false }, session.Live, 50, End, Recreated, 0},
+		{"unreadable, users are served", func(f *Facts) { f.Session.Broken, f.Session.Journal = errors.New("x"), nil }, session.Live, 500, Nothing, Unreadable, 0},
+		{"unreadable, sandbox dead", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Ready = errors.New("x"), nil, 0 }, session.Live, 50, End, Unreadable, 0},
+		{"no mark, no object", func(f *Facts) { f.Session, f.Objects = nil, 0 }, session.Live, 50, Nothing, "", 0},
+		{"no mark since a minute", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, session.Live, 60, Nothing, "", time.Minute},
+		{"no mark since two minutes", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, session.Live, 120, Finish, Orphaned, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := healthy(c.state)
+			if c.facts != nil {
+				c.facts(&f)
+			}
+			v := Judge(f, limits, at(c.now))
+			if v.Action != c.action || v.Reason != c.reason || v.Look != c.look {
+				t.Errorf("got %s %q, look again in %s; wanted %s %q, %s", v.Action, v.Reason, v.Look, c.action, c.reason, c.look)
+			}
+		})
+	}
+}

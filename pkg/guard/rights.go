@@ -1,0 +1,83 @@
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
+)
+
+// needs are the rights that ending a session takes in its namespace.
+var needs = []authorizationv1.ResourceAttributes{
+	{Group: "route.openshift.io", Resource: "routes", Verb: "get"},
+	{Group: "route.openshift.io", Resource: "routes", Verb: "list"},
+	{Group: "route.openshift.io", Resource: "routes", Verb: "watch"},
+	{Group: "route.openshift.io", Resource: "routes", Verb: "patch"},
+	{Resource: "services", Verb: "list"},
+	{Resource: "services", Verb: "watch"},
+	{Resource: "services", Verb: "delete"},
+	{Resource: "pods", Verb: "list"},
+	{Resource: "pods", Verb: "watch"},
+	{Resource: "pods", Verb: "delete"},
+	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "list"},
+	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "watch"},
+}
+
+// Allowed gives the namespaces in which the guard may do all it has to, and for each
+// other one the first right that is missing.
+func Allowed(ctx context.Context, core kubernetes.Interface, namespaces []string) (allowed []string, missing map[string]string, err error) {
+	missing = map[string]string{}
+	for _, namespace := range namespaces {
+		lacks, err := lacking(ctx, core, namespace)
+		if err != nil {
+			return nil, nil, err
+		}
+		if lacks == "" {
+			allowed = append(allowed, namespace)
+		} else {
+			missing[namespace] = lacks
+		}
+	}
+	return allowed, missing, nil
+}
+
+func lacking(ctx context.Context, core kubernetes.Interface, namespace string) (string, error) {
+	for _, need := range needs {
+		need.Namespace = namespace
+		if namespace == settings.AllNamespaces {
+			need.Namespace = metav1.NamespaceAll
+		}
+		review, err := core.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &need},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			return "", fmt.Errorf("ask for the guard's own rights: %w", err)
+		}
+		if !review.Status.Allowed {
+			return need.Verb + " " + need.Resource, nil
+		}
+	}
+	return "", nil
+}
+
+// Publish writes down what the guard covers, for the command to read. The ConfigMap
+// comes with the guard's manifests: the guard may not create one.
+func Publish(ctx context.Context, core kubernetes.Interface, namespaces []string) error {
+	data, err := json.Marshal(map[string]any{"data": settings.Status{Journal: session.JournalVersion, Namespaces: namespaces}.Data()})
+	if err != nil {
+		return err
+	}
+	_, err = core.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, settings.StatusName, types.MergePatchType, data, metav1.PatchOptions{FieldManager: "osc-guard"})
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("ConfigMap %s/%s is not there: apply the guard's manifests again: %w", settings.Namespace, settings.StatusName, err)
+	}
+	return err
+}

@@ -1,0 +1,211 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
+)
+
+// Options are what a guard process is started with.
+type Options struct {
+	Config *rest.Config
+	Name   string // of this replica, in the Lease
+	Listen string // address of /metrics, /healthz and /readyz
+	Log    *slog.Logger
+}
+
+// Times of the Lease: a replica that dies is replaced within leaseDuration.
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+)
+
+// Requests a second, and bursts. Restoring costs three requests: a thousand sessions
+// that end in one minute need 50 a second, which one API server answers beside its
+// work; 100 leaves room for conflicts. Deleting may take longer and gets less.
+const (
+	urgentQPS, urgentBurst   = 100, 200
+	cleanupQPS, cleanupBurst = 40, 80
+)
+
+// errSettings ends a run because the administrator changed the settings.
+var errSettings = errors.New("settings changed")
+
+// Serve runs a replica until the context ends: watches, and acts while it holds the
+// Lease. Changed settings begin it again from the start.
+func Serve(ctx context.Context, o Options) error {
+	clock, metrics := &session.Clock{}, NewMetrics()
+	urgent, err := store(o.Config, clock, urgentQPS, urgentBurst)
+	if err != nil {
+		return err
+	}
+	cleanup, err := store(o.Config, clock, cleanupQPS, cleanupBurst)
+	if err != nil {
+		return err
+	}
+	var current atomic.Pointer[Guard] // the one of this life
+	metrics.CountSessions(current.Load)
+	server := &http.Server{Addr: o.Listen, Handler: pages(metrics, current.Load), ReadHeaderTimeout: 5 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.ListenAndServe() }()
+	defer server.Close()
+	for ctx.Err() == nil {
+		g := &Guard{Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
+		current.Store(g)
+		err := g.run(ctx, o.Name)
+		switch {
+		case errors.Is(err, errSettings):
+			o.Log.Info("settings changed, beginning again")
+			continue
+		case err != nil && ctx.Err() == nil:
+			o.Log.Error("beginning again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case err := <-failed:
+			return fmt.Errorf("serve %s: %w", o.Listen, err)
+		case <-time.After(retryPeriod):
+		}
+	}
+	return nil
+}
+
+func store(config *rest.Config, clock *session.Clock, qps float32, burst int) (session.Store, error) {
+	c := rest.CopyConfig(config)
+	c.QPS, c.Burst, c.UserAgent = qps, burst, "osc-guard"
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return clock.Wrap(next) })
+	core, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		return session.Store{}, err
+	}
+	routes, err := routeclient.NewForConfig(c)
+	return session.Store{Core: core, Routes: routes}, err
+}
+
+// pages are the process' HTTP pages.
+func pages(m *Metrics, current func() *Guard) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if g := current(); g == nil || !g.Ready() {
+			http.Error(w, "caches have not synced", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// run is a Guard's life, with one set of settings.
+func (g *Guard) run(ctx context.Context, name string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	core := g.Urgent.Core
+	var err error
+	if g.Settings, err = settings.Read(ctx, core); err != nil {
+		return fmt.Errorf("read the settings: %w", err)
+	}
+	asked := g.Settings
+	allowed, missing, err := Allowed(ctx, core, g.Settings.Namespaces)
+	if err != nil {
+		return err
+	}
+	for namespace, right := range missing {
+		g.Log.Warn("namespace not watched: the guard lacks a right", "namespace", namespace, "right", right)
+	}
+	g.Settings.Namespaces = allowed
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { cancel(followSettings(ctx, core, asked)) })
+	if err := g.Watch(ctx); err != nil {
+		return err
+	}
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: settings.Namespace, Name: settings.LeaseName},
+			Client:     core.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: name},
+		},
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				g.Metrics.Leading(true)
+				if err := Publish(ctx, core, allowed); err != nil {
+					g.Log.Error("status not published: no new session will find this guard", "error", err)
+				}
+				g.Act(ctx)
+			},
+			OnStoppedLeading: func() {
+				g.Metrics.Leading(false)
+				cancel(fmt.Errorf("the Lease is no longer held"))
+			},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	elector.Run(ctx)
+	return context.Cause(ctx)
+}
+
+// followSettings returns when the settings are no longer what they were: errSettings, or
+// the error of watching them.
+func followSettings(ctx context.Context, core kubernetes.Interface, was settings.Settings) error {
+	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", settings.ConfigName).String()}
+	for ctx.Err() == nil {
+		w, err := core.CoreV1().ConfigMaps(settings.Namespace).Watch(ctx, options)
+		if err != nil {
+			if apierrors.IsForbidden(err) {
+				return err
+			}
+		} else {
+			for event := range w.ResultChan() {
+				m, ok := event.Object.(*corev1.ConfigMap)
+				if !ok {
+					continue
+				}
+				if now, err := settings.Parse(m.Data); err == nil && !reflect.DeepEqual(now, was) {
+					w.Stop()
+					return errSettings
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryPeriod):
+		}
+	}
+	return ctx.Err()
+}
+
+// Hostname is a replica's name: its pod's.
+func Hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return fmt.Sprintf("guard-%d", os.Getpid())
+	}
+	return name
+}

@@ -1,0 +1,154 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
+)
+
+// key names a session: everything of it lies in one namespace and has its label.
+type key struct{ namespace, id string }
+
+// byKey is the index of all caches.
+const byKey = "session"
+
+// watched are the caches of one namespace, or of all: only what has a session's label.
+type watched struct {
+	routes, services, slices, pods cache.SharedIndexInformer
+}
+
+func (w *watched) all() []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{w.routes, w.services, w.slices, w.pods}
+}
+
+// watchNamespace makes the caches; changed is told the session of each event.
+func (g *Guard) watchNamespace(namespace string, changed func(key)) (*watched, error) {
+	if namespace == settings.AllNamespaces {
+		namespace = metav1.NamespaceAll
+	}
+	routes, core := g.Urgent.Routes.RouteV1().Routes(namespace), g.Urgent.Core
+	w := &watched{
+		routes: informer(&routev1.Route{},
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return routes.List(ctx, o) },
+			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return routes.Watch(ctx, o) }),
+		services: informer(&corev1.Service{},
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return core.CoreV1().Services(namespace).List(ctx, o)
+			},
+			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				return core.CoreV1().Services(namespace).Watch(ctx, o)
+			}),
+		slices: informer(&discoveryv1.EndpointSlice{},
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return core.DiscoveryV1().EndpointSlices(namespace).List(ctx, o)
+			},
+			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				return core.DiscoveryV1().EndpointSlices(namespace).Watch(ctx, o)
+			}),
+		pods: informer(&corev1.Pod{},
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return core.CoreV1().Pods(namespace).List(ctx, o)
+			},
+			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				return core.CoreV1().Pods(namespace).Watch(ctx, o)
+			}),
+	}
+	tell := func(o any) {
+		if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+			o = gone.Obj
+		}
+		if m, err := meta.Accessor(o); err == nil {
+			changed(keyOf(m))
+		}
+	}
+	for _, i := range w.all() {
+		if err := i.SetTransform(slim); err != nil {
+			return nil, err
+		}
+		_, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc: tell, DeleteFunc: tell,
+			UpdateFunc: func(old, now any) { tell(old); tell(now) }, // the label may have another value
+		})
+		if err != nil {
+			return nil, fmt.Errorf("watch namespace %q: %w", namespace, err)
+		}
+	}
+	return w, nil
+}
+
+type (
+	lister  func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watcher func(context.Context, metav1.ListOptions) (watch.Interface, error)
+)
+
+func informer(kind runtime.Object, list lister, follow watcher) cache.SharedIndexInformer {
+	return cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = session.Label
+			return list(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = session.Label
+			return follow(ctx, o)
+		},
+	}, kind, 0, cache.Indexers{byKey: func(o any) ([]string, error) {
+		m, err := meta.Accessor(o)
+		if err != nil {
+			return nil, err
+		}
+		return []string{keyOf(m).String()}, nil
+	}})
+}
+
+func keyOf(m metav1.Object) key { return key{m.GetNamespace(), m.GetLabels()[session.Label]} }
+
+func (k key) String() string { return k.namespace + "/" + k.id }
+
+// slim leaves of an object what the guard looks at, so that a thousand sessions fit in
+// little memory.
+func slim(o any) (any, error) {
+	if m, err := meta.Accessor(o); err == nil {
+		m.SetManagedFields(nil)
+	}
+	switch o := o.(type) {
+	case *routev1.Route:
+		o.Status = routev1.RouteStatus{}
+		if o.Spec.TLS != nil {
+			o.Spec.TLS = &routev1.TLSConfig{Termination: o.Spec.TLS.Termination}
+		}
+	case *corev1.Pod:
+		var containers []corev1.Container
+		for _, c := range o.Spec.Containers {
+			containers = append(containers, corev1.Container{Name: c.Name, Image: c.Image})
+		}
+		o.Spec = corev1.PodSpec{RuntimeClassName: o.Spec.RuntimeClassName, Containers: containers}
+		o.Status = corev1.PodStatus{Phase: o.Status.Phase}
+	}
+	return o, nil
+}
+
+// of gives the objects of a kind that a session has.
+func of[T any](i cache.SharedIndexInformer, k key) []T {
+	found, err := i.GetIndexer().ByIndex(byKey, k.String())
+	if err != nil {
+		return nil // the index is there: it was made with the cache
+	}
+	var out []T
+	for _, o := range found {
+		if t, ok := o.(T); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}
