@@ -1,15 +1,18 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
 
 	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // clients are the caller's access to the cluster and to one namespace of it.
@@ -42,6 +45,17 @@ func (a *app) clients() (*clients, error) {
 	}
 	c.Routes, err = routeclient.NewForConfig(config)
 	return c, err
+}
+
+// settings are the administrator's; the defaults where there are none to be read.
+func (c *clients) settings(ctx context.Context) (settings.Settings, error) {
+	set, err := settings.Read(ctx, c.Core)
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		unset := settings.Defaults() // no guard is installed, or not for us to read
+		unset.RuntimeClasses = nil
+		return unset, nil
+	}
+	return set, err
 }
 
 // color says whether stderr shows colours: on a terminal, unless NO_COLOR is set.

@@ -72,7 +72,8 @@ traffic there, traces the program in the VM's own kernel, and puts everything ba
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	a.clusterFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
-	root.AddCommand(a.shiftCommand(), a.statusCommand(), a.rollbackCommand(), a.execCommand(), a.versionCommand())
+	root.AddCommand(a.shiftCommand(), a.statusCommand(), a.weightCommand(), a.extendCommand(), a.rollbackCommand(),
+		a.execCommand(), a.manifestsCommand(), a.versionCommand())
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 type rollbackFlags struct {
 	route, session, router string
 	drain, timeout         time.Duration
+	all                    bool
 }
 
 func (a *app) rollbackCommand() *cobra.Command {
@@ -28,9 +30,14 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Long: `End a session from whatever state it is in, also one whose 'shift' was killed. What
 somebody else changed of the Route meanwhile stays (exit code 4 then). Rolling back
 what is rolled back already is no error.`,
-		Example: "  osc-debug rollback --route echo-route",
+		Example: "  osc-debug rollback --route echo-route\n  osc-debug rollback --all",
 		Args:    noArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return a.runRollback(c.Context(), f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.all && f.route+f.session != "" {
+				return usage(c, errors.New("--all goes without --route and --session"))
+			}
+			return a.runRollback(c.Context(), f)
+		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.route, "route", "", "Route of the session")
@@ -38,6 +45,7 @@ what is rolled back already is no error.`,
 	fl.DurationVar(&f.drain, "drain", 8*time.Second, "least time between restoring the Route and deleting the sandbox")
 	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long all of it may take, beyond the drain")
 	fl.StringVar(&f.router, "router", "", "where to see that the router let go: HOST or HOST:PORT (default: only wait)")
+	fl.BoolVar(&f.all, "all", false, "every session of the namespace, those of others too")
 	a.completions(c)
 	return c
 }
@@ -49,10 +57,40 @@ func (a *app) runRollback(ctx context.Context, f *rollbackFlags) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout+f.drain)
 	defer cancel()
+	if f.all {
+		return a.rollbackAll(ctx, clients, f)
+	}
 	target, err := clients.which(ctx, f.route, f.session)
 	if err != nil {
 		return err
 	}
+	return a.rollbackOne(ctx, clients, f, target)
+}
+
+// rollbackAll ends every session of the namespace, at the same time since each drains.
+func (a *app) rollbackAll(ctx context.Context, clients *clients, f *rollbackFlags) error {
+	all, err := clients.sessions(ctx, clients.namespace)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		fmt.Fprintf(a.ErrOut, "namespace %s: no session\n", clients.namespace)
+	}
+	errs := make([]error, len(all))
+	var running sync.WaitGroup
+	for i, t := range all {
+		user := "somebody"
+		if t.session.Journal != nil {
+			user = t.session.Journal.User
+		}
+		fmt.Fprintf(a.ErrOut, "ending session %s of %s on route %s\n", t.session.ID, user, t.route.Name)
+		running.Go(func() { errs[i] = a.rollbackOne(ctx, clients, f, t) })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlags, target found) (err error) {
 	where := target.route.Namespace + "/" + target.route.Name
 	if target.session == nil {
 		return a.sweep(ctx, clients, target.route.Name, string(target.route.UID))
@@ -60,7 +98,9 @@ func (a *app) runRollback(ctx context.Context, f *rollbackFlags) error {
 	if !session.ValidID(target.session.ID) {
 		return fmt.Errorf("route %s: its journal can't be read (%v) and no other mark names the session: remove annotation %s by hand", where, target.session.Broken, session.JournalKey)
 	}
-	a.interrupt.onSecond(fmt.Sprintf("osc-debug rollback --route %s -n %s", target.route.Name, target.route.Namespace))
+	if !f.all {
+		a.interrupt.onSecond(fmt.Sprintf("osc-debug rollback --route %s -n %s", target.route.Name, target.route.Namespace))
+	}
 	report := a.report()
 	e := session.Ending{Store: clients.Store, Namespace: target.route.Namespace, Route: target.route.Name, ID: target.session.ID, Step: report.Step}
 	if target.session.State != session.Arming {

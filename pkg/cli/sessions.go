@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,9 +18,14 @@ type found struct {
 	session *session.Session
 }
 
-// sessions lists the sessions of a namespace, "" for all, by what the Routes say.
+// sessions lists the sessions of a namespace by what the Routes say, whichever mark is
+// left; of all namespaces (""), where Routes may be many, by the label.
 func (c *clients) sessions(ctx context.Context, namespace string) ([]found, error) {
-	list, err := c.Routes.RouteV1().Routes(namespace).List(ctx, metav1.ListOptions{})
+	options := metav1.ListOptions{}
+	if namespace == metav1.NamespaceAll {
+		options.LabelSelector = session.Label
+	}
+	list, err := c.Routes.RouteV1().Routes(namespace).List(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("list Routes: %w", err)
 	}
@@ -71,4 +77,41 @@ func (c *clients) which(ctx context.Context, routeName, id string) (found, error
 		return found{}, fmt.Errorf("namespace %s: no session", c.namespace)
 	}
 	return found{}, fmt.Errorf("namespace %s: %d sessions: name one with --route or --session", c.namespace, len(match))
+}
+
+// running picks the session that the user means and refuses one that can't be changed.
+func (c *clients) running(ctx context.Context, routeName, id string) (found, error) {
+	f, err := c.which(ctx, routeName, id)
+	switch {
+	case err != nil:
+		return f, err
+	case f.session == nil:
+		return f, fmt.Errorf("route %s/%s: no session is on it", f.route.Namespace, f.route.Name)
+	case f.session.Broken != nil:
+		return f, fmt.Errorf("route %s/%s: %w", f.route.Namespace, f.route.Name, f.session.Broken)
+	case f.session.Journal == nil:
+		return f, fmt.Errorf("route %s/%s: session %s is ending", f.route.Namespace, f.route.Name, f.session.ID)
+	case f.session.State == session.Arming:
+		return f, fmt.Errorf("route %s/%s: session %s is still being prepared", f.route.Namespace, f.route.Name, f.session.ID)
+	}
+	return f, nil
+}
+
+// latest is when a session must end: counted from its first pod.
+func (c *clients) latest(ctx context.Context, f found) (time.Time, error) {
+	set, err := c.settings(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	pods, err := c.Core.CoreV1().Pods(f.route.Namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label + "=" + f.session.ID})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("list pods: %w", err)
+	}
+	begin := c.clock.Now()
+	for _, p := range pods.Items {
+		if p.CreationTimestamp.Time.Before(begin) {
+			begin = p.CreationTimestamp.Time
+		}
+	}
+	return begin.Add(set.MaxDuration), nil
 }

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 	"github.com/osc-debug/osc-debug/pkg/shift"
 	"github.com/osc-debug/osc-debug/pkg/trace"
 	"github.com/osc-debug/osc-debug/pkg/wire"
@@ -23,12 +27,12 @@ const endingTime = 2 * time.Minute
 const (
 	defaultTTL = 30 * time.Minute
 	slackTTL   = 5 * time.Minute
-	maxTTL     = 4*time.Hour - 10*time.Minute // sandbox pods live for 4 h
 )
 
 type shiftFlags struct {
 	shift.Options
 	exact, failover bool
+	noGuard         bool
 	traces          []string
 	dryRun, output  string
 }
@@ -43,14 +47,22 @@ send a percentage of the Route's new clients there, and hold it until Ctrl-C, --
 --ttl. Then everything is put back as it was.
 
 The percentage is of new clients: clients that hold the router's sticky cookie stay
-where they are. While this command is all that watches the session, the original keeps
-the smallest share the router allows even at 100, since at weight 0 the router has no
-failover; --exact gives that up.`,
+where they are.
+
+A guard must stand by in the cluster: whatever happens to this command, it puts the
+Route back when the sandbox fails or the time is over, so --detach is safe too. With
+--no-guard the session lives and dies with this command; then the original keeps the
+smallest share the router allows even at 100, since at weight 0 the router has no
+failover (--exact gives that up).`,
 		Example: `  # Everything to a sandbox, printing the files it opens and its connections
   osc-debug shift --route echo-route --weight 100 --trace open,tcp
 
   # A fifth of new clients for ten minutes, from a container that is not the first
   osc-debug shift --route shop --weight 20 --container web --for 10m
+
+  # Leave it to the guard for an hour, then look what it does
+  osc-debug shift --route shop --weight 50 --ttl 1h --detach
+  osc-debug status
 
   # What would be written, TLS keys left out
   osc-debug shift --route shop --weight 20 --dry-run=server -o yaml`,
@@ -67,10 +79,12 @@ failover; --exact gives that up.`,
 	fl.IntVar(&f.Replicas, "replicas", 0, "sandbox pods (default: enough that none carries over 1.5 times an original's load)")
 	fl.DurationVar(&f.For, "for", 0, "end the session after this time (default: at Ctrl-C)")
 	fl.DurationVar(&f.TTL, "ttl", 0, "end it at the latest after this time (default: --for + 5m, else 30m)")
-	fl.DurationVar(&f.Drain, "drain", 8*time.Second, "least time between restoring the Route and deleting the sandbox")
+	fl.DurationVar(&f.Drain, "drain", 0, "least time between restoring the Route and deleting the sandbox (default: as the administrator set, else 8s)")
 	fl.DurationVar(&f.Timeout, "timeout", 5*time.Minute, "how long the sandbox may take to become ready")
-	fl.BoolVar(&f.exact, "exact", false, "at 100 percent leave nothing at the original: no failover")
+	fl.BoolVar(&f.exact, "exact", false, "at 100 percent leave nothing at the original: no failover by the router (the default with a guard)")
 	fl.BoolVar(&f.failover, "failover", false, "at 100 percent keep the smallest share at the original (the default without a guard)")
+	fl.BoolVar(&f.Detach, "detach", false, "leave the live session to the guard")
+	fl.BoolVar(&f.noGuard, "no-guard", false, "do without a guard: the session ends with this command")
 	fl.StringVar(&f.Router, "router", "", "where to send probes: HOST or HOST:PORT (default: the Route's host)")
 	fl.BoolVar(&f.NoProbe, "no-probe", false, "do not send probes: nothing is proven or verified")
 	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+wire.GadgetNames())
@@ -89,6 +103,10 @@ func (f *shiftFlags) check() error {
 		return errors.New("--weight: give a percentage from 0 to 100")
 	case f.exact && f.failover:
 		return errors.New("--exact and --failover exclude each other")
+	case f.Detach && f.noGuard:
+		return errors.New("--detach needs a guard: leave --no-guard out")
+	case f.Detach && (len(f.traces) > 0 || f.For > 0):
+		return errors.New("--detach ends this command: use --ttl for the session's time, and trace from the foreground")
 	case f.Replicas < 0 || f.Replicas > 20:
 		return errors.New("--replicas: from 1 to 20")
 	case f.For < 0 || f.TTL < 0 || f.Drain < 0 || f.Timeout <= 0:
@@ -106,14 +124,50 @@ func (f *shiftFlags) check() error {
 			f.TTL = f.For + slackTTL
 		}
 	}
-	if f.TTL > maxTTL {
-		return fmt.Errorf("a session of %s is longer than a sandbox lives: %s at most", f.TTL, maxTTL)
+	if f.TTL > settings.Longest {
+		return fmt.Errorf("a session of %s is longer than a sandbox lives: %s at most", f.TTL, settings.Longest)
 	}
 	if f.dryRun == "none" && f.output != "" && len(f.traces) == 0 {
 		return errors.New("--output goes with --dry-run or --trace")
 	}
 	_, err := wire.Lookup(f.traces)
 	return err
+}
+
+// settle fills in what the administrator set, and refuses what he forbids.
+func (f *shiftFlags) settle(c *cobra.Command, clients *clients) error {
+	set, err := clients.settings(c.Context())
+	if err != nil {
+		return err
+	}
+	if !c.Flags().Changed("drain") {
+		f.Drain = set.Drain
+	}
+	f.ReloadInterval, f.Guarded = set.ReloadInterval, !f.noGuard
+	f.Floor = floor(f.Guarded, f.exact, f.failover)
+	switch {
+	case f.TTL > set.MaxDuration:
+		return usage(c, fmt.Errorf("a session of %s is longer than the longest, %s", f.TTL, set.MaxDuration))
+	case len(set.RuntimeClasses) > 0 && !slices.Contains(set.RuntimeClasses, f.RuntimeClass):
+		return forbidden("runtime class", "--runtime-class="+f.RuntimeClass, set.RuntimeClasses)
+	case len(set.Images) > 0 && !slices.Contains(set.Images, f.Image):
+		return forbidden("sidecar image", "--sidecar-image="+f.Image, set.Images)
+	}
+	return nil
+}
+
+func forbidden(what, given string, allowed []string) error {
+	return &preflight.Refusal{Check: "settings", Rights: true,
+		Cause: fmt.Errorf("%s: this cluster's administrator allows %s %s", given, what, strings.Join(allowed, ", "))}
+}
+
+// floor is what the original keeps at 100 percent: with a guard nothing, as the router
+// needs no failover then; without one the smallest share.
+func floor(guarded, exact, failover bool) route.Floor {
+	if exact || guarded && !failover {
+		return route.Exact
+	}
+	return route.KeepFloor
 }
 
 func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
@@ -125,9 +179,8 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		return err
 	}
 	f.Namespace = clients.namespace
-	f.Floor = route.KeepFloor
-	if f.exact {
-		f.Floor = route.Exact
+	if err := f.settle(c, clients); err != nil {
+		return err
 	}
 	report := a.report()
 	runner := &shift.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Report: report}
@@ -170,6 +223,9 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 	where := f.Namespace + "/" + f.Options.Route
 	var leftovers *session.Leftovers
 	switch {
+	case result.Held:
+		return fmt.Errorf("route %s: %w. The sandbox is held until %s, without traffic: look at it with 'oc logs' and 'osc-debug exec', resume with 'osc-debug weight', end it with 'osc-debug rollback --route %s -n %s'",
+			where, err, result.Expires.UTC().Format("15:04:05 MST"), f.Options.Route, f.Namespace)
 	case errors.As(err, &leftovers):
 		return fmt.Errorf("%w: finish with 'osc-debug rollback --route %s -n %s'", err, f.Options.Route, f.Namespace)
 	case result.Foreign:
@@ -182,6 +238,11 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 		return &exitError{code: codeInterrupted, err: errors.New("interrupted before the session was live: everything is undone")}
 	case err != nil:
 		return err
+	}
+	if result.Detached {
+		fmt.Fprintf(a.ErrOut, "session %s is live on route %s until %s; the guard ends it then, or 'osc-debug rollback --route %s -n %s' before\n",
+			result.Session, where, result.Expires.UTC().Format("15:04:05 MST"), f.Options.Route, f.Namespace)
+		return nil
 	}
 	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s is as it was\n", result.Session, where)
 	return nil

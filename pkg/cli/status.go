@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
 
+	routev1 "github.com/openshift/api/route/v1"
 	"github.com/spf13/cobra"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/osc-debug/osc-debug/pkg/route"
@@ -30,52 +34,108 @@ type sessionStatus struct {
 	left    time.Duration
 }
 
+type statusFlags struct {
+	route, output string
+	all, watch    bool
+}
+
 func (a *app) statusCommand() *cobra.Command {
-	var routeName, output string
+	f := &statusFlags{}
 	c := &cobra.Command{
-		Use: "status", Short: "Show the sessions of a namespace", Args: noArgs,
+		Use: "status", Short: "Show the sessions of a namespace, or of all", Args: noArgs,
 		Long: `Show each session with its state, the share of new clients that was asked for and the
 one that the router's arithmetic gives for the endpoints of now, the sandbox servers
 that are ready, and the time left.`,
-		Example: "  osc-debug status\n  osc-debug status --route echo-route -o json",
+		Example: "  osc-debug status\n  osc-debug status --route echo-route -o json\n  osc-debug status -A -w",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if f.output != "" && f.output != "json" {
+				return usage(c, fmt.Errorf("--output %q: json is known", f.output))
+			}
 			clients, err := a.clients()
 			if err != nil {
 				return err
 			}
-			all, err := clients.sessions(c.Context(), clients.namespace)
+			if f.all {
+				clients.namespace = metav1.NamespaceAll
+			}
+			rows, err := clients.statuses(c.Context(), f.route)
 			if err != nil {
 				return err
 			}
-			rows := []sessionStatus{}
-			for _, f := range all {
-				if routeName != "" && f.route.Name != routeName {
-					continue
-				}
-				row, err := clients.status(c, f)
-				if err != nil {
-					return err
-				}
-				rows = append(rows, row)
+			if err := a.printStatus(rows, f, true); err != nil || !f.watch {
+				return err
 			}
-			return a.printStatus(c, rows, output)
+			return a.watchStatus(c.Context(), clients, f)
 		},
 	}
-	c.Flags().StringVar(&routeName, "route", "", "only the session of this Route")
-	c.Flags().StringVarP(&output, "output", "o", "", "json")
+	c.Flags().StringVar(&f.route, "route", "", "only the session of this Route")
+	c.Flags().StringVarP(&f.output, "output", "o", "", "json")
+	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "the sessions of all namespaces")
+	c.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on and print each session that changes")
 	a.completions(c)
 	return c
 }
 
-func (c *clients) status(cmd *cobra.Command, f found) (sessionStatus, error) {
-	row := sessionStatus{Namespace: f.route.Namespace, Route: f.route.Name, Session: f.session.ID, State: string(f.session.State)}
-	slices, err := c.Core.DiscoveryV1().EndpointSlices(f.route.Namespace).List(cmd.Context(), metav1.ListOptions{})
+// statuses are the sessions of the namespace, or of all, from one list of each kind.
+func (c *clients) statuses(ctx context.Context, routeName string) ([]sessionStatus, error) {
+	all, err := c.sessions(ctx, c.namespace)
 	if err != nil {
-		return row, fmt.Errorf("list EndpointSlices: %w", err)
+		return nil, err
 	}
+	rows := []sessionStatus{}
+	if len(all) == 0 {
+		return rows, nil
+	}
+	list, err := c.Core.DiscoveryV1().EndpointSlices(c.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list EndpointSlices: %w", err)
+	}
+	slices := map[string][]discoveryv1.EndpointSlice{}
+	for _, s := range list.Items {
+		slices[s.Namespace] = append(slices[s.Namespace], s)
+	}
+	for _, f := range all {
+		if routeName == "" || f.route.Name == routeName {
+			rows = append(rows, c.status(f, slices[f.route.Namespace]))
+		}
+	}
+	return rows, nil
+}
+
+// watchStatus prints sessions as they change, until the context ends.
+func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error {
+	for ctx.Err() == nil {
+		w, err := c.Routes.RouteV1().Routes(c.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: session.Label})
+		if err != nil {
+			return fmt.Errorf("watch Routes: %w", err)
+		}
+		for event := range w.ResultChan() {
+			r, ok := event.Object.(*routev1.Route)
+			if !ok || f.route != "" && r.Name != f.route {
+				continue
+			}
+			s := session.Of(r)
+			if event.Type == watch.Deleted || s == nil {
+				fmt.Fprintf(a.ErrOut, "route %s/%s: no session any more\n", r.Namespace, r.Name)
+				continue
+			}
+			list, err := c.Core.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return fmt.Errorf("list EndpointSlices: %w", err)
+			}
+			if err := a.printStatus([]sessionStatus{c.status(found{r, s}, list.Items)}, f, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *clients) status(f found, slices []discoveryv1.EndpointSlice) sessionStatus {
+	row := sessionStatus{Namespace: f.route.Namespace, Route: f.route.Name, Session: f.session.ID, State: string(f.session.State)}
 	servers := map[string]int{}
 	for _, b := range route.Backends(f.route, nil) {
-		servers[b.Service] = len(route.Endpoints(f.route, b.Service, slices.Items))
+		servers[b.Service] = len(route.Endpoints(f.route, b.Service, slices))
 	}
 	own := session.ServiceName(f.session.ID)
 	row.Ready = servers[own]
@@ -86,7 +146,7 @@ func (c *clients) status(cmd *cobra.Command, f found) (sessionStatus, error) {
 	if j := f.session.Journal; j != nil {
 		row.Asked, row.User, row.Workload = j.Asked, j.User, j.Workload
 		row.left = j.Left(c.clock.Now())
-		if j.State == session.Live {
+		if j.State != session.Arming {
 			row.Expires = &j.Expires
 		}
 		if row.left < 0 {
@@ -96,31 +156,36 @@ func (c *clients) status(cmd *cobra.Command, f found) (sessionStatus, error) {
 			row.Problem = "somebody removed its backend from the Route"
 		}
 	}
-	return row, nil
+	return row
 }
 
-func (a *app) printStatus(c *cobra.Command, rows []sessionStatus, output string) error {
-	switch output {
-	case "json":
+// printStatus prints rows, with a head above the first ones.
+func (a *app) printStatus(rows []sessionStatus, f *statusFlags, head bool) error {
+	if f.output == "json" {
 		encoder := json.NewEncoder(a.Out)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(map[string]any{"sessions": rows})
-	case "":
-	default:
-		return usage(c, fmt.Errorf("--output %q: json is known", output))
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(a.ErrOut, "no session")
 		return nil
 	}
 	w := printers.GetNewTabWriter(a.Out)
-	fmt.Fprintln(w, "ROUTE\tSESSION\tSTATE\tASKED\tREALISED\tREADY\tLEFT\tWORKLOAD\tUSER")
+	where := func(namespace string) string {
+		if f.all {
+			return namespace + "\t"
+		}
+		return ""
+	}
+	if head {
+		fmt.Fprintln(w, where("NAMESPACE")+"ROUTE\tSESSION\tSTATE\tASKED\tREALISED\tREADY\tLEFT\tWORKLOAD\tUSER")
+	}
 	for _, r := range rows {
 		left := "-"
 		if r.State != string(session.Draining) {
 			left = r.left.Round(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s\n", r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, left, r.Workload, r.User)
+		fmt.Fprintf(w, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, left, r.Workload, r.User)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -80,7 +80,7 @@ func (g *Guard) restored(ctx context.Context, k key, live *routev1.Route, v Verd
 		user = j.User
 	}
 	g.Log.Info(string(v.Action), "session", k.String(), "route", live.Name, "user", user, "reason", v.Reason, "after", took)
-	g.event(ctx, live, "DebugSession"+string(v.Reason), fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
+	g.event(ctx, live, "DebugSession-"+string(v.Reason), fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
 }
 
 func (g *Guard) event(ctx context.Context, r *routev1.Route, reason, note string) {
@@ -132,11 +132,11 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 		g.Metrics.orphans.Inc()
 		g.Log.Info("deleted orphans", "session", k.String())
 	}
-	if live != nil {
-		if err := g.Cleanup.Close(ctx, live.Namespace, live.Name, k.id, nil); err != nil {
+	if live != nil || !m.restored.IsZero() {
+		if err := g.Cleanup.Close(ctx, k.namespace, m.route, k.id, nil); err != nil {
 			return 0, err
 		}
-		g.Log.Info("closed", "session", k.String(), "route", live.Name)
+		g.Log.Info("closed", "session", k.String(), "route", m.route)
 	}
 	g.forget(k)
 	return 0, nil

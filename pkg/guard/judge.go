@@ -69,7 +69,10 @@ type Verdict struct {
 // Judge decides. It is pure: the same facts at the same time give the same verdict.
 func Judge(f Facts, l Limits, now time.Time) Verdict {
 	if f.Session == nil {
-		if f.Objects == 0 {
+		switch {
+		case !f.Restored.IsZero(): // its last mark was the one that somebody pruned
+			return after(f.Restored.Add(l.Drain), now, Verdict{Action: Finish, Reason: Unfinished, Since: f.Restored})
+		case f.Objects == 0:
 			return Verdict{Action: Nothing}
 		}
 		return after(f.MarklessSince.Add(l.Orphan), now, Verdict{Action: Finish, Reason: Orphaned, Since: f.MarklessSince})

@@ -60,6 +60,7 @@ func TestJudge(t *testing.T) {
 		{"unreadable, users are served", func(f *Facts) { f.Session.Broken, f.Session.Journal = errors.New("x"), nil }, session.Live, 500, Nothing, Unreadable, 0},
 		{"unreadable, sandbox dead", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Ready = errors.New("x"), nil, 0 }, session.Live, 50, End, Unreadable, 0},
 		{"no mark, no object", func(f *Facts) { f.Session, f.Objects = nil, 0 }, session.Live, 50, Nothing, "", 0},
+		{"restored, no mark was left", func(f *Facts) { f.Session, f.Restored = nil, at(0) }, session.Live, 8, Finish, Unfinished, 0},
 		{"no mark since a minute", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, session.Live, 60, Nothing, "", time.Minute},
 		{"no mark since two minutes", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, session.Live, 120, Finish, Orphaned, 0},
 	} {

@@ -140,6 +140,9 @@ func (g *Guard) run(ctx context.Context, name string) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { cancel(followSettings(ctx, core, asked)) })
+	if len(missing) > 0 {
+		running.Go(func() { cancel(followRights(ctx, core, asked.Namespaces, len(allowed))) })
+	}
 	if err := g.Watch(ctx); err != nil {
 		return err
 	}
@@ -169,6 +172,23 @@ func (g *Guard) run(ctx context.Context, name string) error {
 	}
 	elector.Run(ctx)
 	return context.Cause(ctx)
+}
+
+// followRights returns errSettings when the guard has got rights in more namespaces.
+// Rights can't be watched.
+func followRights(ctx context.Context, core kubernetes.Interface, namespaces []string, had int) error {
+	ticker := time.NewTicker(30 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		if allowed, _, err := Allowed(ctx, core, namespaces); err == nil && len(allowed) != had {
+			return errSettings
+		}
+	}
 }
 
 // followSettings returns when the settings are no longer what they were: errSettings, or

@@ -172,3 +172,14 @@ func (in Input) sidecar() corev1.Container {
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 }
+
+// ContainerID is the runtime's ID of a running container, without its scheme; "" when it
+// does not run.
+func ContainerID(pod *corev1.Pod, container string) string {
+	for _, s := range pod.Status.ContainerStatuses {
+		if _, id, ok := strings.Cut(s.ContainerID, "://"); ok && s.Name == container {
+			return id
+		}
+	}
+	return ""
+}

@@ -33,7 +33,7 @@ type Settings struct {
 	Drain          time.Duration // least time between restoring a Route and deleting its sandbox
 	Grace          time.Duration // how long a sandbox may be unready before its traffic goes back
 	MaxDuration    time.Duration // of a session, extensions included
-	RuntimeClasses []string      // that sandboxes may use
+	RuntimeClasses []string      // that sandboxes may use; empty: any
 	Images         []string      // sidecar images by digest; empty: any
 }
 
@@ -41,12 +41,12 @@ type Settings struct {
 func Defaults() Settings {
 	return Settings{
 		ReloadInterval: 5 * time.Second, Drain: 8 * time.Second, Grace: 5 * time.Second,
-		MaxDuration: 3*time.Hour + 50*time.Minute, RuntimeClasses: []string{"kata", "kata-remote"},
+		MaxDuration: Longest, RuntimeClasses: []string{"kata", "kata-remote"},
 	}
 }
 
-// longest is what a sandbox pod's own deadline, 4 h, leaves for a session.
-const longest = 4*time.Hour - 10*time.Minute
+// Longest is what a sandbox pod's own deadline, 4 h, leaves for a session.
+const Longest = 4*time.Hour - 10*time.Minute
 
 // Parse reads a ConfigMap's data; keys that are not known are an error, since a typing
 // error in a limit must not lift it.
@@ -70,8 +70,8 @@ func Parse(data map[string]string) (Settings, error) {
 		}
 	}
 	switch {
-	case s.MaxDuration == 0 || s.MaxDuration > longest:
-		return s, fmt.Errorf("ConfigMap %s/%s: maxDuration: up to %s, since a sandbox pod lives for 4h", Namespace, ConfigName, longest)
+	case s.MaxDuration == 0 || s.MaxDuration > Longest:
+		return s, fmt.Errorf("ConfigMap %s/%s: maxDuration: up to %s, since a sandbox pod lives for 4h", Namespace, ConfigName, Longest)
 	case len(s.RuntimeClasses) == 0:
 		return s, fmt.Errorf("ConfigMap %s/%s: runtimeClasses: name at least one", Namespace, ConfigName)
 	case len(s.Namespaces) > 1 && slices.Contains(s.Namespaces, AllNamespaces):
@@ -80,11 +80,11 @@ func Parse(data map[string]string) (Settings, error) {
 	return s, nil
 }
 
-// Read returns the settings; Defaults where there is no such ConfigMap.
+// Read returns the settings.
 func Read(ctx context.Context, core kubernetes.Interface) (Settings, error) {
 	m, err := core.CoreV1().ConfigMaps(Namespace).Get(ctx, ConfigName, metav1.GetOptions{})
 	if err != nil {
-		return Defaults(), err
+		return Settings{}, err
 	}
 	return Parse(m.Data)
 }
@@ -121,6 +121,15 @@ type Guard struct {
 	Renewed time.Time     // when its Lease was last renewed, by its own clock
 	Lease   time.Duration // how long that holds
 	Version string        // of the Lease object: it changes with each renewal
+}
+
+// LeaseVersion is the Lease's version now: another than before when it was renewed.
+func LeaseVersion(ctx context.Context, core kubernetes.Interface) (string, error) {
+	lease, err := core.CoordinationV1().Leases(Namespace).Get(ctx, LeaseName, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return lease.ResourceVersion, nil
 }
 
 // ReadGuard looks for the guard.

@@ -37,13 +37,21 @@ func (r *Runner) build(ctx context.Context) error {
 	if _, err := r.Core.CoreV1().Services(r.Namespace).Create(ctx, service, options); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create Service %s: %w", service.Name, err)
 	}
+	var made []corev1.Pod
 	for _, pod := range r.pods() {
-		if _, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pod, options); err != nil && !apierrors.IsAlreadyExists(err) {
+		created, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pod, options)
+		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create pod %s: %w", pod.Name, err)
 		}
+		if err == nil {
+			made = append(made, *created)
+		}
+	}
+	if len(made) < r.input.Replicas {
+		made = nil // one was there already: list them
 	}
 	// The watches outlive this step's context on purpose: Run stops them.
-	w, err := watchSession(context.WithoutCancel(ctx), r.Core, r.Routes, r.Namespace, r.Options.Route, r.journal.Session)
+	w, err := watchSession(context.WithoutCancel(ctx), r.Core, r.Routes, r.current, made, r.journal.Session)
 	if err != nil {
 		return err
 	}
@@ -135,8 +143,12 @@ func (e *Expired) Error() string {
 
 // live lets the caller work with the sandbox until its time is over or it fails.
 func (r *Runner) live(ctx context.Context) error {
+	if r.Detach {
+		return nil
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	r.target.Pods = r.containerIDs()
 	traced := make(chan struct{})
 	go func() {
 		defer close(traced)
@@ -153,31 +165,59 @@ func (r *Runner) live(ctx context.Context) error {
 	return err
 }
 
-func (r *Runner) watchLive(ctx context.Context) error {
-	end, over := r.For, error(nil)
-	if end == 0 || end > r.TTL {
-		end, over = r.TTL, &Expired{r.TTL}
+// containerIDs are the runtime's IDs of the traced container, by pod.
+func (r *Runner) containerIDs() map[string]string {
+	out := map[string]string{}
+	for _, pod := range r.watcher.podList() {
+		out[pod.Name] = sandbox.ContainerID(pod, r.target.Container)
 	}
-	timer := time.NewTimer(end)
+	return out
+}
+
+func (r *Runner) watchLive(ctx context.Context) error {
+	expires := r.journal.Expires.Time
+	forEnd := time.Time{}
+	if r.For > 0 {
+		forEnd = r.Clock.Now().Add(r.For)
+	}
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		now := r.Clock.Now()
+		switch {
+		case !forEnd.IsZero() && !now.Before(forEnd):
+			return nil
+		case !now.Before(expires):
+			return &Expired{r.TTL}
+		}
+		left := expires.Sub(now)
+		if !forEnd.IsZero() {
+			left = min(left, forEnd.Sub(now))
+		}
+		timer.Reset(left)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
-			return over
+			continue
 		case <-r.watcher.changed:
 		}
 		if err := r.dead(); err != nil {
-			return err
+			return &Unready{err}
 		}
 		if len(r.endpoints()) == 0 {
-			return errors.New("the sandbox is no longer ready: its traffic goes back")
+			return &Unready{errors.New("the sandbox is no longer ready: its traffic goes back")}
 		}
-		if now, seen := r.watcher.currentRoute(); seen {
-			if s := sessionOf(now); s == nil || s.ID != r.journal.Session || !s.Backend {
+		if route, seen := r.watcher.currentRoute(); seen {
+			s := sessionOf(route)
+			switch {
+			case s == nil || s.ID != r.journal.Session || !s.Backend:
 				r.Report.Warn("somebody took the session off the Route: ending it")
 				return nil
+			case s.State == session.Held:
+				return &Unready{errors.New("the guard found the sandbox not ready and gave its traffic back")}
+			case s.Journal != nil && !s.Journal.Expires.IsZero():
+				expires = s.Journal.Expires.Time // somebody may have extended it
 			}
 		}
 	}

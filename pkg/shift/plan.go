@@ -62,9 +62,6 @@ func (r *Runner) plan() error {
 		r.Report.Warn("you may not list %s here: whether one of them selects the sandbox is not known", strings.Join(r.facts.Namespace.Unreadable, ", "))
 	}
 	r.target = Target{Session: id, Namespace: r.Namespace, Container: container}
-	for _, p := range r.pods() {
-		r.target.Pods = append(r.target.Pods, p.Name)
-	}
 	now := r.Clock.Now()
 	r.journal = &session.Journal{
 		Version: session.JournalVersion, Session: id, State: session.Arming, RouteUID: string(r.facts.Route.UID), User: r.facts.User,

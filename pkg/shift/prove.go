@@ -16,23 +16,27 @@ import (
 
 const (
 	probeEvery      = 100 * time.Millisecond
-	baselineWait    = 6 * time.Second  // one reload interval
-	proveWithin     = time.Minute      // the router may reload as rarely as every 2 min, by default every 5 s
-	verifyFor       = 30 * time.Second // until the shifted weights must show
-	verifyMost      = 50               // unpinned probes after the first reload interval
-	sampleFrom      = 20.0             // percent: below it, the share itself is not sampled
-	canaryTime      = 8 * time.Second  // over one reload interval of the router
+	drainedWithin   = time.Minute // until a pinned request no longer reaches the sandbox
+	verifyMost      = 50          // unpinned probes after the first reload interval
+	sampleFrom      = 20.0        // percent: below it, the share itself is not sampled
 	canaryProbes    = 20
 	smallestPercent = 0.1 // so little that the smallest weights come out
 	badAnswers      = 3   // so many server errors in a row from a sandbox are its answer
 )
+
+// The router reloads at most once in its reload interval, 5 s by default and up to two
+// minutes: what waits for a reload waits for some of them.
+func (r *Runner) baselineWait() time.Duration { return r.ReloadInterval + time.Second }
+func (r *Runner) proveWithin() time.Duration  { return max(time.Minute, 3*r.ReloadInterval) }
+func (r *Runner) verifyFor() time.Duration    { return max(30*time.Second, 3*r.ReloadInterval) }
+func (r *Runner) canaryTime() time.Duration   { return r.ReloadInterval + 3*time.Second }
 
 // takeBaseline asks once as a user would, before anything is changed.
 func (r *Runner) takeBaseline(ctx context.Context) error {
 	r.probe = probe.New(r.facts.Route, r.Router)
 	answer, err := r.probe.Plain(ctx)
 	// A Route that was made a moment ago is served after the router's next reload.
-	for end := time.Now().Add(baselineWait); err == nil && answer.Status == http.StatusServiceUnavailable && time.Now().Before(end); {
+	for end := time.Now().Add(r.baselineWait()); err == nil && answer.Status == http.StatusServiceUnavailable && time.Now().Before(end); {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -63,7 +67,7 @@ func (r *Runner) prove(ctx context.Context) error {
 		r.Report.Warn("not proven: %s; traffic starts with the smallest share", r.whyNot())
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, proveWithin, &Timeout{"proof", proveWithin})
+	ctx, cancel := context.WithTimeoutCause(ctx, r.proveWithin(), &Timeout{"proof", r.proveWithin()})
 	defer cancel()
 	for _, e := range r.endpoints() {
 		if err := r.proveOne(ctx, e); err != nil {
@@ -103,7 +107,7 @@ func (r *Runner) proveOne(ctx context.Context, e route.Endpoint) error {
 				return ctx.Err()
 			}
 			return fmt.Errorf("sandbox pod %s is ready, but the router did not reach it within %s (last answer: %d, error: %v): a NetworkPolicy may keep the router out, or re-encryption fails; no user was sent there",
-				e.Pod, proveWithin, answer.Status, err)
+				e.Pod, r.proveWithin(), answer.Status, err)
 		case <-time.After(probeEvery):
 		}
 	}
@@ -121,7 +125,7 @@ func (r *Runner) verify(ctx context.Context) error {
 		mine[e.Cookie()] = true
 	}
 	all := r.journal.Realised >= 100
-	deadline := time.Now().Add(verifyFor)
+	deadline := time.Now().Add(r.verifyFor())
 	fails, seen, inRow := 0, 0, 0
 	for n := 1; ; n++ {
 		answer, err := r.probe.Plain(ctx)
@@ -161,7 +165,7 @@ func (r *Runner) verify(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(deadline) && n >= verifyMost {
-			return fmt.Errorf("the router does not send traffic to the sandbox: %d of %d requests answered by it within %s", seen, n, verifyFor)
+			return fmt.Errorf("the router does not send traffic to the sandbox: %d of %d requests answered by it within %s", seen, n, r.verifyFor())
 		}
 		pause := probeEvery
 		if all && inRow > 0 {
@@ -185,7 +189,7 @@ func (r *Runner) canary(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(canaryTime / canaryProbes):
+		case <-time.After(r.canaryTime() / canaryProbes):
 		}
 		if r.NoProbe {
 			continue
@@ -209,7 +213,7 @@ func Drain(d time.Duration, p *probe.Probe, endpoints []route.Endpoint) func(con
 		if p == nil {
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, proveWithin)
+		ctx, cancel := context.WithTimeout(ctx, drainedWithin)
 		defer cancel()
 		for _, e := range endpoints {
 			for {

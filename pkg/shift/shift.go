@@ -11,12 +11,14 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/probe"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // Steps of the way there, in order. session.Ending has those of the way back.
@@ -58,6 +60,9 @@ type Options struct {
 	Timeout          time.Duration // for pods to become ready and be proven
 	Router           string        // where to send probes, "" for the Route's host
 	NoProbe          bool
+	Guarded          bool          // a guard must stand by; it ends what this process leaves
+	Detach           bool          // leave the live session to the guard
+	ReloadInterval   time.Duration // of the router
 }
 
 // Report is where a session tells what it does.
@@ -85,6 +90,7 @@ type Runner struct {
 	probe    *probe.Probe
 	baseline probe.Answer
 	watcher  *watcher
+	guard    *settings.Guard
 	armed    bool // the Route has, or may have, our marks
 	shifted  bool // users may have been sent to the sandbox
 }
@@ -92,16 +98,19 @@ type Runner struct {
 // Target is what there is to be traced.
 type Target struct {
 	Session, Namespace string
-	Pods               []string
+	Pods               map[string]string // the runtime's ID of Container, by pod
 	Container          string
 }
 
 // Result is how a session went.
 type Result struct {
-	Session string
-	Live    bool // it got as far as traffic in the sandbox
-	Foreign bool // somebody else had changed the Route; his change stayed
-	Expired bool // the TTL ended it
+	Session  string
+	Live     bool // it got as far as traffic in the sandbox
+	Foreign  bool // somebody else had changed the Route; his change stayed
+	Expired  bool // the TTL ended it
+	Held     bool // the sandbox failed; it stays until Expires, without traffic
+	Detached bool // it goes on without this process
+	Expires  time.Time
 }
 
 // ErrInterrupted is why a session ended before it was live: its context did.
@@ -148,7 +157,7 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 		r.watcher.stop()
 	}
 	if r.journal != nil {
-		result.Session = r.journal.Session
+		result.Session, result.Expires = r.journal.Session, r.journal.Expires.Time
 	}
 	if ctx.Err() != nil {
 		failed = ErrInterrupted
@@ -161,8 +170,19 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 	if !r.armed {
 		return result, failed
 	}
+	if result.Live && r.Detach && failed == nil && ctx.Err() == nil {
+		result.Detached = true
+		return result, nil
+	}
 	endContext, cancel := ending()
 	defer cancel()
+	var unready *Unready
+	if r.Guarded && errors.As(failed, &unready) {
+		if err := r.hold(endContext); err == nil {
+			result.Held = true
+			return result, failed
+		}
+	}
 	outcome, err := r.end(endContext)
 	result.Foreign = outcome.Foreign
 	if err != nil {
@@ -201,6 +221,9 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if err := preflight.Judge(facts); err != nil {
 		return err
 	}
+	if err := r.findGuard(ctx); err != nil {
+		return err
+	}
 	r.facts, r.current = facts, facts.Route
 	if err := r.plan(); err != nil {
 		return err
@@ -232,6 +255,9 @@ func (r *Runner) arm(ctx context.Context) error {
 
 // shift sends the wanted share to the sandbox.
 func (r *Runner) shift(ctx context.Context) error {
+	if err := r.guardRenews(ctx); err != nil {
+		return err
+	}
 	if !r.provable() && r.Percent > smallestPercent {
 		if err := r.canary(ctx); err != nil {
 			return err
@@ -252,13 +278,28 @@ func (r *Runner) shift(ctx context.Context) error {
 // setWeights writes the weights that come nearest to a percentage, by the endpoints
 // that are ready now.
 func (r *Runner) setWeights(ctx context.Context, percent float64) error {
-	plan, backends, err := r.weights(percent)
+	return r.reweigh(ctx, percent, session.WeightsOf(r.current), r.watcher.endpointSlices())
+}
+
+// reweigh writes the weights for a percentage. originals are the backends as they are
+// without the session; the session's own may be among them.
+func (r *Runner) reweigh(ctx context.Context, percent float64, originals session.Weights, slices []discoveryv1.EndpointSlice) error {
+	own := session.ServiceName(r.journal.Session)
+	var backends []route.Backend
+	for _, b := range originals.Backends {
+		if b.Service != own {
+			backends = append(backends, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(route.Endpoints(r.current, b.Service, slices))})
+		}
+	}
+	plan, err := route.Weights(backends, len(route.Endpoints(r.current, own, slices)), percent, r.Floor)
 	if err != nil {
-		return err
+		return fmt.Errorf("route %s/%s: %w", r.Namespace, r.Options.Route, err)
 	}
 	r.journal.State, r.journal.Realised = session.Live, 100*plan.Share
-	r.journal.Expires.Time = r.Clock.Now().Add(r.TTL).Truncate(time.Second)
-	weights := map[string]int32{session.ServiceName(r.journal.Session): plan.Sandbox}
+	if r.journal.Expires.IsZero() {
+		r.journal.Expires.Time = r.Clock.Now().Add(r.TTL).Truncate(time.Second)
+	}
+	weights := map[string]int32{own: plan.Sandbox}
 	for i, b := range backends {
 		weights[b.Service] = plan.Originals[i]
 	}
@@ -268,27 +309,6 @@ func (r *Runner) setWeights(ctx context.Context, percent float64) error {
 		r.current = updated
 	}
 	return err
-}
-
-// weights plans the shift.
-func (r *Runner) weights(percent float64) (route.Plan, []route.Backend, error) {
-	slices := r.watcher.endpointSlices()
-	own := session.ServiceName(r.journal.Session)
-	var originals []route.Backend
-	ready := 0
-	for _, b := range route.Backends(r.current, nil) {
-		b.Ready = len(route.Endpoints(r.current, b.Service, slices))
-		if b.Service == own {
-			ready = b.Ready
-			continue
-		}
-		originals = append(originals, b)
-	}
-	plan, err := route.Weights(originals, ready, percent, r.Floor)
-	if err != nil {
-		return plan, nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Options.Route, err)
-	}
-	return plan, originals, nil
 }
 
 func (r *Runner) event(ctx context.Context, reason, note string) {

@@ -28,14 +28,41 @@ type watcher struct {
 	done                sync.WaitGroup
 }
 
-func watchSession(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, namespace, routeName, id string) (*watcher, error) {
+// listWatch is a cache.ListWatch whose first list is known already: what was written or
+// read a moment ago, with the resourceVersion to watch from. It lists before it watches,
+// which any API server can do, where a streamed list falls back to that on older ones.
+type listWatch struct {
+	cache.ListWatch
+	known runtime.Object // nil: ask for the first list too
+}
+
+// IsWatchListSemanticsUnSupported is how client-go asks for that.
+func (*listWatch) IsWatchListSemanticsUnSupported() bool { return true }
+
+// ListWithContext is one of cache.ListerWatcherWithContext's two methods.
+func (l *listWatch) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	if known := l.known; known != nil {
+		l.known = nil
+		return known, nil
+	}
+	return l.ListWatch.ListWithContext(ctx, o)
+}
+
+// watchSession begins to watch. current and pods are the Route and the session's pods as
+// they were just written.
+func watchSession(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, current *routev1.Route, pods []corev1.Pod, id string) (*watcher, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{changed: make(chan struct{}, 1), cancel: cancel}
+	namespace := current.Namespace
 	bySession := func(o *metav1.ListOptions) { o.LabelSelector = session.Label + "=" + id }
 	byName := func(o *metav1.ListOptions) {
-		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", routeName).String()
+		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", current.Name).String()
 	}
-	w.pods = cache.NewSharedInformer(&cache.ListWatch{
+	var podsKnown runtime.Object
+	if len(pods) > 0 {
+		podsKnown = &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: pods[0].ResourceVersion}, Items: pods}
+	}
+	w.pods = cache.NewSharedInformer(&listWatch{known: podsKnown, ListWatch: cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			bySession(&o)
 			return core.CoreV1().Pods(namespace).List(ctx, o)
@@ -44,16 +71,17 @@ func watchSession(ctx context.Context, core kubernetes.Interface, routes routecl
 			bySession(&o)
 			return core.CoreV1().Pods(namespace).Watch(ctx, o)
 		},
-	}, &corev1.Pod{}, 0)
-	w.slices = cache.NewSharedInformer(&cache.ListWatch{
+	}}, &corev1.Pod{}, 0)
+	w.slices = cache.NewSharedInformer(&listWatch{ListWatch: cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return core.DiscoveryV1().EndpointSlices(namespace).List(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return core.DiscoveryV1().EndpointSlices(namespace).Watch(ctx, o)
 		},
-	}, &discoveryv1.EndpointSlice{}, 0)
-	w.route = cache.NewSharedInformer(&cache.ListWatch{
+	}}, &discoveryv1.EndpointSlice{}, 0)
+	routeKnown := &routev1.RouteList{ListMeta: metav1.ListMeta{ResourceVersion: current.ResourceVersion}, Items: []routev1.Route{*current}}
+	w.route = cache.NewSharedInformer(&listWatch{known: routeKnown, ListWatch: cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			byName(&o)
 			return routes.RouteV1().Routes(namespace).List(ctx, o)
@@ -62,7 +90,7 @@ func watchSession(ctx context.Context, core kubernetes.Interface, routes routecl
 			byName(&o)
 			return routes.RouteV1().Routes(namespace).Watch(ctx, o)
 		},
-	}, &routev1.Route{}, 0)
+	}}, &routev1.Route{}, 0)
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { w.notify() }, UpdateFunc: func(_, _ any) { w.notify() }, DeleteFunc: func(any) { w.notify() },
 	}

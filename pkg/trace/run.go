@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/remotecommand"
 
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
@@ -25,8 +24,8 @@ const stopWithin = 10 * time.Second
 // Request says what to trace.
 type Request struct {
 	Namespace string
-	Pods      []string // sandbox pods
-	Container string   // to be traced
+	Pods      map[string]string // sandbox pods, each with the traced container's runtime ID
+	Container string            // its name
 	Gadgets   []string
 }
 
@@ -53,9 +52,9 @@ func Run(ctx context.Context, e Exec, r Request, p Printer, note func(string, ..
 		all    = map[string]Ledgers{}
 		failed error
 	)
-	for _, pod := range r.Pods {
+	for pod, id := range r.Pods {
 		wg.Go(func() {
-			ledgers, err := runPod(ctx, e, r, pod, p, note)
+			ledgers, err := runPod(ctx, e, r, pod, id, p, note)
 			mu.Lock()
 			defer mu.Unlock()
 			all[pod] = ledgers
@@ -68,10 +67,9 @@ func Run(ctx context.Context, e Exec, r Request, p Printer, note func(string, ..
 	return all, failed
 }
 
-func runPod(ctx context.Context, e Exec, r Request, pod string, p Printer, note func(string, ...any)) (Ledgers, error) {
-	id, err := containerID(ctx, e, r.Namespace, pod, r.Container)
-	if err != nil {
-		return nil, err
+func runPod(ctx context.Context, e Exec, r Request, pod, id string, p Printer, note func(string, ...any)) (Ledgers, error) {
+	if id == "" {
+		return nil, fmt.Errorf("container %s does not run", r.Container)
 	}
 	// The stream ends when standard input does, so that the tracer can send its ledger;
 	// only a tracer that does not end is cut off.
@@ -84,7 +82,7 @@ func runPod(ctx context.Context, e Exec, r Request, pod string, p Printer, note 
 	done := make(chan error, 1)
 	go func() { done <- reader.read(out) }()
 	var stderr bytes.Buffer
-	err = e.Stream(streamContext, r.Namespace, pod, sandbox.Sidecar, []string{
+	err := e.Stream(streamContext, r.Namespace, pod, sandbox.Sidecar, []string{
 		"/usr/bin/osc-tracer", "run", "--gadgets=" + strings.Join(r.Gadgets, ","), "--container-id=" + id, "--container-name=" + r.Container,
 	}, remotecommand.StreamOptions{Stdin: in, Stdout: frames, Stderr: &stderr})
 	in.Close()
@@ -94,20 +92,6 @@ func runPod(ctx context.Context, e Exec, r Request, pod string, p Printer, note 
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return reader.ledgers, err
-}
-
-// containerID is the runtime's ID of a running container, without its scheme.
-func containerID(ctx context.Context, e Exec, namespace, pod, container string) (string, error) {
-	p, err := e.Core.CoreV1().Pods(namespace).Get(ctx, pod, metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	for _, s := range p.Status.ContainerStatuses {
-		if _, id, ok := strings.Cut(s.ContainerID, "://"); ok && s.Name == container {
-			return id, nil
-		}
-	}
-	return "", fmt.Errorf("container %s does not run", container)
 }
 
 // heartbeat tells the tracer that somebody listens; its end tells it to stop.

@@ -76,10 +76,10 @@ func kubeconfig(user string) string {
 	return filepath.Join(state, user+".conf")
 }
 
-// shift starts a session of alice's; more flags override.
+// shift starts a session of alice's that no guard watches; more flags override.
 func (e *env) shift(args ...string) *running {
 	e.t.Helper()
-	return e.start("alice", append([]string{"shift", "--route", "shop", "--router", routerIP, "--drain", "1s"}, args...)...)
+	return e.start("alice", append([]string{"shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard"}, args...)...)
 }
 
 // reaches waits until a step is announced; false when the command ended before.

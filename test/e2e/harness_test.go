@@ -69,7 +69,7 @@ func TestMain(m *testing.M) {
 	}
 	config.QPS, config.Burst = 200, 400
 	core, routes = kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
-	if err := errors.Join(makeHandNode(), serve()); err != nil {
+	if err := errors.Join(makeHandNode(), serve(), installGuard()); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
@@ -115,10 +115,17 @@ type env struct {
 // pods become Running with an address, ready.
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	e := &env{t: t, ns: fmt.Sprintf("e2e-%06x", rand.IntN(1<<24)), sandboxIP: sandboxIP}
-	ctx := t.Context()
-	_, err := core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns}}, metav1.CreateOptions{})
-	e.ok(err)
+	name := fmt.Sprintf("e2e-%06x", rand.IntN(1<<24))
+	if _, err := core.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return newEnvIn(t, name)
+}
+
+// newEnvIn is newEnv in a namespace that is there, which goes with the test.
+func newEnvIn(t *testing.T, namespace string) *env {
+	t.Helper()
+	e := &env{t: t, ns: namespace, sandboxIP: sandboxIP}
 	t.Cleanup(func() {
 		_ = core.CoreV1().Namespaces().Delete(context.Background(), e.ns, metav1.DeleteOptions{})
 	})

@@ -22,7 +22,7 @@ func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", InsecureEdgeTerminationPolicy: "Allow"}
 	})
 	before := e.settled()
-	r := e.cli("shift", "--route", "shop", "--weight", "20", "--dry-run=server", "-o", "yaml")
+	r := e.cli("shift", "--route", "shop", "--weight", "20", "--dry-run=server", "-o", "yaml", "--no-guard")
 	for _, word := range []string{"kind: Service", "kind: Pod", "kind: Route", "runtimeClassName: kata", "name: osc-debug", "would change (20", "osc-debug.dev/journal"} {
 		if r.code != 0 || !strings.Contains(r.out, word) {
 			t.Errorf("no %q in %s", word, r)
@@ -32,7 +32,7 @@ func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
 		t.Error("the key is printed")
 	}
 	for _, mode := range []string{"client", "server"} {
-		r := e.cli("shift", "--route", "shop", "--weight", "100", "--exact", "--dry-run="+mode, "-o", "json")
+		r := e.cli("shift", "--route", "shop", "--weight", "100", "--exact", "--dry-run="+mode, "-o", "json", "--no-guard")
 		var list struct {
 			Items         []map[string]any
 			RealisedShare float64

@@ -43,7 +43,7 @@ var kernel = regexp.MustCompile(`kernel=(\S+)`)
 // A real session: a pod in the VM answers users, the tracer sees that program and no
 // other, exec runs in the VM as root, and the Route is as it was.
 func TestARealSession(t *testing.T) {
-	e := newEnv(t)
+	e := newGuardedEnv(t)
 	e.deployment("web", 1, onRealNode)
 	r := e.route(func(r *routev1.Route) {
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", InsecureEdgeTerminationPolicy: "Allow"}

@@ -135,7 +135,10 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			}, metav1.CreateOptions{})
 			e.ok(err)
 		}, code: 1, says: "poddisruptionbudget/all"},
-		"no such runtime class": {args: []string{"--runtime-class", "gvisor"}, code: 6, says: "the cluster has no such RuntimeClass"},
+		"runtime class not allowed": {args: []string{"--runtime-class", "runsc"}, code: 6, says: "allows runtime class kata, kata-remote, gvisor"},
+		"no guard here":             {args: []string{"--no-guard=false"}, code: 1, says: "may not end sessions in namespace"},
+		"detached without a guard":  {args: []string{"--detach"}, code: 2, says: "--detach needs a guard"},
+		"no such runtime class":     {args: []string{"--runtime-class", "gvisor"}, code: 6, says: "the cluster has no such RuntimeClass"},
 		"restricted namespace": {setup: func(e *env) {
 			_, err := core.CoreV1().Namespaces().Patch(e.t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`), metav1.PatchOptions{})
 			e.ok(err)
@@ -170,7 +173,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			if user == "" {
 				user = "alice"
 			}
-			args := append([]string{"shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--for", "1s"}, c.args...)
+			args := append([]string{"shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--for", "1s", "--no-guard"}, c.args...)
 			r := e.start(user, args...).wait()
 			if r.code != c.code || !strings.Contains(r.errOut, c.says) {
 				t.Errorf("wanted exit %d and %q: %s", c.code, c.says, r)

@@ -36,15 +36,29 @@ func FromEnvironment() (Cluster, error) {
 	return c, nil
 }
 
-// Kubectl runs kubectl as the administrator and returns its output.
+// Kubectl runs kubectl as the administrator, in the checkout's top folder, and returns
+// its output.
 func (c Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.State, "kubectl"), args...)
+	cmd.Dir = root()
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(c.State, "admin.conf"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	return string(out), nil
+}
+
+// root finds the checkout's top folder from the working directory up.
+func root() string {
+	dir, err := os.Getwd()
+	for err == nil && dir != "/" {
+		if _, err := os.Stat(filepath.Join(dir, "manifests", "embed.go")); err == nil {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "."
 }
 
 // Command prepares osc-debug as the ordinary user alice, in the example's namespace.

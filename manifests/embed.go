@@ -1,0 +1,9 @@
+// Package manifests carries what an administrator applies, for 'osc-debug manifests'.
+package manifests
+
+import "embed"
+
+// Files are the manifests, by folder.
+//
+//go:embed rbac scc guard
+var Files embed.FS

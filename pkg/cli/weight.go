@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osc-debug/osc-debug/pkg/shift"
+)
+
+func (a *app) weightCommand() *cobra.Command {
+	var routeName, id string
+	var exact, failover, noGuard bool
+	o := shift.Options{}
+	c := &cobra.Command{
+		Use: "weight PERCENT", Short: "Change the share of a session, or resume a held one",
+		Long: `Change the percentage of new clients that a live session's sandbox gets. A held session,
+whose traffic was taken back because its sandbox was not ready, is resumed: its sandbox
+is proven first, as at the beginning.`,
+		Example: "  osc-debug weight 50\n  osc-debug weight 5 --route echo-route",
+		Args:    oneArg("a percentage"),
+		RunE: func(c *cobra.Command, args []string) error {
+			percent, err := strconv.ParseFloat(strings.TrimSuffix(args[0], "%"), 64)
+			if err != nil || !(percent >= 0 && percent <= 100) {
+				return usage(c, fmt.Errorf("%q: give a percentage from 0 to 100", args[0]))
+			}
+			if exact && failover {
+				return usage(c, errors.New("--exact and --failover exclude each other"))
+			}
+			clients, err := a.clients()
+			if err != nil {
+				return err
+			}
+			target, err := clients.running(c.Context(), routeName, id)
+			if err != nil {
+				return err
+			}
+			set, err := clients.settings(c.Context())
+			if err != nil {
+				return err
+			}
+			o.Namespace, o.Route, o.Percent = target.route.Namespace, target.route.Name, percent
+			o.Guarded, o.Floor, o.ReloadInterval = !noGuard, floor(!noGuard, exact, failover), set.ReloadInterval
+			runner := &shift.Runner{Store: clients.Store, Options: o, Clock: clients.clock, Report: a.report()}
+			j, err := runner.Weigh(c.Context(), target.route, target.session)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.ErrOut, "session %s: asked %g %%, realised %.2f %% by the router's arithmetic, served after the router's next reload\n", j.Session, j.Asked, j.Realised)
+			return nil
+		},
+	}
+	fl := c.Flags()
+	sessionFlags(c, &routeName, &id)
+	fl.BoolVar(&exact, "exact", false, "at 100 percent leave nothing at the original (the default with a guard)")
+	fl.BoolVar(&failover, "failover", false, "at 100 percent keep the smallest share at the original")
+	fl.BoolVar(&noGuard, "no-guard", false, "do without a guard")
+	fl.StringVar(&o.Router, "router", "", "where to send probes: HOST or HOST:PORT (default: the Route's host)")
+	fl.BoolVar(&o.NoProbe, "no-probe", false, "do not prove a held sandbox before it is resumed")
+	a.completions(c)
+	return c
+}
+
+func (a *app) extendCommand() *cobra.Command {
+	var routeName, id string
+	c := &cobra.Command{
+		Use: "extend DURATION", Short: "Let a session live longer",
+		Long: `Move a session's end. It can't be moved beyond what the administrator allows (the
+setting maxDuration, counted from the session's first pod), since a sandbox's pods have
+a deadline of their own.`,
+		Example: "  osc-debug extend 30m",
+		Args:    oneArg("a duration such as 30m"),
+		RunE: func(c *cobra.Command, args []string) error {
+			by, err := time.ParseDuration(args[0])
+			if err != nil || by <= 0 {
+				return usage(c, fmt.Errorf("%q: give a duration such as 30m", args[0]))
+			}
+			clients, err := a.clients()
+			if err != nil {
+				return err
+			}
+			target, err := clients.running(c.Context(), routeName, id)
+			if err != nil {
+				return err
+			}
+			latest, err := clients.latest(c.Context(), target)
+			if err != nil {
+				return err
+			}
+			expires := target.session.Journal.Expires.Add(by)
+			if expires.After(latest) {
+				return fmt.Errorf("session %s: may not live beyond %s: extend by %s at most", target.session.ID,
+					latest.UTC().Format("15:04:05 MST"), max(0, latest.Sub(target.session.Journal.Expires.Time)).Truncate(time.Second))
+			}
+			if _, err := clients.Extend(c.Context(), target.route, target.session.ID, expires); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.ErrOut, "session %s lives until %s\n", target.session.ID, expires.UTC().Format("15:04:05 MST"))
+			return nil
+		},
+	}
+	sessionFlags(c, &routeName, &id)
+	a.completions(c)
+	return c
+}
+
+// sessionFlags are how every verb names a session.
+func sessionFlags(c *cobra.Command, route, id *string) {
+	c.Flags().StringVar(route, "route", "", "Route of the session")
+	c.Flags().StringVarP(id, "session", "s", "", "ID of the session")
+}
+
+// oneArg asks for exactly one positional argument.
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage(c, fmt.Errorf("give %s", what))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,296 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/test/sample"
+)
+
+// guardedNamespaces are those that the guard is told of: it watches no others.
+const guardedNamespaces = 40
+
+var nextGuarded atomic.Int32
+
+// runID tells namespaces of this run from those of an earlier one on the same cluster.
+var runID = rand.IntN(1 << 24)
+
+func guardedName(n int) string { return fmt.Sprintf("guarded-%06x-%d", runID, n) }
+
+// installGuard applies the guard's manifests and waits until it stands by.
+func installGuard() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	var names []string
+	for n := range guardedNamespaces {
+		name := guardedName(n)
+		if _, err := core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+		names = append(names, name)
+	}
+	cluster := sample.Cluster{State: state, CLI: binary}
+	return cluster.InstallGuard(ctx, names, "drain=1s", "runtimeClasses=kata kata-remote gvisor")
+}
+
+// newGuardedEnv is newEnv in a namespace that the guard watches.
+func newGuardedEnv(t *testing.T) *env {
+	t.Helper()
+	n := int(nextGuarded.Add(1)) - 1
+	if n >= guardedNamespaces {
+		t.Fatal("raise guardedNamespaces")
+	}
+	return newEnvIn(t, guardedName(n))
+}
+
+// guarded starts a session that the guard watches.
+func (e *env) guarded(args ...string) *running {
+	e.t.Helper()
+	return e.start("alice", append([]string{"shift", "--route", "shop", "--router", routerIP}, args...)...)
+}
+
+// ended waits until the Route is as before and nothing of the session is left.
+func (e *env) ended(before string) {
+	e.t.Helper()
+	e.eventually("the guard ends the session", func() bool {
+		pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+		e.ok(err)
+		return len(pods.Items) == 0 && session.Of(e.shop()) == nil && !strings.Contains(fmt.Sprint(e.shop().ManagedFields), session.FieldManager)
+	})
+	if after := e.tested(); after != before {
+		e.t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+}
+
+func (e *env) shop() *routev1.Route {
+	e.t.Helper()
+	r, err := routes.RouteV1().Routes(e.ns).Get(e.t.Context(), "shop", metav1.GetOptions{})
+	e.ok(err)
+	return r
+}
+
+func (e *env) state() session.State {
+	if s := session.Of(e.shop()); s != nil {
+		return s.State
+	}
+	return ""
+}
+
+// standard makes Deployment web and Route shop.
+func (e *env) standard() (before string) {
+	e.t.Helper()
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	return e.tested()
+}
+
+// A detached session lives on without its command and ends at its time, or when
+// extended later.
+func TestTheGuardEndsADetachedSession(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	if r := e.guarded("--weight", "100", "--detach", "--ttl", "4s").wait(); r.code != 0 || !strings.Contains(r.errOut, "the guard ends it") {
+		t.Fatal(r)
+	}
+	r := e.shop()
+	if s := session.Of(r); s.State != session.Live || *r.Spec.To.Weight != 0 {
+		t.Errorf("with a guard 100 percent means that nothing stays at the original: %+v", r.Spec)
+	}
+	if r := e.cli("extend", "6s"); r.code != 0 {
+		t.Error(r)
+	}
+	if r := e.cli("extend", "9h"); r.code != 1 || !strings.Contains(r.errOut, "extend by 3h4") {
+		t.Error(r)
+	}
+	end := session.Of(e.shop()).Journal.Expires.Time
+	e.ended(before)
+	if now := time.Now(); now.Before(end) {
+		t.Errorf("ended at %s, before %s", now, end)
+	}
+	events, err := core.CoreV1().Events(e.ns).List(t.Context(), metav1.ListOptions{})
+	e.ok(err)
+	told := false
+	for _, ev := range events.Items {
+		told = told || ev.Reason == "DebugSessionExpired"
+	}
+	if !told {
+		t.Error("no Event tells that the session expired")
+	}
+}
+
+// kill -9 of the command at each step: the guard ends what it left, in the time that
+// the step implies.
+func TestTheGuardEndsWhatAKilledCommandLeft(t *testing.T) {
+	for _, step := range []string{"arm", "build", "prove", "shift", "verify", "live", "restore", "drain", "delete"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			e := newGuardedEnv(t)
+			before := e.standard()
+			run := e.guarded("--weight", "100", "--ttl", "6s", "--for", "1s", "--timeout", "1s")
+			if !run.reaches(step) {
+				t.Fatal(run.wait())
+			}
+			run.signal(syscall.SIGKILL)
+			run.wait()
+			for deadline := time.Now().Add(150 * time.Second); session.Of(e.shop()) != nil && time.Now().Before(deadline); {
+				time.Sleep(200 * time.Millisecond)
+			}
+			e.ended(before)
+		})
+	}
+}
+
+// A sandbox that is no longer ready gets no traffic, at once; it stays, and can have
+// traffic again when it is ready again.
+func TestAnUnreadySandboxIsHeldAndResumed(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	if r := e.guarded("--weight", "100", "--detach").wait(); r.code != 0 {
+		t.Fatal(r)
+	}
+	id := session.Of(e.shop()).ID
+	e.ready(session.PodName(id, 0), false)
+	e.eventually("the session is held", func() bool { return e.state() == session.Held })
+	if w := *e.shop().Spec.To.Weight; w != 100 {
+		t.Errorf("held, and the original has weight %d", w)
+	}
+	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !strings.Contains(r.errOut, "no pod of sandbox") {
+		t.Errorf("resumed without a ready pod: %s", r)
+	}
+	e.ready(session.PodName(id, 0), true)
+	e.eventually("traffic again", func() bool { return e.cli("weight", "50", "--router", routerIP).code == 0 })
+	if r := e.shop(); session.Of(r).State != session.Live || *r.Spec.AlternateBackends[0].Weight == 0 {
+		t.Errorf("resumed: %+v", r.Spec)
+	}
+	if r := e.cli("weight", "25"); r.code != 0 || *e.shop().Spec.To.Weight == *e.shop().Spec.AlternateBackends[0].Weight {
+		t.Errorf("weighed: %s", r)
+	}
+	if r := e.cli("rollback", "--all", "--drain", "1s"); r.code != 0 || !strings.Contains(r.errOut, "of alice") {
+		t.Error(r)
+	}
+	e.ended(before)
+}
+
+// In the foreground too: the command says that the sandbox is held, and leaves it.
+func TestAForegroundSessionIsHeldToo(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	run := e.guarded("--weight", "100")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	id := session.Of(e.shop()).ID
+	e.ready(session.PodName(id, 0), false)
+	if r := run.wait(); r.code != 1 || !strings.Contains(r.errOut, "The sandbox is held until") {
+		t.Error(r)
+	}
+	if s := e.state(); s != session.Held {
+		t.Errorf("state %q", s)
+	}
+	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {
+		t.Error(r)
+	}
+	e.ended(before)
+}
+
+// What somebody prunes ends the session cleanly.
+func TestPrunedMarksEndTheSession(t *testing.T) {
+	for name, c := range map[string]struct {
+		patch   string
+		foreign bool
+	}{
+		"label":      {`[{"op":"remove","path":"/metadata/labels/osc-debug.dev~1session"}]`, false},
+		"annotation": {`[{"op":"remove","path":"/metadata/annotations/osc-debug.dev~1journal"}]`, false},
+		"backend":    {`[{"op":"remove","path":"/spec/alternateBackends"},{"op":"replace","path":"/spec/to/weight","value":100}]`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newGuardedEnv(t)
+			before := e.standard()
+			if r := e.guarded("--weight", "100", "--detach").wait(); r.code != 0 {
+				t.Fatal(r)
+			}
+			_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(c.patch), metav1.PatchOptions{FieldManager: "other"})
+			e.ok(err)
+			e.ended(before)
+		})
+	}
+}
+
+// Nothing that only bears the label is deleted, whatever else it says of itself.
+func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	if r := e.guarded("--weight", "50", "--detach", "--ttl", "6s").wait(); r.code != 0 {
+		t.Fatal(r)
+	}
+	r := e.shop()
+	id := session.Of(r).ID
+	marks := map[string]string{session.RouteUIDKey: string(r.UID), session.RouteNameKey: "shop"}
+	for name, change := range map[string]func(*corev1.Pod){
+		"no-sidecar":  func(p *corev1.Pod) { kata := "kata"; p.Spec.RuntimeClassName = &kata },
+		"no-sandbox":  func(p *corev1.Pod) { p.Spec.Containers[0].Name = "osc-debug" },
+		"other-route": func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "1-2-3" },
+	} {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{session.Label: id, "app": "x"}, Annotations: map[string]string{}},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: handImage}}}}
+		for k, v := range marks {
+			p.Annotations[k] = v
+		}
+		onHandNode(&p.Spec)
+		if name == "other-route" {
+			kata := "kata"
+			p.Spec.RuntimeClassName, p.Spec.Containers[0].Name = &kata, "osc-debug"
+		}
+		change(p)
+		_, err := core.CoreV1().Pods(e.ns).Create(t.Context(), p, metav1.CreateOptions{})
+		e.ok(err)
+	}
+	_, err := core.CoreV1().Services(e.ns).Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "other", Labels: map[string]string{session.Label: id}, Annotations: marks},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	e.ok(err)
+	e.eventually("the guard ends the session", func() bool { return session.Of(e.shop()) == nil })
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	e.ok(err)
+	services, err := core.CoreV1().Services(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	e.ok(err)
+	if len(pods.Items) != 3 || len(services.Items) != 1 {
+		t.Errorf("%d pods and %d Services are left, wanted the 3 and 1 that are no sandbox", len(pods.Items), len(services.Items))
+	}
+}
+
+// ready writes a hand-made pod's readiness.
+func (e *env) ready(pod string, is bool) {
+	e.t.Helper()
+	status := corev1.ConditionFalse
+	if is {
+		status = corev1.ConditionTrue
+	}
+	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":%q},{"type":"ContainersReady","status":%q}]}}`, status, status)
+	_, err := core.CoreV1().Pods(e.ns).Patch(e.t.Context(), pod, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+	e.ok(err)
+}
