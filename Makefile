@@ -60,7 +60,7 @@ cluster-status: devcluster ## Say whether the local cluster runs
 	@$(BIN)/devcluster status
 
 demo: devcluster ## Move real traffic into a sandbox VM and back; KEEP=1 leaves the cluster up
-	@$(BIN)/devcluster up >/dev/null
+	@$(BIN)/devcluster up --early >/dev/null
 	@$(MAKE) --no-print-directory build
 	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/demo; code=$$?; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code

@@ -28,7 +28,7 @@ type turn struct {
 }
 
 func (b *bench) compare() error {
-	if _, err := b.Deploy(b.ctx); err != nil {
+	if err := b.example(); err != nil {
 		return err
 	}
 	var sessions, hands []turn

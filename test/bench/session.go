@@ -11,6 +11,14 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
+// example brings up the example with a guard that stands by.
+func (b *bench) example() error {
+	if _, err := b.Deploy(b.ctx); err != nil {
+		return err
+	}
+	return b.InstallGuard(b.ctx, []string{sample.Namespace})
+}
+
 // begin starts a session and returns when it is live.
 func (b *bench) begin(args ...string) (*exec.Cmd, error) {
 	cmd := b.Command(b.ctx, append([]string{"shift", "--route", "echo-route", "--router", sample.Router}, args...)...)

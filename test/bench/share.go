@@ -19,7 +19,7 @@ const (
 )
 
 func (b *bench) shares() error {
-	if _, err := b.Deploy(b.ctx); err != nil {
+	if err := b.example(); err != nil {
 		return err
 	}
 	for originals := 1; originals <= 3; originals++ {

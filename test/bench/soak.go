@@ -15,7 +15,7 @@ const (
 )
 
 func (b *bench) soak() error {
-	if _, err := b.Deploy(b.ctx); err != nil {
+	if err := b.example(); err != nil {
 		return err
 	}
 	run := load.Start(sample.Load(soakRate + soakRate/8))

@@ -1,6 +1,7 @@
 // Command demo is 'make demo': traffic of a real Route moves from a runc pod into a
 // sandbox VM, a tracer prints what the application does there, and everything goes
-// back, without one failed request. It exits 1 when anything of that is not so.
+// back, without one failed request; then a second session whose command is killed, which
+// the guard ends. It exits 1 when anything of that is not so.
 package main
 
 import (
@@ -9,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
@@ -66,6 +69,15 @@ func run(ctx context.Context) error {
 	}
 	d.show("before", control)
 
+	title("sandbox node and guard")
+	if err := d.sandboxNode(); err != nil {
+		return err
+	}
+	if err := d.InstallGuard(ctx, []string{sample.Namespace}); err != nil {
+		return err
+	}
+	fmt.Println("  the guard stands by in namespace osc-debug")
+
 	title("session: osc-debug shift --route echo-route --weight 100 --exact --trace open,tcp --for 20s -n %s", sample.Namespace)
 	before, reloads := d.load.Sums(), d.Reloads()
 	during, foreign, err := d.session()
@@ -73,9 +85,13 @@ func run(ctx context.Context) error {
 		return err
 	}
 	over := d.load.Sums()
-	time.Sleep(3 * time.Second)
-	session := d.load.Sums().Since(before)
 	d.show("during", during)
+
+	title("once more, and its command is killed (kill -9) while users are in the sandbox: the guard ends it")
+	if err := d.killed(); err != nil {
+		return err
+	}
+	session := d.load.Sums().Since(before)
 	d.show("after", d.load.Sums().Since(over))
 	sessionReloads := d.Reloads() - reloads
 	perSecond := d.load.Rate()
@@ -83,7 +99,7 @@ func run(ctx context.Context) error {
 
 	title("sums")
 	fmt.Printf("  control  %s, over %d reloads\n", control, controlReloads)
-	fmt.Printf("  session  %s, over %d reloads\n", session, sessionReloads)
+	fmt.Printf("  sessions %s, over %d reloads\n", session, sessionReloads)
 	fmt.Printf("  total    %s, %.0f requests/s, %d kernels, %.0f s\n", total, perSecond, len(d.kernels), time.Since(begin).Seconds())
 	switch {
 	case total.Failed > 0:
@@ -95,7 +111,7 @@ func run(ctx context.Context) error {
 	case perSecond < 300:
 		return fmt.Errorf("only %.0f requests/s were sent, 300 are wanted", perSecond)
 	}
-	fmt.Println("  0 failed: the session harmed nobody, and nothing of it is left")
+	fmt.Println("  0 failed: the sessions harmed nobody, and nothing of them is left")
 	return nil
 }
 
@@ -160,6 +176,59 @@ func (d *demo) session() (load.Sums, int, error) {
 	}
 	fmt.Printf("  (%d trace lines in all)\n", lines)
 	return restored.Since(live), foreign, nil
+}
+
+// sandboxNode waits for the VM, which boots since the cluster was started.
+func (d *demo) sandboxNode() error {
+	cmd := exec.CommandContext(d.ctx, filepath.Join(filepath.Dir(d.CLI), "devcluster"), "up")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("devcluster up: %w: %s", err, out)
+	}
+	return nil
+}
+
+// killed begins a session, kills its command, and waits until the guard has put
+// everything back.
+func (d *demo) killed() error {
+	cmd := d.Command(d.ctx, "shift", "--route", "echo-route", "--weight", "100", "--ttl", "9s", "--router", sample.Router)
+	progress, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	for s := bufio.NewScanner(progress); s.Scan(); {
+		fmt.Printf("  %s\n", s.Text())
+		if strings.Contains(s.Text(), "in a row answered by the sandbox") {
+			break
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		return err
+	}
+	_ = cmd.Wait() // killed, as it should be
+	begin, last := time.Now(), ""
+	for time.Since(begin) < time.Minute {
+		now, err := d.Kubectl(d.ctx, "get", "route", "echo-route", "-n", sample.Namespace, "-o",
+			`jsonpath=original {.spec.to.weight}{range .spec.alternateBackends[*]}, sandbox {.weight}{end}; session {.metadata.labels.osc-debug\.dev/session}`)
+		if err != nil {
+			return err
+		}
+		if now != last {
+			fmt.Printf("  %4.1f s after the kill   weights: %s\n", time.Since(begin).Seconds(), now)
+			last = now
+		}
+		if strings.HasSuffix(now, "session ") {
+			left, err := d.Kubectl(d.ctx, "get", "pods,services", "-n", sample.Namespace, "-l", "osc-debug.dev/session", "-o", "name")
+			if err != nil || strings.TrimSpace(left) != "" {
+				return fmt.Errorf("left by the killed session: %s %w", left, err)
+			}
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("the guard did not end the killed session within a minute: %s", last)
 }
 
 func showTrace(r io.Reader) (lines, foreign int) {

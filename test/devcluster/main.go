@@ -38,14 +38,16 @@ func main() {
 
 func up() *cobra.Command {
 	var reload time.Duration
+	var early bool
 	c := &cobra.Command{Use: "up", Short: "Build what is missing and start the cluster", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cluster.Up(cmd.Context(), cmd.ErrOrStderr(), reload); err != nil {
+			if err := cluster.Up(cmd.Context(), cmd.ErrOrStderr(), reload, early); err != nil {
 				return err
 			}
 			return cluster.Environment(cmd.OutOrStdout())
 		}}
 	c.Flags().DurationVar(&reload, "reload-interval", 5*time.Second, "least time between two router reloads (OpenShift: 5s)")
+	c.Flags().BoolVar(&early, "early", false, "do not wait for the sandbox node: a second 'up' does")
 	return c
 }
 

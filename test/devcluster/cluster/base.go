@@ -171,15 +171,15 @@ func applyOne(ctx context.Context, dyn dynamic.Interface, mapper meta.Resettable
 	})
 }
 
-// waitReady waits for both nodes and for the router's first configuration.
-func (spec Spec) waitReady(ctx context.Context) error {
+// waitReady waits for both nodes (early: the first) and the router's first configuration.
+func (spec Spec) waitReady(ctx context.Context, early bool) error {
 	_, set, err := client(spec.Dirs)
 	if err != nil {
 		return err
 	}
 	var waiting string
 	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 120*time.Second, true, func(ctx context.Context) (bool, error) {
-		if now := notReady(ctx, set, spec.Dirs); ctx.Err() == nil { // at the deadline every request fails
+		if now := notReady(ctx, set, spec.Dirs, early); ctx.Err() == nil { // at the deadline every request fails
 			waiting = now
 		}
 		return waiting == "", nil
@@ -191,9 +191,13 @@ func (spec Spec) waitReady(ctx context.Context) error {
 	return nil
 }
 
-// notReady names the first part that is not ready yet.
-func notReady(ctx context.Context, set kubernetes.Interface, d topology.Dirs) string {
-	for _, name := range []string{topology.RuncNode, topology.KataNode} {
+// notReady names the first part that is not ready yet; early looks at no sandbox node.
+func notReady(ctx context.Context, set kubernetes.Interface, d topology.Dirs, early bool) string {
+	nodes := []string{topology.RuncNode, topology.KataNode}
+	if early {
+		nodes = nodes[:1]
+	}
+	for _, name := range nodes {
 		node, err := set.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return name
@@ -208,6 +212,9 @@ func notReady(ctx context.Context, set kubernetes.Interface, d topology.Dirs) st
 	}
 	if _, err := os.Stat(d.In("router", "haproxy.sock")); err != nil {
 		return "router"
+	}
+	if early {
+		return ""
 	}
 	pull, err := set.AppsV1().DaemonSets("kube-system").Get(ctx, "prepull", metav1.GetOptions{})
 	if err != nil || pull.Status.NumberReady < 1 {
@@ -230,7 +237,7 @@ func Status(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if waiting := notReady(ctx, set, d); waiting != "" {
+	if waiting := notReady(ctx, set, d, false); waiting != "" {
 		return fmt.Errorf("the cluster runs (process %d), but %s is not ready; logs are in %s", pid, waiting, d.In("log"))
 	}
 	fmt.Fprintf(w, "the cluster runs: process %d, nodes %s and %s are Ready, router serves on %s, logs in %s\n",

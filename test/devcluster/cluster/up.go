@@ -39,8 +39,9 @@ func (p *progress) end() {
 }
 
 // Up builds what is not built yet, starts a cluster unless one runs, and returns when
-// both nodes are Ready, the router serves and the images can be pulled.
-func Up(ctx context.Context, log io.Writer, reloadInterval time.Duration) error {
+// both nodes are Ready, the router serves and the images can be pulled. early does not
+// wait for the sandbox node: a second Up does.
+func Up(ctx context.Context, log io.Writer, reloadInterval time.Duration, early bool) error {
 	dirs, err := topology.NewDirs()
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func Up(ctx context.Context, log io.Writer, reloadInterval time.Duration) error 
 		return err
 	}
 	p.step("nodes and router")
-	if err := spec.waitReady(ctx); err != nil {
+	if err := spec.waitReady(ctx, early); err != nil {
 		return err
 	}
 	p.end()
