@@ -208,17 +208,33 @@ func (r *Runner) watchLive(ctx context.Context) error {
 		if len(r.endpoints()) == 0 {
 			return &Unready{errors.New("the sandbox is no longer ready: its traffic goes back")}
 		}
-		if route, seen := r.watcher.currentRoute(); seen {
-			s := sessionOf(route)
-			switch {
-			case s == nil || s.ID != r.journal.Session || !s.Backend:
-				r.Report.Warn("somebody took the session off the Route: ending it")
-				return nil
-			case s.State == session.Held:
-				return &Unready{errors.New("the guard found the sandbox not ready and gave its traffic back")}
-			case s.Journal != nil && !s.Journal.Expires.IsZero():
-				expires = s.Journal.Expires.Time // somebody may have extended it
-			}
+		s, err := r.onRoute()
+		if err != nil {
+			return err
 		}
+		if s == nil {
+			r.Report.Warn("somebody took the session off the Route: ending it")
+			return nil
+		}
+		if s.Journal != nil && !s.Journal.Expires.IsZero() {
+			expires = s.Journal.Expires.Time // somebody may have extended it
+		}
+	}
+}
+
+// onRoute is this session as its Route was last seen; nil when it is no longer on it. A
+// held session is the error Unready.
+func (r *Runner) onRoute() (*session.Session, error) {
+	route, seen := r.watcher.currentRoute()
+	if !seen {
+		return &session.Session{}, nil
+	}
+	switch s := sessionOf(route); {
+	case s == nil || s.ID != r.journal.Session || !s.Backend:
+		return nil, nil
+	case s.State == session.Held:
+		return nil, &Unready{errors.New("the guard found the sandbox not ready and gave its traffic back")}
+	default:
+		return s, nil
 	}
 }

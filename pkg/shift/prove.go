@@ -2,6 +2,7 @@ package shift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -128,6 +129,9 @@ func (r *Runner) verify(ctx context.Context) error {
 	deadline := time.Now().Add(r.verifyFor())
 	fails, seen, inRow := 0, 0, 0
 	for n := 1; ; n++ {
+		if s, err := r.onRoute(); err != nil || s == nil {
+			return errors.Join(err, errors.New("the session was ended, by the guard or by somebody else, before it was verified"))
+		}
 		answer, err := r.probe.Plain(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()

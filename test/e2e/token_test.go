@@ -1,0 +1,111 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	routev1 "github.com/openshift/api/route/v1"
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
+)
+
+// Who holds the guard's token can do what the guard does, and nothing else. Each refused
+// attempt stands beside its allowed twin where there is one.
+func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	e.deployment("web", 1, nil)
+	e.deployment("b", 1, nil)
+	e.route(func(r *routev1.Route) {
+		r.Labels, r.Annotations = map[string]string{"team": "shop"}, map[string]string{"note": "x"}
+		r.Spec.Path = "/shop"
+		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge"}
+		r.Spec.AlternateBackends = []routev1.RouteTargetReference{alternate("b", 50)}
+	})
+	stolenCore, stolenRoutes := e.guardsClients()
+	for name, c := range map[string]struct{ patch, says string }{
+		"weights":             {`[{"op":"replace","path":"/spec/to/weight","value":90},{"op":"replace","path":"/spec/alternateBackends/0/weight","value":51}]`, ""},
+		"our backend":         {`[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"osc-debug-bcdfghjk","weight":0}}]`, ""},
+		"our marks":           {`[{"op":"add","path":"/metadata/labels/osc-debug.dev~1session","value":"bcdfghjk"},{"op":"add","path":"/metadata/annotations/osc-debug.dev~1journal","value":"{}"}]`, ""},
+		"host":                {`[{"op":"replace","path":"/spec/host","value":"evil.example.com"}]`, "weights and alternate backends only"},
+		"path":                {`[{"op":"replace","path":"/spec/path","value":"/"}]`, "weights and alternate backends only"},
+		"no path":             {`[{"op":"remove","path":"/spec/path"}]`, "weights and alternate backends only"},
+		"port":                {`[{"op":"replace","path":"/spec/port/targetPort","value":"https"}]`, "weights and alternate backends only"},
+		"termination":         {`[{"op":"replace","path":"/spec/tls/termination","value":"passthrough"}]`, "weights and alternate backends only"},
+		"certificate":         {`[{"op":"add","path":"/spec/tls/certificate","value":"x"}]`, "weights and alternate backends only"},
+		"no TLS":              {`[{"op":"remove","path":"/spec/tls"}]`, "weights and alternate backends only"},
+		"primary":             {`[{"op":"replace","path":"/spec/to/name","value":"evil"}]`, "does not choose a Route's primary backend"},
+		"a backend of others": {`[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"evil","weight":50}}]`, "neither adds nor removes backends"},
+		"backend removed":     {`[{"op":"remove","path":"/spec/alternateBackends"}]`, "neither adds nor removes backends"},
+		"backend exchanged":   {`[{"op":"replace","path":"/spec/alternateBackends/0/name","value":"evil"}]`, "neither adds nor removes backends"},
+		"label":               {`[{"op":"add","path":"/metadata/labels/other","value":"x"}]`, "labels the guard changes"},
+		"label changed":       {`[{"op":"replace","path":"/metadata/labels/team","value":"x"}]`, "labels the guard changes"},
+		"label removed":       {`[{"op":"remove","path":"/metadata/labels/team"}]`, "labels the guard changes"},
+		"annotation":          {`[{"op":"add","path":"/metadata/annotations/haproxy.router.openshift.io~1balance","value":"source"}]`, "annotations the guard changes"},
+		"annotation removed":  {`[{"op":"remove","path":"/metadata/annotations/note"}]`, "annotations the guard changes"},
+		"owner":               {`[{"op":"add","path":"/metadata/ownerReferences","value":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"y"}]}]`, "neither owners nor finalizers"},
+		"finalizer":           {`[{"op":"add","path":"/metadata/finalizers","value":["evil.example.com/x"]}]`, "neither owners nor finalizers"},
+	} {
+		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(c.patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		refusedFor(t, name, err, c.says)
+	}
+	_, err := stolenRoutes.RouteV1().Routes(e.ns).Create(t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Spec: routev1.RouteSpec{To: routev1.RouteTargetReference{Kind: "Service", Name: "web"}}}, metav1.CreateOptions{})
+	refusedFor(t, "a Route", err, "forbidden")
+	refusedFor(t, "the Route's end", stolenRoutes.RouteV1().Routes(e.ns).Delete(t.Context(), "shop", metav1.DeleteOptions{}), "forbidden")
+	_, err = stolenCore.CoreV1().Secrets(e.ns).List(t.Context(), metav1.ListOptions{})
+	refusedFor(t, "Secrets", err, "forbidden")
+	_, err = stolenRoutes.RouteV1().Routes("default").List(t.Context(), metav1.ListOptions{})
+	refusedFor(t, "Routes elsewhere", err, "forbidden")
+
+	kata := "kata"
+	labels := map[string]string{session.Label: "bcdfghjk"}
+	for name, c := range map[string]struct {
+		labels map[string]string
+		class  *string
+		says   string
+	}{
+		"sandbox":       {labels, &kata, ""},
+		"not-labelled":  {nil, &kata, "objects of sessions only"},
+		"not-a-sandbox": {labels, nil, "pods in sandboxes only"},
+	} {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: c.labels}, Spec: corev1.PodSpec{RuntimeClassName: c.class, Containers: []corev1.Container{{Name: "web", Image: handImage}}}}
+		onHandNode(&p.Spec)
+		_, err := core.CoreV1().Pods(e.ns).Create(t.Context(), p, metav1.CreateOptions{})
+		e.ok(err)
+		refusedFor(t, "pod "+name, stolenCore.CoreV1().Pods(e.ns).Delete(t.Context(), name, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}), c.says)
+	}
+	refusedFor(t, "Service web", stolenCore.CoreV1().Services(e.ns).Delete(t.Context(), "web", metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}), "objects of sessions only")
+}
+
+// refusedFor judges an attempt: "" means that it must pass.
+func refusedFor(t *testing.T, what string, err error, says string) {
+	t.Helper()
+	switch {
+	case says == "" && err != nil:
+		t.Errorf("%s: refused: %v", what, err)
+	case says != "" && (err == nil || !strings.Contains(err.Error(), says)):
+		t.Errorf("%s: wanted a refusal that says %q, got %v", what, says, err)
+	}
+}
+
+// guardsClients act with a token of the guard's ServiceAccount.
+func (e *env) guardsClients() (kubernetes.Interface, routeclient.Interface) {
+	e.t.Helper()
+	token, err := core.CoreV1().ServiceAccounts(settings.Namespace).CreateToken(e.t.Context(), "osc-debug-guard", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	e.ok(err)
+	admin, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
+	e.ok(err)
+	config := &rest.Config{Host: admin.Host, BearerToken: token.Status.Token, TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData}}
+	return kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
+}
