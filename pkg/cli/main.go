@@ -12,10 +12,12 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/klog/v2"
 )
 
 // app is what every verb works with.
@@ -30,6 +32,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	// A reader of our output that goes away ('| head') must not kill a session before
 	// it is rolled back: writes then fail instead.
 	signal.Ignore(syscall.SIGPIPE)
+	klog.SetLogger(logr.Discard()) // client-go's own remarks are not for users: errors are returned
 	a := &app{
 		IOStreams: genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut},
 		flags:     genericclioptions.NewConfigFlags(true),

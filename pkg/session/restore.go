@@ -1,6 +1,8 @@
 package session
 
 import (
+	"fmt"
+
 	routev1 "github.com/openshift/api/route/v1"
 )
 
@@ -64,6 +66,21 @@ func Originals(r *routev1.Route, j *Journal) (w Weights, foreign bool) {
 	w = WeightsOf(&routev1.Route{Spec: *spec})
 	w.NoList = j.Before.NoList && len(w.Backends) == 1
 	return w, foreign
+}
+
+// Changed tells of each backend that is no longer what the session set, by Service.
+func Changed(r *routev1.Route, j *Journal) []string {
+	var out []string
+	for _, b := range WeightsOf(r).Backends {
+		set, ok := j.Set.of(b.Service)
+		switch {
+		case !ok:
+			out = append(out, "added backend "+b.Service)
+		case !equal(set, b.Weight):
+			out = append(out, fmt.Sprintf("set the weight of %s to %d, the session to %d", b.Service, value(b.Weight), value(set)))
+		}
+	}
+	return out
 }
 
 // RestoreBlind ends a session whose journal is lost: its backend goes, and where

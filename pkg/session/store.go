@@ -33,11 +33,7 @@ func (s Store) Arm(ctx context.Context, r *routev1.Route, j *Journal) (*routev1.
 // CheckArm has the API server judge the first patch without storing it.
 func (s Store) CheckArm(ctx context.Context, r *routev1.Route, j *Journal) (*routev1.Route, error) {
 	copied := *j
-	changed := r.DeepCopy()
-	if err := arm(&copied)(changed); err != nil {
-		return nil, err
-	}
-	return s.patch(ctx, r, changed, metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+	return s.writeWith(ctx, r.Namespace, r.Name, r, arm(&copied), metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
 }
 
 // Shift sets the weights of every backend, by Service name.
@@ -83,6 +79,10 @@ func (s Store) Close(ctx context.Context, namespace, name, id string, r *routev1
 // write applies a change to the Route as it was read (read afresh when nil), and again
 // on fresh state after a conflict or an answer that was lost, at most five times.
 func (s Store) write(ctx context.Context, namespace, name string, r *routev1.Route, c change) (*routev1.Route, error) {
+	return s.writeWith(ctx, namespace, name, r, c, metav1.PatchOptions{FieldManager: FieldManager})
+}
+
+func (s Store) writeWith(ctx context.Context, namespace, name string, r *routev1.Route, c change, options metav1.PatchOptions) (*routev1.Route, error) {
 	var last error
 	invalid := "" // resourceVersion of the Route on which a patch made no sense
 	for try := range attempts {
@@ -111,7 +111,7 @@ func (s Store) write(ctx context.Context, namespace, name string, r *routev1.Rou
 		if len(diff(r, changed)) == 0 {
 			return r, nil
 		}
-		written, err := s.patch(ctx, r, changed, metav1.PatchOptions{FieldManager: FieldManager})
+		written, err := s.patch(ctx, r, changed, options)
 		if err == nil {
 			return written, nil
 		}

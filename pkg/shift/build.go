@@ -180,6 +180,7 @@ func (r *Runner) watchLive(ctx context.Context) error {
 	if r.For > 0 {
 		forEnd = r.Clock.Now().Add(r.For)
 	}
+	told := ""
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -219,7 +220,20 @@ func (r *Runner) watchLive(ctx context.Context) error {
 		if s.Journal != nil && !s.Journal.Expires.IsZero() {
 			expires = s.Journal.Expires.Time // somebody may have extended it
 		}
+		if now := r.foreign(s); now != told && now != "" {
+			told = now
+			r.Report.Warn("somebody %s: it stays so, and is not fought", now)
+		}
 	}
+}
+
+// foreign tells what others changed of the live session's weights.
+func (r *Runner) foreign(s *session.Session) string {
+	route, seen := r.watcher.currentRoute()
+	if !seen || route == nil || s.Journal == nil || s.State != session.Live {
+		return ""
+	}
+	return strings.Join(session.Changed(route, s.Journal), ", ")
 }
 
 // onRoute is this session as its Route was last seen; nil when it is no longer on it. A

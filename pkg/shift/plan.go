@@ -2,6 +2,7 @@ package shift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -135,6 +136,9 @@ var meanings = []struct{ words, mend string }{
 func refused(what string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if other := (*session.InSession)(nil); errors.As(err, &other) {
+		return err // somebody was faster: no judgement of the API server's
 	}
 	refusal := &preflight.Refusal{Check: "dry run", Cause: fmt.Errorf("the API server refuses %s: %w", what, err), Rights: apierrors.IsForbidden(err)}
 	for _, m := range meanings {

@@ -66,15 +66,29 @@ func (e *env) guarded(args ...string) *running {
 // ended waits until the Route is as before and nothing of the session is left.
 func (e *env) ended(before string) {
 	e.t.Helper()
-	e.eventually("the guard ends the session", func() bool {
-		pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
-		e.ok(err)
-		return len(pods.Items) == 0 && session.Of(e.shop()) == nil && !strings.Contains(fmt.Sprint(e.shop().ManagedFields), session.FieldManager)
-	})
+	e.endedWithin(waitAtMost, before)
+}
+
+func (e *env) endedWithin(wait time.Duration, before string) {
+	e.t.Helper()
+	for end := time.Now().Add(wait); !e.clean(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			e.t.Errorf("the guard did not end the session within %s", wait)
+			break
+		}
+	}
 	if after := e.tested(); after != before {
 		e.t.Errorf("before %s\nafter  %s", before, after)
 	}
 	e.nothingLeft()
+}
+
+// clean says whether no trace of a session is there.
+func (e *env) clean() bool {
+	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	e.ok(err)
+	r := e.shop()
+	return len(pods.Items) == 0 && session.Of(r) == nil && !strings.Contains(fmt.Sprint(r.ManagedFields), session.FieldManager)
 }
 
 func (e *env) shop() *routev1.Route {
@@ -148,10 +162,7 @@ func TestTheGuardEndsWhatAKilledCommandLeft(t *testing.T) {
 			}
 			run.signal(syscall.SIGKILL)
 			run.wait()
-			for deadline := time.Now().Add(150 * time.Second); session.Of(e.shop()) != nil && time.Now().Before(deadline); {
-				time.Sleep(200 * time.Millisecond)
-			}
-			e.ended(before)
+			e.endedWithin(150*time.Second, before) // arm-by is a minute after --timeout, draining gets a minute
 		})
 	}
 }

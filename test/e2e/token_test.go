@@ -42,7 +42,7 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 		"path":                {`[{"op":"replace","path":"/spec/path","value":"/"}]`, "weights and alternate backends only"},
 		"no path":             {`[{"op":"remove","path":"/spec/path"}]`, "weights and alternate backends only"},
 		"port":                {`[{"op":"replace","path":"/spec/port/targetPort","value":"https"}]`, "weights and alternate backends only"},
-		"termination":         {`[{"op":"replace","path":"/spec/tls/termination","value":"passthrough"}]`, "weights and alternate backends only"},
+		"termination":         {`[{"op":"replace","path":"/spec/tls/termination","value":"reencrypt"}]`, "weights and alternate backends only"},
 		"certificate":         {`[{"op":"add","path":"/spec/tls/certificate","value":"x"}]`, "weights and alternate backends only"},
 		"no TLS":              {`[{"op":"remove","path":"/spec/tls"}]`, "weights and alternate backends only"},
 		"primary":             {`[{"op":"replace","path":"/spec/to/name","value":"evil"}]`, "does not choose a Route's primary backend"},
@@ -54,7 +54,7 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 		"label removed":       {`[{"op":"remove","path":"/metadata/labels/team"}]`, "labels the guard changes"},
 		"annotation":          {`[{"op":"add","path":"/metadata/annotations/haproxy.router.openshift.io~1balance","value":"source"}]`, "annotations the guard changes"},
 		"annotation removed":  {`[{"op":"remove","path":"/metadata/annotations/note"}]`, "annotations the guard changes"},
-		"owner":               {`[{"op":"add","path":"/metadata/ownerReferences","value":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"y"}]}]`, "neither owners nor finalizers"},
+		"owner":               {`[{"op":"add","path":"/metadata/ownerReferences","value":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"y"}]}]`, "cannot set an ownerRef"},
 		"finalizer":           {`[{"op":"add","path":"/metadata/finalizers","value":["evil.example.com/x"]}]`, "neither owners nor finalizers"},
 	} {
 		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(c.patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
