@@ -35,10 +35,6 @@ func (g *Guard) reconcile(ctx context.Context, k key) (time.Duration, error) {
 		return 0, nil // nothing of it names a Route: not ours to touch
 	}
 	objects := len(of[*corev1.Service](w.services, k)) + len(of[*corev1.Pod](w.pods, k))
-	if cached == nil && objects == 0 && m.restored.IsZero() {
-		// The Route lost its label, or is gone. Look at it once more, then forget.
-		defer g.forget(k)
-	}
 	now := g.Clock.Now()
 	verdict := Judge(g.facts(cached, deref(of[*discoveryv1.EndpointSlice](w.slices, k)), objects, k, m, now), g.limits(), now)
 	if verdict.Action == Nothing && cached != nil {
@@ -53,6 +49,10 @@ func (g *Guard) reconcile(ctx context.Context, k key) (time.Duration, error) {
 		return 0, fmt.Errorf("list EndpointSlices: %w", err)
 	}
 	verdict = Judge(g.facts(live, slices.Items, objects, k, m, now), g.limits(), now)
+	if live == nil && objects == 0 && verdict.Action == Nothing && verdict.Look == 0 {
+		g.forget(k) // the session is over
+		return 0, nil
+	}
 	return g.act(ctx, k, m, live, verdict)
 }
 

@@ -1,0 +1,41 @@
+package settings
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParse(t *testing.T) {
+	got, err := Parse(map[string]string{"namespaces": " shop  team ", "drain": "12s", "maxDuration": "1h", "runtimeClasses": "kata", "images": ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Defaults()
+	want.Namespaces, want.Drain, want.MaxDuration, want.RuntimeClasses = []string{"shop", "team"}, 12*time.Second, time.Hour, []string{"kata"}
+	want.Images = []string{}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, wanted %+v", got, want)
+	}
+	for says, data := range map[string]map[string]string{
+		"no duration":            {"grace": "soon"},
+		"-1s":                    {"drain": "-1s"},
+		`key "maxduration"`:      {"maxduration": "1h"}, // a typing error must not lift a limit
+		"up to 3h50m":            {"maxDuration": "5h"},
+		"maxDuration":            {"maxDuration": "0s"},
+		"name at least one":      {"runtimeClasses": " "},
+		"namespaces: * stands a": {"namespaces": "* shop"},
+	} {
+		if _, err := Parse(data); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v: wanted an error with %q, got %v", data, says, err)
+		}
+	}
+}
+
+func TestCovers(t *testing.T) {
+	some, all := Status{Namespaces: []string{"shop"}}, Status{Namespaces: []string{AllNamespaces}}
+	if !some.Covers("shop") || some.Covers("team") || !all.Covers("team") || (Status{}).Covers("shop") {
+		t.Error("a guard covers the namespaces that it names, or all")
+	}
+}
