@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -177,6 +178,19 @@ func (r *running) reached(step string) bool {
 // returns a kubeconfig of alice's that goes through it.
 func (e *env) countingProxy() (string, *atomic.Int64, *watched) {
 	e.t.Helper()
+	var count atomic.Int64
+	log := &watched{}
+	return e.proxied(func(r *http.Request, forward func()) {
+		count.Add(1)
+		fmt.Fprintln(log, r.Method, r.URL.Path, r.URL.RawQuery)
+		forward()
+	}), &count, log
+}
+
+// proxied starts a proxy before the API server, which hands each request, discovery
+// aside, to handle; it returns a kubeconfig of alice's that goes through it.
+func (e *env) proxied(handle func(r *http.Request, forward func())) string {
+	e.t.Helper()
 	config, err := clientcmd.LoadFromFile(kubeconfig("alice"))
 	e.ok(err)
 	admin, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
@@ -187,19 +201,19 @@ func (e *env) countingProxy() (string, *atomic.Int64, *watched) {
 	e.ok(err)
 	proxy := httputil.NewSingleHostReverseProxy(server)
 	proxy.Transport, proxy.FlushInterval = transport, -1
-	var count atomic.Int64
-	log := &watched{}
+	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients that are killed
 	front := httptestServer(e, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		forward := func() { proxy.ServeHTTP(w, r) }
 		if p := r.URL.Path; strings.Contains(p, "/namespaces/") || strings.Contains(p, "reviews") {
-			count.Add(1)
-			fmt.Fprintln(log, r.Method, r.URL.Path, r.URL.RawQuery)
+			handle(r, forward)
+		} else {
+			forward()
 		}
-		proxy.ServeHTTP(w, r)
 	}))
 	for _, c := range config.Clusters {
 		c.Server, c.CertificateAuthorityData, c.InsecureSkipTLSVerify = front, nil, true
 	}
 	path := filepath.Join(e.t.TempDir(), "proxied.conf")
 	e.ok(clientcmd.WriteToFile(*config, path))
-	return path, &count, log
+	return path
 }
