@@ -51,9 +51,7 @@ func (a *app) clients() (*clients, error) {
 func (c *clients) settings(ctx context.Context) (settings.Settings, error) {
 	set, err := settings.Read(ctx, c.Core)
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		unset := settings.Defaults() // no guard is installed, or not for us to read
-		unset.RuntimeClasses = nil
-		return unset, nil
+		return settings.Defaults(), nil // no guard is installed, or it is not for us to read
 	}
 	return set, err
 }

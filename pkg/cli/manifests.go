@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
 
 	"github.com/osc-debug/osc-debug/manifests"
 )
@@ -46,23 +47,15 @@ func (a *app) manifestsCommand() *cobra.Command {
 // printManifests prints a folder's files in the order that its kustomization names them,
 // which is one that can be applied.
 func (a *app) printManifests(folder string) error {
-	order := []string{}
-	if list, err := fs.ReadFile(manifests.Files, path.Join(folder, "kustomization.yaml")); err == nil {
-		for line := range strings.Lines(string(list)) {
-			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "- "); ok {
-				order = append(order, name)
-			}
-		}
-	} else {
-		entries, err := fs.ReadDir(manifests.Files, folder)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			order = append(order, e.Name())
-		}
+	list, err := fs.ReadFile(manifests.Files, path.Join(folder, "kustomization.yaml"))
+	if err != nil {
+		return err
 	}
-	for _, name := range order {
+	var kustomization struct{ Resources []string }
+	if err := yaml.Unmarshal(list, &kustomization); err != nil {
+		return fmt.Errorf("%s: %w", folder, err)
+	}
+	for _, name := range kustomization.Resources {
 		data, err := fs.ReadFile(manifests.Files, path.Join(folder, name))
 		if err != nil {
 			return err

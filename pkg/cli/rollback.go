@@ -13,6 +13,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/probe"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 	"github.com/osc-debug/osc-debug/pkg/shift"
 )
 
@@ -36,13 +37,13 @@ what is rolled back already is no error.`,
 			if f.all && f.route+f.session != "" {
 				return usage(c, errors.New("--all goes without --route and --session"))
 			}
-			return a.runRollback(c.Context(), f)
+			return a.runRollback(c, f)
 		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.route, "route", "", "Route of the session")
 	fl.StringVarP(&f.session, "session", "s", "", "ID of the session")
-	fl.DurationVar(&f.drain, "drain", 8*time.Second, "least time between restoring the Route and deleting the sandbox")
+	fl.DurationVar(&f.drain, "drain", 0, "least time between restoring the Route and deleting the sandbox (default: as the administrator set, else 8s)")
 	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long all of it may take, beyond the drain")
 	fl.StringVar(&f.router, "router", "", "where to see that the router let go: HOST or HOST:PORT (default: only wait)")
 	fl.BoolVar(&f.all, "all", false, "every session of the namespace, those of others too")
@@ -50,20 +51,28 @@ what is rolled back already is no error.`,
 	return c
 }
 
-func (a *app) runRollback(ctx context.Context, f *rollbackFlags) error {
+func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) error {
 	clients, err := a.clients()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout+f.drain)
+	if !c.Flags().Changed("drain") {
+		f.drain = settings.Defaults().Drain // ending a session never depends on the settings
+		if set, err := clients.settings(c.Context()); err == nil {
+			f.drain = set.Drain
+		}
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), f.timeout+f.drain)
 	defer cancel()
 	if f.all {
+		a.interrupt.onSecond("osc-debug rollback --all -n " + clients.namespace)
 		return a.rollbackAll(ctx, clients, f)
 	}
 	target, err := clients.which(ctx, f.route, f.session)
 	if err != nil {
 		return err
 	}
+	a.interrupt.onSecond(fmt.Sprintf("osc-debug rollback --route %s -n %s", target.route.Name, target.route.Namespace))
 	return a.rollbackOne(ctx, clients, f, target)
 }
 
@@ -97,9 +106,6 @@ func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlag
 	}
 	if !session.ValidID(target.session.ID) {
 		return fmt.Errorf("route %s: its journal can't be read (%v) and no other mark names the session: remove annotation %s by hand", where, target.session.Broken, session.JournalKey)
-	}
-	if !f.all {
-		a.interrupt.onSecond(fmt.Sprintf("osc-debug rollback --route %s -n %s", target.route.Name, target.route.Namespace))
 	}
 	report := a.report()
 	e := session.Ending{Store: clients.Store, Namespace: target.route.Namespace, Route: target.route.Name, ID: target.session.ID, Step: report.Step}

@@ -80,21 +80,31 @@ func (c *clients) which(ctx context.Context, routeName, id string) (found, error
 }
 
 // running picks the session that the user means and refuses one that can't be changed.
-func (c *clients) running(ctx context.Context, routeName, id string) (found, error) {
-	f, err := c.which(ctx, routeName, id)
-	switch {
-	case err != nil:
-		return f, err
-	case f.session == nil:
-		return f, fmt.Errorf("route %s/%s: no session is on it", f.route.Namespace, f.route.Name)
-	case f.session.Broken != nil:
-		return f, fmt.Errorf("route %s/%s: %w", f.route.Namespace, f.route.Name, f.session.Broken)
-	case f.session.Journal == nil:
-		return f, fmt.Errorf("route %s/%s: session %s is ending", f.route.Namespace, f.route.Name, f.session.ID)
-	case f.session.State == session.Arming:
-		return f, fmt.Errorf("route %s/%s: session %s is still being prepared", f.route.Namespace, f.route.Name, f.session.ID)
+func (a *app) running(ctx context.Context, routeName, id string) (*clients, found, error) {
+	c, err := a.clients()
+	if err != nil {
+		return nil, found{}, err
 	}
-	return f, nil
+	f, err := c.which(ctx, routeName, id)
+	if err == nil {
+		err = f.changeable()
+	}
+	return c, f, err
+}
+
+// changeable refuses a session that is neither live nor held.
+func (f found) changeable() error {
+	switch {
+	case f.session == nil:
+		return fmt.Errorf("route %s/%s: no session is on it", f.route.Namespace, f.route.Name)
+	case f.session.Broken != nil:
+		return fmt.Errorf("route %s/%s: %w", f.route.Namespace, f.route.Name, f.session.Broken)
+	case f.session.Journal == nil:
+		return fmt.Errorf("route %s/%s: session %s is ending", f.route.Namespace, f.route.Name, f.session.ID)
+	case f.session.State == session.Arming:
+		return fmt.Errorf("route %s/%s: session %s is still being prepared", f.route.Namespace, f.route.Name, f.session.ID)
+	}
+	return nil
 }
 
 // latest is when a session must end: counted from its first pod.

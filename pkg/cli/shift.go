@@ -161,8 +161,8 @@ func forbidden(what, given string, allowed []string) error {
 		Cause: fmt.Errorf("%s: this cluster's administrator allows %s %s", given, what, strings.Join(allowed, ", "))}
 }
 
-// floor is what the original keeps at 100 percent: with a guard nothing, as the router
-// needs no failover then; without one the smallest share.
+// floor is what the original keeps at 100 percent: with a guard nothing, since it takes
+// the router's failover upon itself; without one the smallest share.
 func floor(guarded, exact, failover bool) route.Floor {
 	if exact || guarded && !failover {
 		return route.Exact

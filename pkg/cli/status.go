@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	"github.com/spf13/cobra"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/cli-runtime/pkg/printers"
@@ -58,14 +60,14 @@ that are ready, and the time left.`,
 			if f.all {
 				clients.namespace = metav1.NamespaceAll
 			}
+			if f.watch {
+				return a.watchStatus(c.Context(), clients, f)
+			}
 			rows, err := clients.statuses(c.Context(), f.route)
 			if err != nil {
 				return err
 			}
-			if err := a.printStatus(rows, f, true); err != nil || !f.watch {
-				return err
-			}
-			return a.watchStatus(c.Context(), clients, f)
+			return a.statusPrinter(f).print(rows)
 		},
 	}
 	c.Flags().StringVar(&f.route, "route", "", "only the session of this Route")
@@ -102,33 +104,61 @@ func (c *clients) statuses(ctx context.Context, routeName string) ([]sessionStat
 	return rows, nil
 }
 
-// watchStatus prints sessions as they change, until the context ends.
+// watchStatus prints the sessions that there are, and each one that changes, until the
+// context ends. A watch that breaks goes on where it was.
 func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error {
+	p := a.statusPrinter(f)
+	const (
+		anyRecent  = "0" // a version to begin at: what is there comes first
+		watchAgain = time.Second
+	)
+	version := anyRecent
 	for ctx.Err() == nil {
-		w, err := c.Routes.RouteV1().Routes(c.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: session.Label})
-		if err != nil {
+		w, err := c.Routes.RouteV1().Routes(c.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: session.Label, ResourceVersion: version})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
 			return fmt.Errorf("watch Routes: %w", err)
+		}
+		if err != nil {
+			w, version = watch.NewEmptyWatch(), anyRecent
 		}
 		for event := range w.ResultChan() {
 			r, ok := event.Object.(*routev1.Route)
-			if !ok || f.route != "" && r.Name != f.route {
+			if !ok {
+				version = anyRecent // an error: what was missed is gone
+				break
+			}
+			version = r.ResourceVersion
+			if f.route != "" && r.Name != f.route {
 				continue
 			}
-			s := session.Of(r)
-			if event.Type == watch.Deleted || s == nil {
-				fmt.Fprintf(a.ErrOut, "route %s/%s: no session any more\n", r.Namespace, r.Name)
-				continue
-			}
-			list, err := c.Core.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{})
-			if err != nil {
-				return fmt.Errorf("list EndpointSlices: %w", err)
-			}
-			if err := a.printStatus([]sessionStatus{c.status(found{r, s}, list.Items)}, f, false); err != nil {
+			if err := p.printChange(ctx, c, event.Type, r); err != nil {
 				return err
 			}
 		}
+		w.Stop()
+		select {
+		case <-ctx.Done():
+		case <-time.After(watchAgain):
+		}
 	}
 	return nil
+}
+
+// printChange prints the row of a Route that changed.
+func (p *statusPrinter) printChange(ctx context.Context, c *clients, what watch.EventType, r *routev1.Route) error {
+	s := session.Of(r)
+	if what == watch.Deleted || s == nil {
+		fmt.Fprintf(p.ErrOut, "route %s/%s: no session any more\n", r.Namespace, r.Name)
+		return nil
+	}
+	list, err := c.Core.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return fmt.Errorf("list EndpointSlices: %w", err)
+	}
+	return p.print([]sessionStatus{c.status(found{r, s}, list.Items)})
 }
 
 func (c *clients) status(f found, slices []discoveryv1.EndpointSlice) sessionStatus {
@@ -159,40 +189,55 @@ func (c *clients) status(f found, slices []discoveryv1.EndpointSlice) sessionSta
 	return row
 }
 
-// printStatus prints rows, with a head above the first ones.
-func (a *app) printStatus(rows []sessionStatus, f *statusFlags, head bool) error {
-	if f.output == "json" {
-		encoder := json.NewEncoder(a.Out)
+// statusPrinter prints rows of status. It remembers the columns' widths.
+type statusPrinter struct {
+	*app
+	*statusFlags
+	table interface {
+		io.Writer
+		Flush() error
+	}
+	begun bool
+}
+
+func (a *app) statusPrinter(f *statusFlags) *statusPrinter {
+	return &statusPrinter{app: a, statusFlags: f, table: printers.GetNewTabWriter(a.Out)}
+}
+
+// print prints rows, with a head above the first ones.
+func (p *statusPrinter) print(rows []sessionStatus) error {
+	if p.output == "json" {
+		encoder := json.NewEncoder(p.Out)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(map[string]any{"sessions": rows})
 	}
 	if len(rows) == 0 {
-		fmt.Fprintln(a.ErrOut, "no session")
+		fmt.Fprintln(p.ErrOut, "no session")
 		return nil
 	}
-	w := printers.GetNewTabWriter(a.Out)
 	where := func(namespace string) string {
-		if f.all {
+		if p.all {
 			return namespace + "\t"
 		}
 		return ""
 	}
-	if head {
-		fmt.Fprintln(w, where("NAMESPACE")+"ROUTE\tSESSION\tSTATE\tASKED\tREALISED\tREADY\tLEFT\tWORKLOAD\tUSER")
+	if !p.begun {
+		fmt.Fprintln(p.table, where("NAMESPACE")+"ROUTE\tSESSION\tSTATE\tASKED\tREALISED\tREADY\tLEFT\tWORKLOAD\tUSER")
+		p.begun = true
 	}
 	for _, r := range rows {
 		left := "-"
 		if r.State != string(session.Draining) {
 			left = r.left.Round(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, left, r.Workload, r.User)
+		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, left, r.Workload, r.User)
 	}
-	if err := w.Flush(); err != nil {
+	if err := p.table.Flush(); err != nil {
 		return err
 	}
 	for _, r := range rows {
 		if r.Problem != "" {
-			fmt.Fprintf(a.ErrOut, "route %s: %s\n", r.Route, r.Problem)
+			fmt.Fprintf(p.ErrOut, "route %s: %s\n", r.Route, r.Problem)
 		}
 	}
 	return nil

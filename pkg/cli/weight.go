@@ -31,11 +31,7 @@ is proven first, as at the beginning.`,
 			if exact && failover {
 				return usage(c, errors.New("--exact and --failover exclude each other"))
 			}
-			clients, err := a.clients()
-			if err != nil {
-				return err
-			}
-			target, err := clients.running(c.Context(), routeName, id)
+			clients, target, err := a.running(c.Context(), routeName, id)
 			if err != nil {
 				return err
 			}
@@ -79,11 +75,7 @@ a deadline of their own.`,
 			if err != nil || by <= 0 {
 				return usage(c, fmt.Errorf("%q: give a duration such as 30m", args[0]))
 			}
-			clients, err := a.clients()
-			if err != nil {
-				return err
-			}
-			target, err := clients.running(c.Context(), routeName, id)
+			clients, target, err := a.running(c.Context(), routeName, id)
 			if err != nil {
 				return err
 			}

@@ -35,7 +35,7 @@ func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, 
 
 // hold takes traffic off a sandbox that is not ready and keeps it to be looked at.
 func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) error {
-	_, _, err := g.Urgent.Hold(ctx, live, k.id)
+	_, err := g.Urgent.Hold(ctx, live, k.id)
 	if apierrors.IsInvalid(err) { // no room for our backend: somebody added others
 		_, err = g.restore(ctx, k, m, live, v)
 		return err
@@ -54,17 +54,17 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 	if err != nil {
 		return 0, err
 	}
-	m.restored = g.Clock.Now()
+	drain := g.Settings.Drain
+	if s.State == session.Arming {
+		drain = 0 // it never had traffic
+	}
+	m.drained = g.Clock.Now().Add(drain)
 	note := "the Route's backends are restored"
 	if out.Foreign {
 		note += "; what somebody else had changed stayed"
 	}
 	g.restored(ctx, k, live, v, note)
-	if s.State == session.Arming {
-		m.restored = m.restored.Add(-g.Settings.Drain) // it never had traffic
-		return time.Millisecond, nil
-	}
-	return g.Settings.Drain, nil
+	return max(drain, time.Millisecond), nil
 }
 
 // restored tells of a Route that was put back.
@@ -80,30 +80,13 @@ func (g *Guard) restored(ctx context.Context, k key, live *routev1.Route, v Verd
 		user = j.User
 	}
 	g.Log.Info(string(v.Action), "session", k.String(), "route", live.Name, "user", user, "reason", v.Reason, "after", took)
-	g.event(ctx, live, "DebugSession-"+string(v.Reason), fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
+	g.event(ctx, live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
 }
 
-func (g *Guard) event(ctx context.Context, r *routev1.Route, reason, note string) {
-	if err := g.Cleanup.Event(ctx, r.Namespace, r.Name, string(r.UID), eventReason(reason), note); err != nil && ctx.Err() == nil {
+func (g *Guard) event(ctx context.Context, r *routev1.Route, reason Reason, note string) {
+	if err := g.Cleanup.Event(ctx, r.Namespace, r.Name, string(r.UID), "DebugSession"+string(reason), note); err != nil && ctx.Err() == nil {
 		g.Log.Warn("Event not written", "route", r.Namespace+"/"+r.Name, "error", err)
 	}
-}
-
-// eventReason is CamelCase, as Events' reasons are.
-func eventReason(s string) string {
-	var out []byte
-	up := false
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '-':
-			up = true
-		case up && c >= 'a' && c <= 'z':
-			out, up = append(out, c-'a'+'A'), false
-		default:
-			out, up = append(out, c), false
-		}
-	}
-	return string(out)
 }
 
 // tell writes, once per session, of something that the guard leaves alone.
@@ -114,7 +97,7 @@ func (g *Guard) tell(ctx context.Context, k key, m *memory, r *routev1.Route, re
 	m.told[reason] = true
 	g.Metrics.unreadable.Inc()
 	g.Log.Warn("journal can't be read", "session", k.String(), "route", r.Name)
-	g.event(ctx, r, "DebugSession-"+string(reason), fmt.Sprintf(
+	g.event(ctx, r, reason, fmt.Sprintf(
 		"session %s: its journal can't be read; users are served by the sandbox and nothing is changed until it is dead. 'osc-debug rollback --route %s' ends it now", k.id, r.Name))
 	return nil
 }
@@ -132,7 +115,7 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 		g.Metrics.orphans.Inc()
 		g.Log.Info("deleted orphans", "session", k.String())
 	}
-	if live != nil || !m.restored.IsZero() {
+	if live != nil || !m.drained.IsZero() {
 		if err := g.Cleanup.Close(ctx, k.namespace, m.route, k.id, nil); err != nil {
 			return 0, err
 		}

@@ -41,7 +41,7 @@ type Guard struct {
 type memory struct {
 	route                                      string // name of its Route
 	unreadySince, drainingSince, marklessSince time.Time
-	restored                                   time.Time
+	drained                                    time.Time       // when the sandbox is let go, since this guard restored the Route
 	told                                       map[Reason]bool // Events that were written
 }
 
@@ -58,9 +58,10 @@ func (g *Guard) limits() Limits {
 	return Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: courtesy, Orphan: orphan}
 }
 
-// Watch fills the caches of the namespaces and keeps them; it returns when all have
-// synced. Standby replicas watch too, so that taking over costs nothing.
-func (g *Guard) Watch(ctx context.Context) error {
+// Watch fills the caches of the namespaces, in goroutines that spawn starts and that end
+// with the context; it returns when all have synced. Standby replicas watch too, so that
+// taking over costs nothing.
+func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
 	g.watched, g.memory = map[string]*watched{}, map[key]*memory{}
 	g.queue = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[key](200*time.Millisecond, 10*time.Second))
 	var synced []cache.InformerSynced
@@ -71,7 +72,7 @@ func (g *Guard) Watch(ctx context.Context) error {
 		}
 		g.watched[namespace] = w
 		for _, i := range w.all() {
-			go i.RunWithContext(ctx)
+			spawn(func() { i.RunWithContext(ctx) })
 			synced = append(synced, i.HasSynced)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // Action is what the guard does about a session.
@@ -17,21 +18,22 @@ const (
 	Finish  Action = "finish" // traffic is back already: delete, close
 )
 
-// Reason is why; it labels metrics and stands in Events.
+// Reason is why; it labels metrics and, after "DebugSession", is an Event's reason.
 type Reason string
 
 // Reasons.
 const (
-	Abandoned     Reason = "abandoned"      // still arming past its time
-	ExpiredReason Reason = "expired"        // past its end
-	Unready       Reason = "unready"        // no sandbox server is ready
-	LabelPruned   Reason = "label-pruned"   // somebody removed our label
-	JournalPruned Reason = "journal-pruned" // somebody removed our annotation
-	BackendGone   Reason = "backend-gone"   // somebody removed our backend
-	Recreated     Reason = "recreated"      // the Route was deleted and made again, marks and all
-	Unreadable    Reason = "unreadable"     // the journal can't be read
-	Unfinished    Reason = "unfinished"     // its ending was interrupted
-	Orphaned      Reason = "orphaned"       // sandbox objects without a mark on their Route
+	Abandoned     Reason = "Abandoned"     // still arming past its time
+	Expired       Reason = "Expired"       // past its end
+	TooLong       Reason = "TooLong"       // its end is farther away than any session may last
+	Unready       Reason = "Unready"       // no sandbox server is ready
+	LabelPruned   Reason = "LabelPruned"   // somebody removed our label
+	JournalPruned Reason = "JournalPruned" // somebody removed our annotation
+	BackendGone   Reason = "BackendGone"   // somebody removed our backend
+	Recreated     Reason = "Recreated"     // the Route was deleted and made again, marks and all
+	Unreadable    Reason = "Unreadable"    // the journal can't be read
+	Unfinished    Reason = "Unfinished"    // its ending was interrupted
+	Orphaned      Reason = "Orphaned"      // sandbox objects without a mark on their Route
 )
 
 // Limits are the times that the guard goes by.
@@ -47,13 +49,13 @@ const slack = 2 * time.Second
 
 // Facts are what is known of one session.
 type Facts struct {
-	Session  *session.Session // what its Route says, nil when the Route says nothing of it
-	Label    bool             // the Route has the session's label
-	SameUID  bool             // the journal names this very Route
-	Ready    int              // servers of the sandbox on the Route's port
-	Others   int              // weight of all other backends together
-	Objects  int              // Services and pods of the session
-	Restored time.Time        // when this guard restored the Route, zero: it did not
+	Session *session.Session // what its Route says, nil when the Route says nothing of it
+	Label   bool             // the Route has the session's label
+	SameUID bool             // the journal names this very Route
+	Ready   int              // servers of the sandbox on the Route's port
+	Others  int              // weight of all other backends together
+	Objects int              // Services and pods of the session
+	Drained time.Time        // when the sandbox that this guard took traffic from is let go, zero: it did not
 	// By the guard's own watch; zero: not so.
 	UnreadySince, DrainingSince, MarklessSince time.Time
 }
@@ -70,8 +72,8 @@ type Verdict struct {
 func Judge(f Facts, l Limits, now time.Time) Verdict {
 	if f.Session == nil {
 		switch {
-		case !f.Restored.IsZero(): // its last mark was the one that somebody pruned
-			return after(f.Restored.Add(l.Drain), now, Verdict{Action: Finish, Reason: Unfinished, Since: f.Restored})
+		case !f.Drained.IsZero(): // its last mark was the one that somebody pruned
+			return after(f.Drained, now, Verdict{Action: Finish, Reason: Unfinished, Since: f.Drained})
 		case f.Objects == 0:
 			return Verdict{Action: Nothing}
 		}
@@ -87,8 +89,8 @@ func Judge(f Facts, l Limits, now time.Time) Verdict {
 		return Verdict{Action: End, Reason: Unreadable}
 	case j == nil && f.Session.Backend:
 		return Verdict{Action: End, Reason: JournalPruned}
-	case j == nil && !f.Restored.IsZero():
-		return after(f.Restored.Add(l.Drain), now, Verdict{Action: Finish, Reason: Unfinished, Since: f.Restored})
+	case j == nil && !f.Drained.IsZero():
+		return after(f.Drained, now, Verdict{Action: Finish, Reason: Unfinished, Since: f.Drained})
 	case j == nil:
 		return after(f.DrainingSince.Add(l.Drain+l.Courtesy), now, Verdict{Action: Finish, Reason: Unfinished, Since: f.DrainingSince})
 	case !f.SameUID:
@@ -99,9 +101,12 @@ func Judge(f Facts, l Limits, now time.Time) Verdict {
 		return Verdict{Action: End, Reason: BackendGone}
 	}
 	end := j.Expires.Time
-	reason := ExpiredReason
+	reason := Expired
 	if j.State == session.Arming {
 		end, reason = j.ArmBy.Time, Abandoned
+	}
+	if end.After(now.Add(settings.Longest + slack)) {
+		return Verdict{Action: End, Reason: TooLong}
 	}
 	over := after(end.Add(slack), now, Verdict{Action: End, Reason: reason, Since: end})
 	if over.Action != Nothing || j.State != session.Live || f.Ready > 0 {

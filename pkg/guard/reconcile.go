@@ -93,7 +93,7 @@ func (g *Guard) live(ctx context.Context, k key, m *memory) (*routev1.Route, err
 
 // facts gathers what is judged, and notes since when things are so.
 func (g *Guard) facts(r *routev1.Route, slices []discoveryv1.EndpointSlice, objects int, k key, m *memory, now time.Time) Facts {
-	f := Facts{Objects: objects, Restored: m.restored}
+	f := Facts{Objects: objects, Drained: m.drained}
 	if r == nil {
 		f.MarklessSince = since(&m.marklessSince, true, now)
 		return f

@@ -67,14 +67,15 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	var current atomic.Pointer[Guard] // the one of this life
 	metrics.CountSessions(current.Load)
-	server := &http.Server{Addr: o.Listen, Handler: pages(metrics, current.Load), ReadHeaderTimeout: 5 * time.Second}
+	watchdog := leaderelection.NewLeaderHealthzAdaptor(leaseDuration)
+	server := &http.Server{Addr: o.Listen, Handler: pages(metrics, watchdog, current.Load), ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
 	for ctx.Err() == nil {
 		g := &Guard{Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
 		current.Store(g)
-		err := g.run(ctx, o.Name)
+		err := g.run(ctx, o.Name, watchdog)
 		switch {
 		case errors.Is(err, errSettings):
 			o.Log.Info("settings changed, beginning again")
@@ -104,11 +105,18 @@ func store(config *rest.Config, clock *session.Clock, qps float32, burst int) (s
 	return session.Store{Core: core, Routes: routes}, err
 }
 
-// pages are the process' HTTP pages.
-func pages(m *Metrics, current func() *Guard) http.Handler {
+// pages are the process' HTTP pages. A replica is alive unless it believes to hold a
+// Lease that it long failed to renew, and ready when its caches have synced.
+func pages(m *Metrics, watchdog *leaderelection.HealthzAdaptor, current func() *Guard) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		if err := watchdog.Check(r); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if g := current(); g == nil || !g.Ready() {
 			http.Error(w, "caches have not synced", http.StatusServiceUnavailable)
@@ -119,9 +127,12 @@ func pages(m *Metrics, current func() *Guard) http.Handler {
 	return mux
 }
 
-// run is a Guard's life, with one set of settings.
-func (g *Guard) run(ctx context.Context, name string) error {
+// run is a Guard's life, with one set of settings. What it started has ended when it
+// returns.
+func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.HealthzAdaptor) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
 	defer cancel(nil)
 	core := g.Urgent.Core
 	var err error
@@ -137,15 +148,21 @@ func (g *Guard) run(ctx context.Context, name string) error {
 		g.Log.Warn("namespace not watched: the guard lacks a right", "namespace", namespace, "right", right)
 	}
 	g.Settings.Namespaces = allowed
-	var running sync.WaitGroup
-	defer running.Wait()
 	running.Go(func() { cancel(followSettings(ctx, core, asked)) })
 	if len(missing) > 0 {
 		running.Go(func() { cancel(followRights(ctx, core, asked.Namespaces, len(allowed))) })
 	}
-	if err := g.Watch(ctx); err != nil {
+	if err := g.Watch(ctx, running.Go); err != nil {
 		return err
 	}
+	leading := make(chan struct{})
+	running.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-leading:
+			g.lead(ctx)
+		}
+	})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: settings.Namespace, Name: settings.LeaseName},
@@ -154,24 +171,26 @@ func (g *Guard) run(ctx context.Context, name string) error {
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) {
-				g.Metrics.Leading(true)
-				if err := Publish(ctx, core, allowed); err != nil {
-					g.Log.Error("status not published: no new session will find this guard", "error", err)
-				}
-				g.Act(ctx)
-			},
-			OnStoppedLeading: func() {
-				g.Metrics.Leading(false)
-				cancel(fmt.Errorf("the Lease is no longer held"))
-			},
+			OnStartedLeading: func(context.Context) { close(leading) },
+			OnStoppedLeading: func() { cancel(errors.New("the Lease is no longer held")) },
 		},
 	})
 	if err != nil {
 		return err
 	}
+	watchdog.SetLeaderElection(elector)
 	elector.Run(ctx)
 	return context.Cause(ctx)
+}
+
+// lead acts until the context ends, which it does when the Lease is lost.
+func (g *Guard) lead(ctx context.Context) {
+	g.Metrics.Leading(true)
+	defer g.Metrics.Leading(false)
+	if err := Publish(ctx, g.Urgent.Core, g.Settings.Namespaces); err != nil {
+		g.Log.Error("status not published: no new session will find this guard", "error", err)
+	}
+	g.Act(ctx)
 }
 
 // followRights returns errSettings when the guard has got rights in more namespaces.

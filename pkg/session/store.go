@@ -42,10 +42,8 @@ func (s Store) Shift(ctx context.Context, r *routev1.Route, j *Journal, weights 
 }
 
 // Hold takes traffic off the sandbox and keeps it, to be looked at.
-func (s Store) Hold(ctx context.Context, r *routev1.Route, id string) (*routev1.Route, Outcome, error) {
-	var out Outcome
-	held, err := s.write(ctx, r.Namespace, r.Name, r, hold(id, &out))
-	return held, out, err
+func (s Store) Hold(ctx context.Context, r *routev1.Route, id string) (*routev1.Route, error) {
+	return s.write(ctx, r.Namespace, r.Name, r, hold(id))
 }
 
 // Extend moves the end of a session.

@@ -83,9 +83,8 @@ func shift(j *Journal, weights map[string]int32) change {
 // hold takes the session's traffic off the Route and keeps everything else: our backend
 // stays at weight 0, so that traffic can come back. What the Route is without us becomes
 // what it was before us: changes of others are part of it from now on.
-func hold(id string, out *Outcome) change {
+func hold(id string) change {
 	return func(r *routev1.Route) error {
-		*out = Outcome{}
 		s, err := running(r, id)
 		if err != nil {
 			return err
@@ -101,7 +100,6 @@ func hold(id string, out *Outcome) change {
 			routev1.RouteTargetReference{Kind: "Service", Name: ServiceName(id), Weight: &zero})
 		j.State, j.Realised, j.Before, j.Set = Held, 0, before, WeightsOf(r)
 		j.Foreign = j.Foreign || foreign
-		out.Foreign = j.Foreign
 		return mark(r, &j)
 	}
 }
@@ -113,15 +111,12 @@ func extend(id string, expires metav1.Time) change {
 		if err != nil {
 			return err
 		}
-		if s.State == Arming {
-			return fmt.Errorf("route %s/%s: session %s is still being prepared", r.Namespace, r.Name, id)
-		}
 		s.Journal.Expires = expires
 		return mark(r, s.Journal)
 	}
 }
 
-// running is the session with this ID, with a journal that can be used.
+// running is the session with this ID, live or held, with a journal that can be used.
 func running(r *routev1.Route, id string) (*Session, error) {
 	s := Of(r)
 	switch {
@@ -131,6 +126,8 @@ func running(r *routev1.Route, id string) (*Session, error) {
 		return nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Name, s.Broken)
 	case s.Journal == nil:
 		return nil, fmt.Errorf("route %s/%s: session %s is ending", r.Namespace, r.Name, id)
+	case s.State == Arming:
+		return nil, fmt.Errorf("route %s/%s: session %s is still being prepared", r.Namespace, r.Name, id)
 	}
 	return s, sameRoute(r, s.Journal)
 }

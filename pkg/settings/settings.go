@@ -33,15 +33,16 @@ type Settings struct {
 	Drain          time.Duration // least time between restoring a Route and deleting its sandbox
 	Grace          time.Duration // how long a sandbox may be unready before its traffic goes back
 	MaxDuration    time.Duration // of a session, extensions included
-	RuntimeClasses []string      // that sandboxes may use; empty: any
+	RuntimeClasses []string      // that sandboxes may use; empty only where no ConfigMap says: any
 	Images         []string      // sidecar images by digest; empty: any
 }
 
-// Defaults are the settings where the administrator says nothing.
+// Defaults are the settings where the administrator says nothing. A ConfigMap must name
+// runtime classes and a guard goes by one: it deletes no pod that is not in a sandbox.
 func Defaults() Settings {
 	return Settings{
 		ReloadInterval: 5 * time.Second, Drain: 8 * time.Second, Grace: 5 * time.Second,
-		MaxDuration: Longest, RuntimeClasses: []string{"kata", "kata-remote"},
+		MaxDuration: Longest,
 	}
 }
 

@@ -19,13 +19,14 @@ func TestParse(t *testing.T) {
 		t.Errorf("got %+v, wanted %+v", got, want)
 	}
 	for says, data := range map[string]map[string]string{
-		"no duration":            {"grace": "soon"},
-		"-1s":                    {"drain": "-1s"},
-		`key "maxduration"`:      {"maxduration": "1h"}, // a typing error must not lift a limit
-		"up to 3h50m":            {"maxDuration": "5h"},
-		"maxDuration":            {"maxDuration": "0s"},
+		"no duration":            {"grace": "soon", "runtimeClasses": "kata"},
+		"-1s":                    {"drain": "-1s", "runtimeClasses": "kata"},
+		`key "maxduration"`:      {"maxduration": "1h", "runtimeClasses": "kata"}, // a typing error must not lift a limit
+		"up to 3h50m":            {"maxDuration": "5h", "runtimeClasses": "kata"},
+		"maxDuration":            {"maxDuration": "0s", "runtimeClasses": "kata"},
 		"name at least one":      {"runtimeClasses": " "},
-		"namespaces: * stands a": {"namespaces": "* shop"},
+		"runtimeClasses: name":   {"drain": "8s"},
+		"namespaces: * stands a": {"namespaces": "* shop", "runtimeClasses": "kata"},
 	} {
 		if _, err := Parse(data); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v: wanted an error with %q, got %v", data, says, err)

@@ -71,7 +71,7 @@ func (e *Unready) Unwrap() error { return e.Cause }
 // hold gives the traffic back and leaves the sandbox to be looked at until its end,
 // which the guard sees to. It may have done this already.
 func (r *Runner) hold(ctx context.Context) error {
-	_, _, err := r.Hold(ctx, r.current, r.journal.Session)
+	_, err := r.Hold(ctx, r.current, r.journal.Session)
 	if err != nil {
 		return fmt.Errorf("hold session %s: %w", r.journal.Session, err)
 	}

@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"net/http"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
+	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/probe"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
-
-	routev1 "github.com/openshift/api/route/v1"
 )
 
 // Weigh gives a session that is live or held another share, after the same proof that
@@ -41,16 +39,12 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Sessio
 	if err := r.guardRenews(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.weighNow(ctx, list.Items); err != nil {
+	originals, _ := session.Originals(r.current, r.journal)
+	if err := r.reweigh(ctx, r.Percent, originals, list.Items); err != nil {
 		return nil, err
 	}
 	r.event(ctx, "DebugSessionWeighed", fmt.Sprintf("session %s of %s: %.2f %% of new clients go to its sandbox", s.ID, s.Journal.User, r.journal.Realised))
 	return r.journal, nil
-}
-
-func (r *Runner) weighNow(ctx context.Context, slices []discoveryv1.EndpointSlice) error {
-	originals, _ := session.Originals(r.current, r.journal)
-	return r.reweigh(ctx, r.Percent, originals, slices)
 }
 
 // proveAgain sends a pinned request to each server of a held sandbox; a live one is

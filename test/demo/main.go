@@ -27,7 +27,7 @@ import (
 const (
 	rate      = 340
 	traceShow = 14 // lines of the trace that are shown
-	sessionIs = 3  // reloads that a session causes by its own patches: arm, shift, restore
+	sessionIs = 3  // reloads that a session causes at least: arm, shift, restore
 )
 
 func main() {
@@ -63,7 +63,7 @@ func run(ctx context.Context) error {
 	defer d.load.Stop()
 
 	title("control: %d reloads of the router while nothing else changes", sessionIs)
-	control, controlReloads, err := d.control()
+	control, controlReloads, err := d.control(sessionIs)
 	if err != nil {
 		return err
 	}
@@ -73,6 +73,7 @@ func run(ctx context.Context) error {
 	if err := d.sandboxNode(); err != nil {
 		return err
 	}
+	fmt.Println("  the sandbox node is ready; installing the guard ...")
 	if err := d.InstallGuard(ctx, []string{sample.Namespace}); err != nil {
 		return err
 	}
@@ -84,23 +85,34 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	over := d.load.Sums()
+	session, sessionReloads := d.load.Sums().Since(before), d.Reloads()-reloads
 	d.show("during", during)
+	if more := sessionReloads - controlReloads; more > 0 {
+		title("control: %d more, as the session had %d", more, sessionReloads)
+		sums, n, err := d.control(more)
+		if err != nil {
+			return err
+		}
+		control, controlReloads = control.Plus(sums), controlReloads+n
+	}
 
 	title("once more, and its command is killed (kill -9) while users are in the sandbox: the guard ends it")
-	if err := d.killed(); err != nil {
+	before, reloads = d.load.Sums(), d.Reloads()
+	over, err := d.killed()
+	if err != nil {
 		return err
 	}
-	session := d.load.Sums().Since(before)
+	killed, killedReloads := d.load.Sums().Since(before), d.Reloads()-reloads
+	time.Sleep(2 * time.Second)
 	d.show("after", d.load.Sums().Since(over))
-	sessionReloads := d.Reloads() - reloads
 	perSecond := d.load.Rate()
 	total := d.load.Stop()
 
 	title("sums")
-	fmt.Printf("  control  %s, over %d reloads\n", control, controlReloads)
-	fmt.Printf("  sessions %s, over %d reloads\n", session, sessionReloads)
-	fmt.Printf("  total    %s, %.0f requests/s, %d kernels, %.0f s\n", total, perSecond, len(d.kernels), time.Since(begin).Seconds())
+	fmt.Printf("  control         %s, over %d reloads\n", control, controlReloads)
+	fmt.Printf("  session         %s, over %d reloads\n", session, sessionReloads)
+	fmt.Printf("  killed session  %s, over %d reloads\n", killed, killedReloads)
+	fmt.Printf("  total           %s, %.0f requests/s, %d kernels, %.0f s\n", total, perSecond, len(d.kernels), time.Since(begin).Seconds())
 	switch {
 	case total.Failed > 0:
 		return fmt.Errorf("%d requests failed", total.Failed)
@@ -117,10 +129,10 @@ func run(ctx context.Context) error {
 
 func title(format string, args ...any) { fmt.Printf("\n"+format+"\n", args...) }
 
-// control makes the router reload as often as a session does, by changing a timeout.
-func (d *demo) control() (load.Sums, int, error) {
+// control makes the router reload so often, by changing a timeout.
+func (d *demo) control(times int) (load.Sums, int, error) {
 	begin, reloads := d.load.Sums(), d.Reloads()
-	for n := range sessionIs {
+	for n := range times {
 		_, err := d.Kubectl(d.ctx, "annotate", "route", "echo-route", "-n", sample.Namespace, "--overwrite", fmt.Sprintf("haproxy.router.openshift.io/timeout=%ds", 31+n))
 		if err != nil {
 			return load.Sums{}, 0, err
@@ -181,22 +193,23 @@ func (d *demo) session() (load.Sums, int, error) {
 // sandboxNode waits for the VM, which boots since the cluster was started.
 func (d *demo) sandboxNode() error {
 	cmd := exec.CommandContext(d.ctx, filepath.Join(filepath.Dir(d.CLI), "devcluster"), "up")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("devcluster up: %w: %s", err, out)
+	cmd.Stderr = os.Stderr // its progress
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("devcluster up: %w", err)
 	}
 	return nil
 }
 
 // killed begins a session, kills its command, and waits until the guard has put
-// everything back.
-func (d *demo) killed() error {
+// everything back. It returns the sums of that moment.
+func (d *demo) killed() (load.Sums, error) {
 	cmd := d.Command(d.ctx, "shift", "--route", "echo-route", "--weight", "100", "--ttl", "9s", "--router", sample.Router)
 	progress, err := cmd.StderrPipe()
 	if err != nil {
-		return err
+		return load.Sums{}, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return load.Sums{}, err
 	}
 	for s := bufio.NewScanner(progress); s.Scan(); {
 		fmt.Printf("  %s\n", s.Text())
@@ -205,7 +218,7 @@ func (d *demo) killed() error {
 		}
 	}
 	if err := cmd.Process.Kill(); err != nil {
-		return err
+		return load.Sums{}, err
 	}
 	_ = cmd.Wait() // killed, as it should be
 	begin, last := time.Now(), ""
@@ -213,7 +226,7 @@ func (d *demo) killed() error {
 		now, err := d.Kubectl(d.ctx, "get", "route", "echo-route", "-n", sample.Namespace, "-o",
 			`jsonpath=original {.spec.to.weight}{range .spec.alternateBackends[*]}, sandbox {.weight}{end}; session {.metadata.labels.osc-debug\.dev/session}`)
 		if err != nil {
-			return err
+			return load.Sums{}, err
 		}
 		if now != last {
 			fmt.Printf("  %4.1f s after the kill   weights: %s\n", time.Since(begin).Seconds(), now)
@@ -222,13 +235,13 @@ func (d *demo) killed() error {
 		if strings.HasSuffix(now, "session ") {
 			left, err := d.Kubectl(d.ctx, "get", "pods,services", "-n", sample.Namespace, "-l", "osc-debug.dev/session", "-o", "name")
 			if err != nil || strings.TrimSpace(left) != "" {
-				return fmt.Errorf("left by the killed session: %s %w", left, err)
+				return load.Sums{}, fmt.Errorf("left by the killed session: %s %w", left, err)
 			}
-			return nil
+			return d.load.Sums(), nil
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	return fmt.Errorf("the guard did not end the killed session within a minute: %s", last)
+	return load.Sums{}, fmt.Errorf("the guard did not end the killed session within a minute: %s", last)
 }
 
 func showTrace(r io.Reader) (lines, foreign int) {

@@ -224,13 +224,10 @@ func TestAForegroundSessionIsHeldToo(t *testing.T) {
 
 // What somebody prunes ends the session cleanly.
 func TestPrunedMarksEndTheSession(t *testing.T) {
-	for name, c := range map[string]struct {
-		patch   string
-		foreign bool
-	}{
-		"label":      {`[{"op":"remove","path":"/metadata/labels/osc-debug.dev~1session"}]`, false},
-		"annotation": {`[{"op":"remove","path":"/metadata/annotations/osc-debug.dev~1journal"}]`, false},
-		"backend":    {`[{"op":"remove","path":"/spec/alternateBackends"},{"op":"replace","path":"/spec/to/weight","value":100}]`, false},
+	for name, patch := range map[string]string{
+		"label":      `[{"op":"remove","path":"/metadata/labels/osc-debug.dev~1session"}]`,
+		"annotation": `[{"op":"remove","path":"/metadata/annotations/osc-debug.dev~1journal"}]`,
+		"backend":    `[{"op":"remove","path":"/spec/alternateBackends"},{"op":"replace","path":"/spec/to/weight","value":100}]`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -239,7 +236,7 @@ func TestPrunedMarksEndTheSession(t *testing.T) {
 			if r := e.guarded("--weight", "100", "--detach").wait(); r.code != 0 {
 				t.Fatal(r)
 			}
-			_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(c.patch), metav1.PatchOptions{FieldManager: "other"})
+			_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(patch), metav1.PatchOptions{FieldManager: "other"})
 			e.ok(err)
 			e.ended(before)
 		})
@@ -304,4 +301,34 @@ func (e *env) ready(pod string, is bool) {
 	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":%q},{"type":"ContainersReady","status":%q}]}}`, status, status)
 	_, err := core.CoreV1().Pods(e.ns).Patch(e.t.Context(), pod, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
 	e.ok(err)
+}
+
+// status sees the sessions of all namespaces for who may list them, and goes on telling
+// of each change.
+func TestStatusOfAllAndWatched(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	watch := e.start("alice", "status", "-w")
+	if r := e.guarded("--weight", "50", "--detach").wait(); r.code != 0 {
+		t.Fatal(r)
+	}
+	if r := e.start("admin", "status", "-A").wait(); r.code != 0 || !strings.Contains(r.out, e.ns) || !strings.Contains(r.out, "NAMESPACE") {
+		t.Errorf("all: %s", r)
+	}
+	if r := e.cli("status", "-A"); r.code != 6 {
+		t.Errorf("alice may not list Routes of all namespaces: %s", r)
+	}
+	if r := e.cli("rollback", "--drain", "0s"); r.code != 0 {
+		t.Error(r)
+	}
+	e.eventually("the end is told", func() bool { return strings.Contains(watch.progress.String(), "no session any more") })
+	watch.signal(syscall.SIGINT)
+	r := watch.wait()
+	for _, state := range []string{"arming", "live", "draining"} {
+		if strings.Count(r.out, "ROUTE") != 1 || !strings.Contains(r.out, " "+state+" ") {
+			t.Errorf("watched: no head, or no row that is %s: %s", state, r)
+		}
+	}
+	e.ended(before)
 }

@@ -42,6 +42,9 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	if r := e.start(config, append([]string{"shift", "--route", "recorded"}, args...)...).wait(); r.code != 0 {
 		t.Fatal(r)
 	}
+	if list := strings.Join(requests, " "); strings.Count(list, "PATCH ") != 4 || !strings.Contains(list, "POST /api/v1/namespaces/"+e.ns+"/pods") {
+		t.Fatalf("the list has not the four patches and the pod: %v", requests)
+	}
 	t.Logf("%d requests, each killed before and after", len(requests))
 
 	type kill struct {

@@ -16,7 +16,6 @@ import (
 type Server struct {
 	Name   string // pod:POD:SERVICE:PORT:IP:NUMBER
 	Weight int    // 0..256, as configured
-	Up     bool   // not known to be down
 }
 
 // Pod is the pod behind a server, "" when the endpoint names none.
@@ -57,7 +56,7 @@ func Servers(state, namespace, route string) ([]Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("HAProxy's statistics: weight of %s: %w", row[column["svname"]], err)
 		}
-		servers = append(servers, Server{Name: row[column["svname"]], Weight: weight, Up: !strings.HasPrefix(row[column["status"]], "DOWN")})
+		servers = append(servers, Server{Name: row[column["svname"]], Weight: weight})
 	}
 	return servers, nil
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -41,6 +42,18 @@ type Sums struct {
 
 // Total is the number of requests.
 func (s Sums) Total() int { return s.OK + s.Stale + s.Failed }
+
+// Plus adds what was counted at another time.
+func (s Sums) Plus(other Sums) Sums {
+	out := Sums{OK: s.OK + other.OK, Stale: s.Stale + other.Stale, Failed: s.Failed + other.Failed, Bodies: maps.Clone(s.Bodies), Reasons: maps.Clone(s.Reasons)}
+	for k, n := range other.Bodies {
+		out.Bodies[k] += n
+	}
+	for k, n := range other.Reasons {
+		out.Reasons[k] += n
+	}
+	return out
+}
 
 // Since gives what was added after an earlier state.
 func (s Sums) Since(earlier Sums) Sums {

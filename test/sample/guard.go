@@ -1,8 +1,10 @@
 package sample
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os/exec"
 	"strings"
 )
 
@@ -19,8 +21,10 @@ func (c Cluster) InstallGuard(ctx context.Context, namespaces []string, settings
 			return err
 		}
 	}
+	if err := c.applyManifests(ctx, "guard"); err != nil {
+		return err
+	}
 	for _, args := range [][]string{
-		{"apply", "-k", "manifests/guard", "--server-side", "--force-conflicts"},
 		{"patch", "configmap", "osc-debug", "-n", "osc-debug", "--type=merge", "-p", `{"data":{` + data + `}}`},
 		{"rollout", "status", "-n", "osc-debug", "deployment/osc-debug-guard", "--timeout=90s"},
 		{"wait", "-n", "osc-debug", "configmap/osc-debug-guard", "--for=jsonpath={.data.namespaces}=" + strings.Join(namespaces, " "), "--timeout=60s"},
@@ -28,6 +32,20 @@ func (c Cluster) InstallGuard(ctx context.Context, namespaces []string, settings
 		if _, err := c.Kubectl(ctx, args...); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// applyManifests is 'osc-debug manifests PART | oc apply -f -'.
+func (c Cluster) applyManifests(ctx context.Context, part string) error {
+	printed, err := exec.CommandContext(ctx, c.CLI, "manifests", part).Output()
+	if err != nil {
+		return fmt.Errorf("osc-debug manifests %s: %w", part, err)
+	}
+	apply := c.kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", "-")
+	apply.Stdin = bytes.NewReader(printed)
+	if out, err := apply.CombinedOutput(); err != nil {
+		return fmt.Errorf("osc-debug manifests %s | kubectl apply -f -: %w: %s", part, err, out)
 	}
 	return nil
 }

@@ -39,14 +39,18 @@ func FromEnvironment() (Cluster, error) {
 // Kubectl runs kubectl as the administrator, in the checkout's top folder, and returns
 // its output.
 func (c Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.State, "kubectl"), args...)
-	cmd.Dir = root()
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(c.State, "admin.conf"))
-	out, err := cmd.CombinedOutput()
+	out, err := c.kubectl(ctx, args...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	return string(out), nil
+}
+
+func (c Cluster) kubectl(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.State, "kubectl"), args...)
+	cmd.Dir = root()
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(c.State, "admin.conf"))
+	return cmd
 }
 
 // root finds the checkout's top folder from the working directory up.
