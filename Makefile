@@ -13,8 +13,9 @@ export OSC_DEBUG_CACHE := $(CACHE)
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build the command for this machine into bin/
+build: ## Build the command and the guard for this machine into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/osc-debug ./cmd/osc-debug
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/osc-guard ./cmd/osc-guard
 
 cross: ## Build the command for linux, darwin and windows on amd64 and arm64
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \

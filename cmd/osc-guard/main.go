@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/osc-debug/osc-debug/pkg/guard"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 func main() {
@@ -36,6 +37,7 @@ func command(log *slog.Logger) *cobra.Command {
 			return guard.Serve(c.Context(), o)
 		}}
 	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "of the cluster (default: the pod's own ServiceAccount)")
+	c.Flags().StringVar(&o.Home, "home", settings.Home, "namespace of its settings, status and Lease")
 	c.Flags().StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz")
 	c.Flags().StringVar(&o.Name, "name", guard.Hostname(), "name of this replica in the Lease")
 	return c

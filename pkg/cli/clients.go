@@ -7,7 +7,6 @@ import (
 	"os"
 
 	routeclient "github.com/openshift/client-go/route/clientset/versioned"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -49,11 +48,7 @@ func (a *app) clients() (*clients, error) {
 
 // settings are the administrator's; the defaults where there are none to be read.
 func (c *clients) settings(ctx context.Context) (settings.Settings, error) {
-	set, err := settings.Read(ctx, c.Core)
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return settings.Defaults(), nil // no guard is installed, or it is not for us to read
-	}
-	return set, err
+	return settings.Find(ctx, c.Core, c.namespace)
 }
 
 // color says whether stderr shows colours: on a terminal, unless NO_COLOR is set.

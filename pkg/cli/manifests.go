@@ -8,16 +8,24 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"github.com/osc-debug/osc-debug/manifests"
 )
 
+// guardImage is what the manifests name where nobody says which image.
+const guardImage = "quay.io/osc-debug/guard"
+
 // parts of the manifests, with what each is.
 var parts = map[string]string{
-	"guard": "the guard, its settings, rights and admission policy",
-	"rbac":  "the ClusterRole of application teams",
-	"scc":   "the SecurityContextConstraints of sandboxes (OpenShift)",
+	"guard":                "the guard, its settings, rights and admission policy",
+	"guard-all-namespaces": "the same, watching every namespace",
+	"guard-team":           "a guard in a team's own namespace (-n), for who is no cluster administrator",
+	"rbac":                 "the ClusterRole of application teams",
+	"scc":                  "the SecurityContextConstraints of sandboxes (OpenShift)",
 }
 
 func (a *app) manifestsCommand() *cobra.Command {
@@ -28,41 +36,77 @@ func (a *app) manifestsCommand() *cobra.Command {
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		long += fmt.Sprintf("\n  %-6s  %s", name, parts[name])
+		long += fmt.Sprintf("\n  %-20s  %s", name, parts[name])
 	}
-	return &cobra.Command{
+	image := ""
+	c := &cobra.Command{
 		Use: "manifests PART", Short: "Print what an administrator applies to the cluster", Long: long,
-		Example:   "  osc-debug manifests guard | oc apply -f -",
+		Example: "  osc-debug manifests guard --image registry.example.com/team/guard@sha256:... | oc apply -f -\n" +
+			"  osc-debug manifests guard-team -n shop | oc apply -f -",
 		Args:      oneArg("one of " + strings.Join(names, ", ")),
 		ValidArgs: names,
 		RunE: func(c *cobra.Command, args []string) error {
 			if parts[args[0]] == "" {
 				return usage(c, fmt.Errorf("%q: known are %s", args[0], strings.Join(names, ", ")))
 			}
-			return a.printManifests(args[0])
+			if image != "" && !strings.Contains(image, "@sha256:") {
+				return usage(c, fmt.Errorf("--image %q: name it by digest (…@sha256:…), as 'make images' prints it", image))
+			}
+			return a.printManifests(args[0], image)
 		},
 	}
+	c.Flags().StringVar(&image, "image", "", "image of the guard, by digest")
+	return c
 }
 
-// printManifests prints a folder's files in the order that its kustomization names them,
-// which is one that can be applied.
-func (a *app) printManifests(folder string) error {
-	list, err := fs.ReadFile(manifests.Files, path.Join(folder, "kustomization.yaml"))
-	if err != nil {
-		return err
-	}
-	var kustomization struct{ Resources []string }
-	if err := yaml.Unmarshal(list, &kustomization); err != nil {
-		return fmt.Errorf("%s: %w", folder, err)
-	}
-	for _, name := range kustomization.Resources {
-		data, err := fs.ReadFile(manifests.Files, path.Join(folder, name))
+// printManifests prints what 'kubectl kustomize' makes of a part.
+func (a *app) printManifests(part, image string) error {
+	tree := filesys.MakeFsInMemory()
+	err := fs.WalkDir(manifests.Files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := manifests.Files.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(a.Out, "---\n%s", data); err != nil {
+		return tree.WriteFile(path, data)
+	})
+	if err != nil {
+		return err
+	}
+	file := path.Join(part, "kustomization.yaml")
+	data, err := tree.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var top types.Kustomization
+	if err := top.Unmarshal(data); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if part == "guard-team" {
+		if top.Namespace, _, err = a.flags.ToRawKubeConfigLoader().Namespace(); err != nil {
 			return err
 		}
 	}
-	return nil
+	if image != "" {
+		name, digest, _ := strings.Cut(image, "@")
+		top.Images = []types.Image{{Name: guardImage, NewName: name, Digest: digest}}
+	}
+	if data, err = yaml.Marshal(top); err != nil {
+		return err
+	}
+	if err := tree.WriteFile(file, data); err != nil {
+		return err
+	}
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(tree, part)
+	if err != nil {
+		return fmt.Errorf("manifests %s: %w", part, err)
+	}
+	out, err := made.AsYaml()
+	if err != nil {
+		return err
+	}
+	_, err = a.Out.Write(out)
+	return err
 }

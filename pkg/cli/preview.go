@@ -24,6 +24,9 @@ const redacted = "REDACTED"
 // of the Route.
 func printPreview(w io.Writer, p *shift.Preview, format string) error {
 	objects := []runtime.Object{typed(p.Service, "v1", "Service")}
+	if p.Budget != nil {
+		objects = append(objects, typed(p.Budget, "policy/v1", "PodDisruptionBudget"))
+	}
 	for _, pod := range p.Pods {
 		objects = append(objects, typed(pod, "v1", "Pod"))
 	}

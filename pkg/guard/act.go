@@ -116,63 +116,84 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 		g.Log.Info("deleted orphans", "session", k.String())
 	}
 	if live != nil || !m.drained.IsZero() {
-		if err := g.Cleanup.Close(ctx, k.namespace, m.route, k.id, nil); err != nil {
+		if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, nil); err != nil {
 			return 0, err
 		}
-		g.Log.Info("closed", "session", k.String(), "route", m.route)
+		g.Log.Info("closed", "session", k.String(), "route", k.route)
 	}
 	g.forget(k)
 	return 0, nil
 }
 
-// sweep deletes what is a session's sandbox beyond doubt, and returns how many of it are
-// still there. What only bears the label is left alone.
+// part is an object of a sandbox, and how to delete it.
+type part struct {
+	*metav1.ObjectMeta
+	delete func(ctx context.Context, name string, o metav1.DeleteOptions) error
+	pod    bool
+}
+
+// sweep deletes what is a session's sandbox beyond doubt, and returns how many pods of it
+// are still there. What only bears the label is left alone.
 func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int, err error) {
-	selector := metav1.ListOptions{LabelSelector: session.Label + "=" + k.id}
-	services, err := g.Cleanup.Core.CoreV1().Services(k.namespace).List(ctx, selector)
+	parts, err := g.parts(ctx, k)
 	if err != nil {
-		return 0, fmt.Errorf("list Services: %w", err)
-	}
-	pods, err := g.Cleanup.Core.CoreV1().Pods(k.namespace).List(ctx, selector)
-	if err != nil {
-		return 0, fmt.Errorf("list pods: %w", err)
+		return 0, err
 	}
 	var failed error
-	for i := range services.Items {
-		s := &services.Items[i]
-		if s.Name != session.ServiceName(k.id) {
-			continue
-		}
-		if ours, err := g.ours(ctx, k, live, &s.ObjectMeta); err != nil || !ours {
+	for _, p := range parts {
+		if ours, err := g.ours(ctx, k, live, p.ObjectMeta); err != nil || !ours {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		err := g.Cleanup.Core.CoreV1().Services(k.namespace).Delete(ctx, s.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &s.UID}})
-		if err != nil && !apierrors.IsNotFound(err) {
-			failed = errors.Join(failed, err)
+		gone := false
+		if p.DeletionTimestamp == nil {
+			err := p.delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+			gone = apierrors.IsNotFound(err)
+			if err != nil && !gone {
+				failed = errors.Join(failed, err)
+			}
 		}
-	}
-	for i := range pods.Items {
-		p := &pods.Items[i]
-		if !g.isSandbox(p) {
-			continue
-		}
-		if ours, err := g.ours(ctx, k, live, &p.ObjectMeta); err != nil || !ours {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		left++
-		if p.DeletionTimestamp != nil {
-			continue
-		}
-		err := g.Cleanup.Core.CoreV1().Pods(k.namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
-		if apierrors.IsNotFound(err) {
-			left--
-		} else if err != nil {
-			failed = errors.Join(failed, err)
+		if p.pod && !gone {
+			left++
 		}
 	}
 	return left, failed
+}
+
+// parts lists what bears the session's label and looks like a part of its sandbox.
+func (g *Guard) parts(ctx context.Context, k key) ([]part, error) {
+	selector := metav1.ListOptions{LabelSelector: session.Label + "=" + k.id}
+	core := g.Cleanup.Core.CoreV1()
+	budgetClient := g.Cleanup.Core.PolicyV1().PodDisruptionBudgets(k.namespace)
+	budgets, err := budgetClient.List(ctx, selector)
+	if err != nil {
+		return nil, fmt.Errorf("list PodDisruptionBudgets: %w", err)
+	}
+	services, err := core.Services(k.namespace).List(ctx, selector)
+	if err != nil {
+		return nil, fmt.Errorf("list Services: %w", err)
+	}
+	pods, err := core.Pods(k.namespace).List(ctx, selector)
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	var out []part
+	for i := range budgets.Items {
+		if b := &budgets.Items[i]; b.Name == session.ServiceName(k.id) {
+			out = append(out, part{&b.ObjectMeta, budgetClient.Delete, false})
+		}
+	}
+	for i := range services.Items {
+		if s := &services.Items[i]; s.Name == session.ServiceName(k.id) {
+			out = append(out, part{&s.ObjectMeta, core.Services(k.namespace).Delete, false})
+		}
+	}
+	for i := range pods.Items {
+		if p := &pods.Items[i]; g.isSandbox(p) {
+			out = append(out, part{&p.ObjectMeta, core.Pods(k.namespace).Delete, true})
+		}
+	}
+	return out, nil
 }
 
 // isSandbox: a pod under a runtime class for sandboxes, with our sidecar.
@@ -189,19 +210,19 @@ func (g *Guard) isSandbox(p *corev1.Pod) bool {
 // bears no mark of the session (live is nil), whether the Route that the object itself
 // names bears none either.
 func (g *Guard) ours(ctx context.Context, k key, live *routev1.Route, o *metav1.ObjectMeta) (bool, error) {
-	uid, name := o.Annotations[session.RouteUIDKey], o.Annotations[session.RouteNameKey]
-	if metav1.GetControllerOf(o) != nil || uid == "" || name == "" {
+	uid := o.Annotations[session.RouteUIDKey]
+	if metav1.GetControllerOf(o) != nil || uid == "" || o.Annotations[session.RouteNameKey] != k.route {
 		return false, nil
 	}
 	if live != nil {
 		return uid == string(live.UID), nil
 	}
-	r, err := g.Cleanup.Routes.RouteV1().Routes(k.namespace).Get(ctx, name, metav1.GetOptions{})
+	r, err := g.Cleanup.Routes.RouteV1().Routes(k.namespace).Get(ctx, k.route, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read route %s/%s: %w", k.namespace, name, err)
+		return false, fmt.Errorf("read route %s/%s: %w", k.namespace, k.route, err)
 	}
 	s := session.Of(r)
 	return string(r.UID) != uid || s == nil || s.ID != k.id, nil

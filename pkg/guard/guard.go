@@ -25,12 +25,15 @@ type Guard struct {
 	// Urgent patches Routes, Cleanup deletes and writes Events: clients with limits of
 	// their own, so that a thousand sessions which end at once are first all restored.
 	Urgent, Cleanup session.Store
+	Home            string         // namespace of its settings, its status and its Lease
 	Clock           *session.Clock // the API server's
 	Settings        settings.Settings
+	SeesNodes       bool // it may look at nodes
 	Log             *slog.Logger
 	Metrics         *Metrics
 
-	watched map[string]*watched // by namespace, AllNamespaces for all
+	watched map[string]*watched       // by namespace, AllNamespaces for all
+	nodes   cache.SharedIndexInformer // that are cordoned; nil without the right to see nodes
 	queue   workqueue.TypedRateLimitingInterface[key]
 	mu      sync.Mutex
 	memory  map[key]*memory
@@ -39,7 +42,6 @@ type Guard struct {
 
 // memory is what no object says of a session.
 type memory struct {
-	route                                      string // name of its Route
 	unreadySince, drainingSince, marklessSince time.Time
 	drained                                    time.Time       // when the sandbox is let go, since this guard restored the Route
 	told                                       map[Reason]bool // Events that were written
@@ -76,6 +78,13 @@ func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
 			synced = append(synced, i.HasSynced)
 		}
 	}
+	if g.SeesNodes {
+		if err := g.watchNodes(); err != nil {
+			return err
+		}
+		spawn(func() { g.nodes.RunWithContext(ctx) })
+		synced = append(synced, g.nodes.HasSynced)
+	}
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return fmt.Errorf("watching %v: %w", g.Settings.Namespaces, context.Cause(ctx))
 	}
@@ -91,8 +100,10 @@ func (g *Guard) Ready() bool { return g.synced.Load() }
 func (g *Guard) Act(ctx context.Context) {
 	for _, w := range g.watched { // standby events were taken from the queue by nobody; look at all once
 		for _, i := range w.all() {
-			for _, k := range i.GetIndexer().ListIndexFuncValues(byKey) {
-				g.queue.Add(parseKey(k))
+			for _, o := range i.GetIndexer().List() {
+				for _, k := range w.keysOf(o) {
+					g.queue.Add(k)
+				}
 			}
 		}
 	}

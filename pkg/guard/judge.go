@@ -32,6 +32,7 @@ const (
 	BackendGone   Reason = "BackendGone"   // somebody removed our backend
 	Recreated     Reason = "Recreated"     // the Route was deleted and made again, marks and all
 	Unreadable    Reason = "Unreadable"    // the journal can't be read
+	NodeDrain     Reason = "NodeDrain"     // a node of the sandbox is cordoned: a drain is to come
 	Unfinished    Reason = "Unfinished"    // its ending was interrupted
 	Orphaned      Reason = "Orphaned"      // sandbox objects without a mark on their Route
 )
@@ -49,13 +50,14 @@ const slack = 2 * time.Second
 
 // Facts are what is known of one session.
 type Facts struct {
-	Session *session.Session // what its Route says, nil when the Route says nothing of it
-	Label   bool             // the Route has the session's label
-	SameUID bool             // the journal names this very Route
-	Ready   int              // servers of the sandbox on the Route's port
-	Others  int              // weight of all other backends together
-	Objects int              // Services and pods of the session
-	Drained time.Time        // when the sandbox that this guard took traffic from is let go, zero: it did not
+	Session  *session.Session // what its Route says, nil when the Route says nothing of it
+	Label    bool             // the Route has the session's label
+	SameUID  bool             // the journal names this very Route
+	Ready    int              // servers of the sandbox on the Route's port
+	Others   int              // weight of all other backends together
+	Cordoned bool             // a node that a pod of the sandbox is on
+	Objects  int              // Services and pods of the session
+	Drained  time.Time        // when the sandbox that this guard took traffic from is let go, zero: it did not
 	// By the guard's own watch; zero: not so.
 	UnreadySince, DrainingSince, MarklessSince time.Time
 }
@@ -99,6 +101,8 @@ func Judge(f Facts, l Limits, now time.Time) Verdict {
 		return Verdict{Action: End, Reason: LabelPruned}
 	case !f.Session.Backend:
 		return Verdict{Action: End, Reason: BackendGone}
+	case f.Cordoned:
+		return Verdict{Action: End, Reason: NodeDrain}
 	}
 	end := j.Expires.Time
 	reason := Expired

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -27,6 +26,8 @@ var needs = []authorizationv1.ResourceAttributes{
 	{Resource: "pods", Verb: "list"},
 	{Resource: "pods", Verb: "watch"},
 	{Resource: "pods", Verb: "delete"},
+	{Group: "policy", Resource: "poddisruptionbudgets", Verb: "list"},
+	{Group: "policy", Resource: "poddisruptionbudgets", Verb: "delete"},
 	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "list"},
 	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "watch"},
 }
@@ -36,7 +37,7 @@ var needs = []authorizationv1.ResourceAttributes{
 func Allowed(ctx context.Context, core kubernetes.Interface, namespaces []string) (allowed []string, missing map[string]string, err error) {
 	missing = map[string]string{}
 	for _, namespace := range namespaces {
-		lacks, err := lacking(ctx, core, namespace)
+		lacks, err := lacking(ctx, core, namespace, needs)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -49,7 +50,17 @@ func Allowed(ctx context.Context, core kubernetes.Interface, namespaces []string
 	return allowed, missing, nil
 }
 
-func lacking(ctx context.Context, core kubernetes.Interface, namespace string) (string, error) {
+// SeesNodes says whether the guard may look at nodes, which one without rights in the
+// whole cluster may not.
+func SeesNodes(ctx context.Context, core kubernetes.Interface) (bool, error) {
+	lacks, err := lacking(ctx, core, settings.AllNamespaces, []authorizationv1.ResourceAttributes{
+		{Resource: "nodes", Verb: "get"}, {Resource: "nodes", Verb: "list"}, {Resource: "nodes", Verb: "watch"},
+	})
+	return lacks == "", err
+}
+
+// lacking is the first of some rights that the guard has not.
+func lacking(ctx context.Context, core kubernetes.Interface, namespace string, needs []authorizationv1.ResourceAttributes) (string, error) {
 	for _, need := range needs {
 		need.Namespace = namespace
 		if namespace == settings.AllNamespaces {
@@ -70,14 +81,14 @@ func lacking(ctx context.Context, core kubernetes.Interface, namespace string) (
 
 // Publish writes down what the guard covers, for the command to read. The ConfigMap
 // comes with the guard's manifests: the guard may not create one.
-func Publish(ctx context.Context, core kubernetes.Interface, namespaces []string) error {
-	data, err := json.Marshal(map[string]any{"data": settings.Status{Journal: session.JournalVersion, Namespaces: namespaces}.Data()})
+func Publish(ctx context.Context, core kubernetes.Interface, home string, status settings.Status) error {
+	data, err := json.Marshal(map[string]any{"data": status.Data()})
 	if err != nil {
 		return err
 	}
-	_, err = core.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, settings.StatusName, types.MergePatchType, data, metav1.PatchOptions{FieldManager: "osc-guard"})
+	_, err = core.CoreV1().ConfigMaps(home).Patch(ctx, settings.StatusName, types.MergePatchType, data, metav1.PatchOptions{FieldManager: "osc-guard"})
 	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("ConfigMap %s/%s is not there: apply the guard's manifests again: %w", settings.Namespace, settings.StatusName, err)
+		return fmt.Errorf("ConfigMap %s/%s is not there: apply the guard's manifests again: %w", home, settings.StatusName, err)
 	}
 	return err
 }

@@ -30,6 +30,7 @@ import (
 // Options are what a guard process is started with.
 type Options struct {
 	Config *rest.Config
+	Home   string // namespace of its settings, its status and its Lease
 	Name   string // of this replica, in the Lease
 	Listen string // address of /metrics, /healthz and /readyz
 	Log    *slog.Logger
@@ -73,7 +74,7 @@ func Serve(ctx context.Context, o Options) error {
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
 	for ctx.Err() == nil {
-		g := &Guard{Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
+		g := &Guard{Home: o.Home, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
 		current.Store(g)
 		err := g.run(ctx, o.Name, watchdog)
 		switch {
@@ -136,7 +137,7 @@ func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.H
 	defer cancel(nil)
 	core := g.Urgent.Core
 	var err error
-	if g.Settings, err = settings.Read(ctx, core); err != nil {
+	if g.Settings, err = settings.Read(ctx, core, g.Home); err != nil {
 		return fmt.Errorf("read the settings: %w", err)
 	}
 	asked := g.Settings
@@ -148,7 +149,10 @@ func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.H
 		g.Log.Warn("namespace not watched: the guard lacks a right", "namespace", namespace, "right", right)
 	}
 	g.Settings.Namespaces = allowed
-	running.Go(func() { cancel(followSettings(ctx, core, asked)) })
+	if g.SeesNodes, err = SeesNodes(ctx, core); err != nil {
+		return err
+	}
+	running.Go(func() { cancel(followSettings(ctx, core, g.Home, asked)) })
 	if len(missing) > 0 {
 		running.Go(func() { cancel(followRights(ctx, core, asked.Namespaces, len(allowed))) })
 	}
@@ -165,7 +169,7 @@ func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.H
 	})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: settings.Namespace, Name: settings.LeaseName},
+			LeaseMeta:  metav1.ObjectMeta{Namespace: g.Home, Name: settings.LeaseName},
 			Client:     core.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: name},
 		},
@@ -187,7 +191,7 @@ func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.H
 func (g *Guard) lead(ctx context.Context) {
 	g.Metrics.Leading(true)
 	defer g.Metrics.Leading(false)
-	if err := Publish(ctx, g.Urgent.Core, g.Settings.Namespaces); err != nil {
+	if err := Publish(ctx, g.Urgent.Core, g.Home, settings.Status{Journal: session.JournalVersion, Namespaces: g.Settings.Namespaces, Nodes: g.SeesNodes}); err != nil {
 		g.Log.Error("status not published: no new session will find this guard", "error", err)
 	}
 	g.Act(ctx)
@@ -212,10 +216,10 @@ func followRights(ctx context.Context, core kubernetes.Interface, namespaces []s
 
 // followSettings returns when the settings are no longer what they were: errSettings, or
 // the error of watching them.
-func followSettings(ctx context.Context, core kubernetes.Interface, was settings.Settings) error {
+func followSettings(ctx context.Context, core kubernetes.Interface, home string, was settings.Settings) error {
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", settings.ConfigName).String()}
 	for ctx.Err() == nil {
-		w, err := core.CoreV1().ConfigMaps(settings.Namespace).Watch(ctx, options)
+		w, err := core.CoreV1().ConfigMaps(home).Watch(ctx, options)
 		if err != nil {
 			if apierrors.IsForbidden(err) {
 				return err

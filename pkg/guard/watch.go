@@ -17,8 +17,9 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// key names a session: everything of it lies in one namespace and has its label.
-type key struct{ namespace, id string }
+// key names a session on a Route. Who may label a Route can give it another's session
+// label: each Route is judged by its own marks, and objects by the Route that they name.
+type key struct{ namespace, id, route string }
 
 // byKey is the index of all caches.
 const byKey = "session"
@@ -32,7 +33,7 @@ func (w *watched) all() []cache.SharedIndexInformer {
 	return []cache.SharedIndexInformer{w.routes, w.services, w.slices, w.pods}
 }
 
-// watchNamespace makes the caches; changed is told the session of each event.
+// watchNamespace makes the caches; changed is told the sessions of each event.
 func (g *Guard) watchNamespace(namespace string, changed func(key)) (*watched, error) {
 	if namespace == settings.AllNamespaces {
 		namespace = metav1.NamespaceAll
@@ -68,8 +69,8 @@ func (g *Guard) watchNamespace(namespace string, changed func(key)) (*watched, e
 		if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
 			o = gone.Obj
 		}
-		if m, err := meta.Accessor(o); err == nil {
-			changed(keyOf(m))
+		for _, k := range w.keysOf(o) {
+			changed(k)
 		}
 	}
 	for _, i := range w.all() {
@@ -102,18 +103,52 @@ func informer(kind runtime.Object, list lister, follow watcher) cache.SharedInde
 			o.LabelSelector = session.Label
 			return follow(ctx, o)
 		},
-	}, kind, 0, cache.Indexers{byKey: func(o any) ([]string, error) {
-		m, err := meta.Accessor(o)
-		if err != nil {
-			return nil, err
-		}
-		return []string{keyOf(m).String()}, nil
-	}})
+	}, kind, 0, cache.Indexers{
+		byKey: func(o any) ([]string, error) {
+			m, err := meta.Accessor(o)
+			if err != nil {
+				return nil, err
+			}
+			return []string{byKeyOf(m.GetNamespace(), m.GetLabels()[session.Label])}, nil
+		},
+		byNode: func(o any) ([]string, error) {
+			if p, ok := o.(*corev1.Pod); ok && p.Spec.NodeName != "" {
+				return []string{p.Spec.NodeName}, nil
+			}
+			return nil, nil
+		},
+	})
 }
 
-func keyOf(m metav1.Object) key { return key{m.GetNamespace(), m.GetLabels()[session.Label]} }
+func byKeyOf(namespace, id string) string { return namespace + "/" + id }
 
-func (k key) String() string { return k.namespace + "/" + k.id }
+// keysOf are the sessions that an object belongs to: a Route bears its own, a Service or
+// pod names its Route, an EndpointSlice is of every Route with its label.
+func (w *watched) keysOf(o any) []key {
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return nil
+	}
+	k := key{namespace: m.GetNamespace(), id: m.GetLabels()[session.Label]}
+	switch o.(type) {
+	case *routev1.Route:
+		k.route = m.GetName()
+	case *discoveryv1.EndpointSlice:
+		var out []key
+		for _, r := range of[*routev1.Route](w.routes, k) {
+			out = append(out, key{k.namespace, k.id, r.Name})
+		}
+		return out
+	default:
+		k.route = m.GetAnnotations()[session.RouteNameKey]
+	}
+	if k.route == "" {
+		return nil // nothing of it names a Route: not ours to touch
+	}
+	return []key{k}
+}
+
+func (k key) String() string { return k.namespace + "/" + k.route + "/" + k.id }
 
 // slim leaves of an object what the guard looks at, so that a thousand sessions fit in
 // little memory.
@@ -132,15 +167,15 @@ func slim(o any) (any, error) {
 		for _, c := range o.Spec.Containers {
 			containers = append(containers, corev1.Container{Name: c.Name, Image: c.Image})
 		}
-		o.Spec = corev1.PodSpec{RuntimeClassName: o.Spec.RuntimeClassName, Containers: containers}
+		o.Spec = corev1.PodSpec{RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers}
 		o.Status = corev1.PodStatus{Phase: o.Status.Phase}
 	}
 	return o, nil
 }
 
-// of gives the objects of a kind that a session has.
+// of gives the objects of a kind that bear a session's label.
 func of[T any](i cache.SharedIndexInformer, k key) []T {
-	found, err := i.GetIndexer().ByIndex(byKey, k.String())
+	found, err := i.GetIndexer().ByIndex(byKey, byKeyOf(k.namespace, k.id))
 	if err != nil {
 		return nil // the index is there: it was made with the cache
 	}
@@ -148,6 +183,26 @@ func of[T any](i cache.SharedIndexInformer, k key) []T {
 	for _, o := range found {
 		if t, ok := o.(T); ok {
 			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// objects counts the session's Services and pods.
+func (w *watched) objects(k key) (n int) {
+	for _, s := range of[*corev1.Service](w.services, k) {
+		if s.Annotations[session.RouteNameKey] == k.route {
+			n++
+		}
+	}
+	return n + len(w.podsOf(k))
+}
+
+// podsOf are the session's pods.
+func (w *watched) podsOf(k key) (out []*corev1.Pod) {
+	for _, p := range of[*corev1.Pod](w.pods, k) {
+		if p.Annotations[session.RouteNameKey] == k.route {
+			out = append(out, p)
 		}
 	}
 	return out

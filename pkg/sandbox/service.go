@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -28,13 +29,32 @@ func Service(in Input) (*corev1.Service, error) {
 			in.Route.Namespace, in.Route.Name, in.Route.Spec.Port.TargetPort.String(), in.Service.Name)
 	}
 	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: session.ServiceName(in.Session), Namespace: in.Route.Namespace, Labels: withSession(nil, in.Session),
-			Annotations:     map[string]string{session.RouteUIDKey: string(in.Route.UID), session.RouteNameKey: in.Route.Name},
-			OwnerReferences: in.owners(),
-		},
-		Spec: corev1.ServiceSpec{Selector: withSession(nil, in.Session), Ports: ports, Type: corev1.ServiceTypeClusterIP},
+		ObjectMeta: in.meta(),
+		Spec:       corev1.ServiceSpec{Selector: withSession(nil, in.Session), Ports: ports, Type: corev1.ServiceTypeClusterIP},
 	}, nil
+}
+
+// Budget keeps the sandbox's pods on a node that is drained until the guard, which sees
+// that the node is cordoned, has given their traffic back and lets them go. Pods that are
+// not ready hold up nobody.
+func Budget(in Input) *policyv1.PodDisruptionBudget {
+	all, always := intstr.FromInt(in.Replicas), policyv1.AlwaysAllow
+	return &policyv1.PodDisruptionBudget{
+		ObjectMeta: in.meta(),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable: &all, UnhealthyPodEvictionPolicy: &always,
+			Selector: &metav1.LabelSelector{MatchLabels: withSession(nil, in.Session)},
+		},
+	}
+}
+
+// meta is that of the session's Service and disruption budget.
+func (in Input) meta() metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: session.ServiceName(in.Session), Namespace: in.Route.Namespace, Labels: withSession(nil, in.Session),
+		Annotations:     map[string]string{session.RouteUIDKey: string(in.Route.UID), session.RouteNameKey: in.Route.Name},
+		OwnerReferences: in.owners(),
+	}
 }
 
 // targetPort is the number that the endpoints of a Service port carry.

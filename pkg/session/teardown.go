@@ -42,8 +42,18 @@ func (s Store) Teardown(ctx context.Context, namespace, id string) error {
 	if err != nil {
 		return &Leftovers{namespace, []string{"unknown"}, err}
 	}
+	budgets, err := s.Core.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, selector)
+	if err != nil {
+		return &Leftovers{namespace, []string{"unknown"}, err}
+	}
 	var left []string
 	var failed error
+	for _, b := range budgets.Items {
+		err := s.Core.PolicyV1().PodDisruptionBudgets(namespace).Delete(ctx, b.Name, metav1.DeleteOptions{Preconditions: exactly(&b.ObjectMeta)})
+		if err != nil && !apierrors.IsNotFound(err) {
+			left, failed = append(left, "poddisruptionbudget/"+b.Name), errors.Join(failed, err)
+		}
+	}
 	for _, svc := range services.Items {
 		err := s.Core.CoreV1().Services(namespace).Delete(ctx, svc.Name, metav1.DeleteOptions{Preconditions: exactly(&svc.ObjectMeta)})
 		if err != nil && !apierrors.IsNotFound(err) {

@@ -1,6 +1,7 @@
 // Package settings is what a cluster's administrator decided for all sessions, and what
-// the guard says of itself: two ConfigMaps and a Lease in the guard's namespace, which
-// every authenticated user may read.
+// the guard says of itself: two ConfigMaps and a Lease in the guard's home, a namespace of
+// its own whose objects every authenticated user may read. A team that has no cluster
+// administrator's guard may have one in its own namespace, its home then.
 package settings
 
 import (
@@ -10,14 +11,16 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
 
-// Names of what the guard's namespace holds.
+// Home is the namespace of the cluster's guard.
+const Home = "osc-debug"
+
+// Names of what a guard's home holds.
 const (
-	Namespace  = "osc-debug"
 	ConfigName = "osc-debug"       // ConfigMap: what the administrator set
 	StatusName = "osc-debug-guard" // ConfigMap: what the guard says of itself
 	LeaseName  = "osc-debug-guard"
@@ -61,97 +64,47 @@ func Parse(data map[string]string) (Settings, error) {
 		if d := durations[key]; d != nil {
 			value, err := time.ParseDuration(strings.TrimSpace(text))
 			if err != nil || value < 0 {
-				return s, fmt.Errorf("ConfigMap %s/%s: %s: %q is no duration such as 8s", Namespace, ConfigName, key, text)
+				return s, fmt.Errorf("ConfigMap %s: %s: %q is no duration such as 8s", ConfigName, key, text)
 			}
 			*d = value
 		} else if l := lists[key]; l != nil {
 			*l = strings.Fields(text)
 		} else {
-			return s, fmt.Errorf("ConfigMap %s/%s: key %q is not known", Namespace, ConfigName, key)
+			return s, fmt.Errorf("ConfigMap %s: key %q is not known", ConfigName, key)
 		}
 	}
 	switch {
 	case s.MaxDuration == 0 || s.MaxDuration > Longest:
-		return s, fmt.Errorf("ConfigMap %s/%s: maxDuration: up to %s, since a sandbox pod lives for 4h", Namespace, ConfigName, Longest)
+		return s, fmt.Errorf("ConfigMap %s: maxDuration: up to %s, since a sandbox pod lives for 4h", ConfigName, Longest)
 	case len(s.RuntimeClasses) == 0:
-		return s, fmt.Errorf("ConfigMap %s/%s: runtimeClasses: name at least one", Namespace, ConfigName)
+		return s, fmt.Errorf("ConfigMap %s: runtimeClasses: name at least one", ConfigName)
 	case len(s.Namespaces) > 1 && slices.Contains(s.Namespaces, AllNamespaces):
-		return s, fmt.Errorf("ConfigMap %s/%s: namespaces: %s stands alone", Namespace, ConfigName, AllNamespaces)
+		return s, fmt.Errorf("ConfigMap %s: namespaces: %s stands alone", ConfigName, AllNamespaces)
 	}
 	return s, nil
 }
 
-// Read returns the settings.
-func Read(ctx context.Context, core kubernetes.Interface) (Settings, error) {
-	m, err := core.CoreV1().ConfigMaps(Namespace).Get(ctx, ConfigName, metav1.GetOptions{})
+// Read returns the settings of the guard that lives in home.
+func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings, error) {
+	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, ConfigName, metav1.GetOptions{})
 	if err != nil {
 		return Settings{}, err
 	}
-	return Parse(m.Data)
-}
-
-// Status is what a guard says of itself in ConfigMap StatusName.
-type Status struct {
-	Journal    int      // newest journal version that it reads
-	Namespaces []string // in which it may restore Routes and delete sandboxes
-}
-
-// Data is the status as a ConfigMap's data.
-func (s Status) Data() map[string]string {
-	return map[string]string{"journal": fmt.Sprint(s.Journal), "namespaces": strings.Join(s.Namespaces, " ")}
-}
-
-func parseStatus(m *corev1.ConfigMap) (Status, error) {
-	var s Status
-	if _, err := fmt.Sscan(m.Data["journal"], &s.Journal); err != nil {
-		return s, fmt.Errorf("ConfigMap %s/%s: journal: %w", m.Namespace, m.Name, err)
+	s, err := Parse(m.Data)
+	if err != nil {
+		return s, fmt.Errorf("namespace %s: %w", home, err)
 	}
-	s.Namespaces = strings.Fields(m.Data["namespaces"])
 	return s, nil
 }
 
-// Covers says whether the guard may end sessions in a namespace.
-func (s Status) Covers(namespace string) bool {
-	return slices.Contains(s.Namespaces, AllNamespaces) || slices.Contains(s.Namespaces, namespace)
-}
-
-// Guard is a guard as others see it.
-type Guard struct {
-	Status
-	Holder  string
-	Renewed time.Time     // when its Lease was last renewed, by its own clock
-	Lease   time.Duration // how long that holds
-	Version string        // of the Lease object: it changes with each renewal
-}
-
-// LeaseVersion is the Lease's version now: another than before when it was renewed.
-func LeaseVersion(ctx context.Context, core kubernetes.Interface) (string, error) {
-	lease, err := core.CoordinationV1().Leases(Namespace).Get(ctx, LeaseName, metav1.GetOptions{})
-	if err != nil {
-		return "", err
+// Find returns the settings for sessions in a namespace: the cluster's, else those of the
+// namespace's own guard, else the defaults.
+func Find(ctx context.Context, core kubernetes.Interface, namespace string) (Settings, error) {
+	for _, home := range []string{Home, namespace} {
+		s, err := Read(ctx, core, home)
+		if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+			return s, err
+		}
 	}
-	return lease.ResourceVersion, nil
-}
-
-// ReadGuard looks for the guard.
-func ReadGuard(ctx context.Context, core kubernetes.Interface) (*Guard, error) {
-	lease, err := core.CoordinationV1().Leases(Namespace).Get(ctx, LeaseName, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("its Lease %s/%s: %w", Namespace, LeaseName, err)
-	}
-	if lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-		return nil, fmt.Errorf("its Lease %s/%s: nobody holds it", Namespace, LeaseName)
-	}
-	m, err := core.CoreV1().ConfigMaps(Namespace).Get(ctx, StatusName, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("its status %s/%s: %w", Namespace, StatusName, err)
-	}
-	status, err := parseStatus(m)
-	if err != nil {
-		return nil, err
-	}
-	return &Guard{
-		Status: status, Holder: *lease.Spec.HolderIdentity, Renewed: lease.Spec.RenewTime.Time,
-		Lease: time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second, Version: lease.ResourceVersion,
-	}, nil
+	return Defaults(), nil // no guard is installed, or it is not for us to read
 }

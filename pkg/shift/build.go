@@ -25,7 +25,7 @@ type Timeout struct {
 
 func (e *Timeout) Error() string { return fmt.Sprintf("%s: gave up after %s", e.What, e.Took) }
 
-// build creates Service and pods and waits until every pod is an endpoint that the
+// build creates Service, disruption budget and pods, and waits until every pod is an endpoint that the
 // router would use: readiness of a pod alone does not say that.
 func (r *Runner) build(ctx context.Context) error {
 	service, err := sandbox.Service(r.input)
@@ -37,8 +37,14 @@ func (r *Runner) build(ctx context.Context) error {
 	if _, err := r.Core.CoreV1().Services(r.Namespace).Create(ctx, service, options); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create Service %s: %w", service.Name, err)
 	}
+	if r.holdsDrains() {
+		budget := sandbox.Budget(r.input)
+		if _, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, budget, options); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create PodDisruptionBudget %s: %w", budget.Name, err)
+		}
+	}
 	var made []corev1.Pod
-	for _, pod := range r.pods() {
+	for _, pod := range sandbox.Pods(r.input) {
 		created, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pod, options)
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create pod %s: %w", pod.Name, err)

@@ -10,6 +10,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -91,37 +92,55 @@ func replicas(o Options, p *workload.Program) (int, error) {
 }
 
 // dryRun has the API server judge everything that will be created and the first patch.
-func (r *Runner) dryRun(ctx context.Context) (*routev1.Route, *corev1.Service, []*corev1.Pod, error) {
-	service, err := sandbox.Service(r.input)
+func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
+	p, err := r.preview()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	var patched *routev1.Route
-	pods := r.pods()
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: session.FieldManager}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		patched, err = r.CheckArm(ctx, r.facts.Route, r.journal)
+		p.Live, err = r.CheckArm(ctx, r.facts.Route, r.journal)
 		return refused("the Route's patch", err)
 	})
 	g.Go(func() (err error) {
-		service, err = r.Core.CoreV1().Services(r.Namespace).Create(ctx, service, options)
+		p.Service, err = r.Core.CoreV1().Services(r.Namespace).Create(ctx, p.Service, options)
 		return refused("the sandbox's Service", err)
 	})
 	g.Go(func() error {
 		// The pods differ by name only: one is judged.
-		pod, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pods[0], options)
+		pod, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, p.Pods[0], options)
 		if err != nil {
 			return refused("the sandbox's pod", err)
 		}
-		pods[0] = pod
+		p.Pods[0] = pod
 		return nil
 	})
-	if err := g.Wait(); err != nil {
-		return nil, nil, nil, err
+	if p.Budget != nil {
+		g.Go(func() (err error) {
+			p.Budget, err = r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, p.Budget, options)
+			return refused("the sandbox's PodDisruptionBudget", err)
+		})
 	}
-	return patched, service, pods, nil
+	return p, g.Wait()
 }
+
+// preview is what a session writes, before the API server has seen it.
+func (r *Runner) preview() (*Preview, error) {
+	service, err := sandbox.Service(r.input)
+	if err != nil {
+		return nil, err
+	}
+	p := &Preview{Before: r.facts.Route, Live: r.facts.Route.DeepCopy(), Service: service, Pods: sandbox.Pods(r.input)}
+	if r.holdsDrains() {
+		p.Budget = sandbox.Budget(r.input)
+	}
+	return p, nil
+}
+
+// holdsDrains says whether a guard sees cordoned nodes: only then may a drain be held up
+// by the session, as somebody lets go.
+func (r *Runner) holdsDrains() bool { return r.guard != nil && r.guard.Nodes }
 
 // meanings of refusals that people meet often, by a part of the API server's words.
 var meanings = []struct{ words, mend string }{
@@ -154,6 +173,7 @@ func refused(what string, err error) error {
 type Preview struct {
 	Before, Live *routev1.Route // as it is, and as it would be while the session is live
 	Service      *corev1.Service
+	Budget       *policyv1.PodDisruptionBudget // nil where no guard sees cordoned nodes
 	Pods         []*corev1.Pod
 	Share        float64 // 0..1
 }
@@ -170,18 +190,19 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 		return nil, err
 	}
 	r.facts, r.current = facts, facts.Route
+	if err := r.findGuard(ctx); err != nil {
+		r.Report.Warn("%v", err)
+	}
 	if err := r.plan(); err != nil {
 		return nil, err
 	}
-	p := &Preview{Before: facts.Route, Pods: r.pods()}
-	if p.Service, err = sandbox.Service(r.input); err != nil {
-		return nil, err
-	}
-	p.Live = facts.Route.DeepCopy()
+	judged := r.preview
 	if server {
-		if p.Live, p.Service, p.Pods, err = r.dryRun(ctx); err != nil {
-			return nil, err
-		}
+		judged = func() (*Preview, error) { return r.dryRun(ctx) }
+	}
+	p, err := judged()
+	if err != nil {
+		return nil, err
 	}
 	originals := route.Backends(facts.Route, facts.Servers())
 	plan, err := route.Weights(originals, r.input.Replicas, r.Percent, r.Floor)

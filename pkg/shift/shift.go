@@ -10,7 +10,6 @@ import (
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
@@ -228,7 +227,7 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if err := r.plan(); err != nil {
 		return err
 	}
-	if _, _, _, err := r.dryRun(ctx); err != nil {
+	if _, err := r.dryRun(ctx); err != nil {
 		return err
 	}
 	if r.NoProbe {
@@ -332,6 +331,3 @@ func (r *Runner) end(ctx context.Context) (session.Outcome, error) {
 	r.event(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s is over, the Route's backends are restored", r.journal.Session, r.journal.User))
 	return out, err
 }
-
-// pods are the sandbox's pods as they will be created.
-func (r *Runner) pods() []*corev1.Pod { return sandbox.Pods(r.input) }

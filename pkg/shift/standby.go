@@ -24,19 +24,36 @@ func (r *Runner) findGuard(ctx context.Context) error {
 	refuse := func(err error) error {
 		return &preflight.Refusal{Check: "guard", Cause: fmt.Errorf("no guard stands by: %w", err), Mend: mendGuard, Rights: apierrors.IsForbidden(err)}
 	}
-	g, err := settings.ReadGuard(ctx, r.Core)
-	switch {
-	case err != nil:
-		return refuse(err)
-	case r.Clock.Now().Sub(g.Renewed) > g.Lease:
-		return refuse(fmt.Errorf("%s renewed its Lease %s ago", g.Holder, r.Clock.Now().Sub(g.Renewed).Round(time.Second)))
-	case !g.Covers(r.Namespace):
-		return refuse(fmt.Errorf("the one there may not end sessions in namespace %s", r.Namespace))
-	case g.Journal < session.JournalVersion:
-		return refuse(fmt.Errorf("the one there reads journals up to version %d, this command writes %d", g.Journal, session.JournalVersion))
+	// The cluster's guard, else the namespace's own.
+	g, err := r.guardOf(ctx, settings.Home)
+	if err != nil {
+		own, ownErr := r.guardOf(ctx, r.Namespace)
+		if apierrors.IsNotFound(ownErr) {
+			return refuse(err)
+		}
+		if ownErr != nil {
+			return refuse(ownErr)
+		}
+		g = own
 	}
 	r.guard = g
 	return nil
+}
+
+// guardOf is the guard that lives in a namespace, if it could end this session.
+func (r *Runner) guardOf(ctx context.Context, home string) (*settings.Guard, error) {
+	g, err := settings.ReadGuard(ctx, r.Core, home)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Clock.Now().Sub(g.Renewed) > g.Lease:
+		return nil, fmt.Errorf("%s in namespace %s renewed its Lease %s ago", g.Holder, home, r.Clock.Now().Sub(g.Renewed).Round(time.Second))
+	case !g.Covers(r.Namespace):
+		return nil, fmt.Errorf("the one in namespace %s may not end sessions in namespace %s", home, r.Namespace)
+	case g.Journal < session.JournalVersion:
+		return nil, fmt.Errorf("the one in namespace %s reads journals up to version %d, this command writes %d", home, g.Journal, session.JournalVersion)
+	}
+	return g, nil
 }
 
 // guardRenews waits until the guard has renewed its Lease since it was found: a Lease
@@ -48,7 +65,7 @@ func (r *Runner) guardRenews(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.guard.Lease)
 	defer cancel()
 	for {
-		if version, err := settings.LeaseVersion(ctx, r.Core); err == nil && version != r.guard.Version {
+		if version, err := r.guard.Renewals(ctx, r.Core); err == nil && version != r.guard.Version {
 			return nil
 		}
 		select {

@@ -59,9 +59,16 @@ func (w *watched) String() string {
 // start runs the command as a user of the cluster.
 func (e *env) start(user string, args ...string) *running {
 	e.t.Helper()
-	r := &running{e: e, cmd: exec.Command(binary, append([]string{"-n", e.ns}, args...)...), done: make(chan struct{})}
+	cmd := exec.Command(binary, append([]string{"-n", e.ns}, args...)...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(user))
+	return e.process(cmd)
+}
+
+// process starts a program, which ends at the latest with the test.
+func (e *env) process(cmd *exec.Cmd) *running {
+	e.t.Helper()
+	r := &running{e: e, cmd: cmd, done: make(chan struct{})}
 	r.progress.more = make(chan struct{}, 1)
-	r.cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(user))
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.progress
 	e.ok(r.cmd.Start())
 	go func() { r.err = r.cmd.Wait(); close(r.done) }()

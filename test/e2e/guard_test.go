@@ -91,9 +91,11 @@ func (e *env) clean() bool {
 	return len(pods.Items) == 0 && session.Of(r) == nil && !strings.Contains(fmt.Sprint(r.ManagedFields), session.FieldManager)
 }
 
-func (e *env) shop() *routev1.Route {
+func (e *env) shop() *routev1.Route { return e.routeNamed("shop") }
+
+func (e *env) routeNamed(name string) *routev1.Route {
 	e.t.Helper()
-	r, err := routes.RouteV1().Routes(e.ns).Get(e.t.Context(), "shop", metav1.GetOptions{})
+	r, err := routes.RouteV1().Routes(e.ns).Get(e.t.Context(), name, metav1.GetOptions{})
 	e.ok(err)
 	return r
 }

@@ -267,6 +267,11 @@ func (e *env) nothingLeft() {
 	e.ok(err)
 	services, err := core.CoreV1().Services(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
 	e.ok(err)
+	budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	e.ok(err)
+	for _, b := range budgets.Items {
+		e.t.Errorf("PodDisruptionBudget %s is left", b.Name)
+	}
 	for _, p := range pods.Items {
 		e.t.Errorf("pod %s is left", p.Name)
 	}
@@ -284,12 +289,17 @@ func (e *env) ok(err error) {
 
 func (e *env) eventually(what string, holds func() bool) {
 	e.t.Helper()
-	for end := time.Now().Add(waitAtMost); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	e.within(waitAtMost, what, holds)
+}
+
+func (e *env) within(wait time.Duration, what string, holds func() bool) {
+	e.t.Helper()
+	for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if holds() {
 			return
 		}
 	}
-	e.t.Fatalf("%s: not within %s", what, waitAtMost)
+	e.t.Fatalf("%s: not within %s", what, wait)
 }
 
 // get asks the Route once as a new client.

@@ -5,10 +5,8 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,62 +16,98 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
-// atATime bounds the commands that run at once.
-const atATime = 10
+// atATime bounds the processes of a test that run at once.
+const atATime = 8
 
 // kill -9 of the command directly before and directly after every request that it makes:
 // whatever was written, the guard puts the Route back and deletes the sandbox.
 func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
-	t.Parallel()
-	e := newGuardedEnv(t)
-	e.deployment("web", 1, nil)
-	args := []string{"--router", routerIP, "--weight", "100", "--ttl", "4s", "--for", "500ms", "--timeout", "5s"}
+	for verb, c := range map[string]struct {
+		from  session.State // that the Route's session is in, "" for no session
+		args  []string
+		needs []string // requests that the list must have
+	}{
+		"shift": {"", []string{"--router", routerIP, "--weight", "100", "--ttl", "4s", "--for", "500ms", "--timeout", "5s"},
+			[]string{"POST /api/v1/namespaces/…/pods", "PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
+		"weight":   {session.Held, []string{"50", "--router", routerIP}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
+		"extend":   {session.Live, []string{"3s"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
+		"rollback": {session.Live, []string{"--drain", "500ms"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…", "DELETE /api/v1/namespaces/…/pods/osc-debug-…-0"}},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			e := newGuardedEnv(t)
+			e.deployment("web", 1, nil)
+			run := func(name, config string) *running {
+				if c.from != "" {
+					e.plant(name, c.from, 12*time.Second)
+				}
+				return e.start(config, append([]string{verb, "--route", name}, c.args...)...)
+			}
+			requests := e.record(run, c.needs)
+			e.killEverywhere(points(requests), run)
+		})
+	}
+}
 
-	// The list of requests comes from a run to the end.
-	e.route(func(r *routev1.Route) { r.Name, r.Spec.Host = "recorded", "recorded-"+r.Spec.Host })
-	var mu sync.Mutex
-	var requests []string
-	config := e.proxied(func(r *http.Request, forward func()) {
-		mu.Lock()
-		requests = append(requests, r.Method+" "+r.URL.Path)
-		mu.Unlock()
-		forward()
-	})
-	if r := e.start(config, append([]string{"shift", "--route", "recorded"}, args...)...).wait(); r.code != 0 {
-		t.Fatal(r)
+// record lists the requests that a command makes when nothing disturbs it.
+func (e *env) record(run func(route, config string) *running, needs []string) []string {
+	e.t.Helper()
+	e.namedRoute("recorded")
+	log := &requestLog{}
+	config := e.proxied("alice", log.handle)
+	if r := run("recorded", config).wait(); r.code != 0 {
+		e.t.Fatal(r)
 	}
-	if list := strings.Join(requests, " "); strings.Count(list, "PATCH ") != 4 || !strings.Contains(list, "POST /api/v1/namespaces/"+e.ns+"/pods") {
-		t.Fatalf("the list has not the four patches and the pod: %v", requests)
-	}
-	t.Logf("%d requests, each killed before and after", len(requests))
-
-	type kill struct {
-		n     int
-		after bool
-	}
-	before := map[string]string{}
-	cases := map[string]kill{}
-	for n := range requests {
-		for _, after := range []bool{false, true} {
-			name := fmt.Sprintf("shop-%d-%v", n, after)
-			r := e.route(func(r *routev1.Route) { r.Name, r.Spec.Host = name, name+"-"+r.Spec.Host })
-			before[name], cases[name] = looks(r), kill{n, after}
+	requests := log.all()
+	for _, need := range needs {
+		if !strings.Contains(strings.Join(requests, "\n"), need) {
+			e.t.Fatalf("the list has no %s:\n%s", need, strings.Join(requests, "\n"))
 		}
 	}
+	e.t.Logf("%d requests, each killed before and after", len(requests))
+	return requests
+}
+
+func (e *env) namedRoute(name string) *routev1.Route {
+	e.t.Helper()
+	return e.route(func(r *routev1.Route) { r.Name, r.Spec.Host = name, name+"-"+r.Spec.Host })
+}
+
+// killEverywhere kills a command at each point, on a Route of its own each, and waits
+// until the guard has ended all of that.
+func (e *env) killEverywhere(at []point, run func(route, config string) *running) {
+	e.t.Helper()
+	before, cases := map[string]string{}, map[string]point{}
+	for n, p := range at {
+		name := fmt.Sprintf("shop-%d", n)
+		before[name], cases[name] = looks(e.namedRoute(name)), p
+	}
 	var running sync.WaitGroup
+	var missed sync.Map
 	free := make(chan struct{}, atATime)
-	for name, k := range cases {
+	for name, p := range cases {
 		running.Go(func() {
 			free <- struct{}{}
 			defer func() { <-free }()
-			e.killAt(name, k.n, k.after, args)
+			k := newKiller(p)
+			r := run(name, e.proxied("alice", k.handle))
+			k.process <- r
+			r.wait()
+			if !k.killed.Load() && !p.polls() {
+				missed.Store(name, p)
+			}
 		})
 	}
 	running.Wait()
+	missed.Range(func(_, p any) bool {
+		e.t.Errorf("not killed %s: the command made no such request", p)
+		return true
+	})
 
-	// Arming ends a minute after --timeout, draining gets a minute, live 4 s.
+	// Arming ends a minute after --timeout, draining gets a minute, live and held end at
+	// their time.
 	for end := time.Now().Add(150 * time.Second); len(before) > 0 && time.Now().Before(end); time.Sleep(time.Second) {
-		list, err := routes.RouteV1().Routes(e.ns).List(t.Context(), metav1.ListOptions{})
+		list, err := routes.RouteV1().Routes(e.ns).List(e.t.Context(), metav1.ListOptions{})
 		e.ok(err)
 		for i := range list.Items {
 			r := &list.Items[i]
@@ -83,16 +117,22 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 		}
 	}
 	for name := range before {
-		k := cases[name]
-		t.Errorf("killed at request %d (%s), after it %v: route %s is not as before", k.n, requests[k.n], k.after, name)
+		e.t.Errorf("killed %s: route %s is not as before", cases[name], name)
 	}
-	e.eventually("no sandbox is left", func() bool {
-		pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
-		e.ok(err)
-		services, err := core.CoreV1().Services(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
-		e.ok(err)
-		return len(pods.Items)+len(services.Items) == 0
-	})
+	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
+}
+
+// sandboxes counts the objects of sessions.
+func (e *env) sandboxes() int {
+	e.t.Helper()
+	of := metav1.ListOptions{LabelSelector: session.Label}
+	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), of)
+	e.ok(err)
+	services, err := core.CoreV1().Services(e.ns).List(e.t.Context(), of)
+	e.ok(err)
+	budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(e.t.Context(), of)
+	e.ok(err)
+	return len(pods.Items) + len(services.Items) + len(budgets.Items)
 }
 
 // looks is what a session may change of a Route.
@@ -102,34 +142,4 @@ func looks(r *routev1.Route) string {
 		return err.Error()
 	}
 	return string(text)
-}
-
-// killAt runs a session on a Route and kills its command at its n-th request.
-func (e *env) killAt(route string, n int, after bool, args []string) {
-	var count atomic.Int64
-	started := make(chan *running, 1)
-	config := e.proxied(func(r *http.Request, forward func()) {
-		if count.Add(1) != int64(n+1) {
-			forward()
-			return
-		}
-		kill := func() {
-			run := <-started
-			_ = run.cmd.Process.Kill()
-			<-run.done
-		}
-		switch {
-		case !after:
-			kill()
-		case r.URL.Query().Get("watch") != "": // its answer does not end by itself
-			time.AfterFunc(200*time.Millisecond, kill)
-			forward()
-		default:
-			forward()
-			kill()
-		}
-	})
-	run := e.start(config, append([]string{"shift", "--route", route}, args...)...)
-	started <- run
-	run.wait()
 }

@@ -6,10 +6,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,8 +19,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // onRealNode makes a hand-made Deployment one that a kubelet runs.
@@ -174,46 +169,15 @@ func (r *running) reached(step string) bool {
 	}
 }
 
-// countingProxy stands before the API server and counts requests, discovery aside. It
+// countingProxy stands before the API server and counts requests. It
 // returns a kubeconfig of alice's that goes through it.
 func (e *env) countingProxy() (string, *atomic.Int64, *watched) {
 	e.t.Helper()
 	var count atomic.Int64
 	log := &watched{}
-	return e.proxied(func(r *http.Request, forward func()) {
+	return e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		count.Add(1)
 		fmt.Fprintln(log, r.Method, r.URL.Path, r.URL.RawQuery)
-		forward()
+		forward(w, r)
 	}), &count, log
-}
-
-// proxied starts a proxy before the API server, which hands each request, discovery
-// aside, to handle; it returns a kubeconfig of alice's that goes through it.
-func (e *env) proxied(handle func(r *http.Request, forward func())) string {
-	e.t.Helper()
-	config, err := clientcmd.LoadFromFile(kubeconfig("alice"))
-	e.ok(err)
-	admin, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
-	e.ok(err)
-	transport, err := rest.TransportFor(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData, NextProtos: []string{"http/1.1"}}})
-	e.ok(err)
-	server, err := url.Parse(admin.Host)
-	e.ok(err)
-	proxy := httputil.NewSingleHostReverseProxy(server)
-	proxy.Transport, proxy.FlushInterval = transport, -1
-	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients that are killed
-	front := httptestServer(e, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		forward := func() { proxy.ServeHTTP(w, r) }
-		if p := r.URL.Path; strings.Contains(p, "/namespaces/") || strings.Contains(p, "reviews") {
-			handle(r, forward)
-		} else {
-			forward()
-		}
-	}))
-	for _, c := range config.Clusters {
-		c.Server, c.CertificateAuthorityData, c.InsecureSkipTLSVerify = front, nil, true
-	}
-	path := filepath.Join(e.t.TempDir(), "proxied.conf")
-	e.ok(clientcmd.WriteToFile(*config, path))
-	return path
 }

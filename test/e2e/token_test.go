@@ -102,7 +102,7 @@ func refusedFor(t *testing.T, what string, err error, says string) {
 // guardsClients act with a token of the guard's ServiceAccount.
 func (e *env) guardsClients() (kubernetes.Interface, routeclient.Interface) {
 	e.t.Helper()
-	token, err := core.CoreV1().ServiceAccounts(settings.Namespace).CreateToken(e.t.Context(), "osc-debug-guard", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := core.CoreV1().ServiceAccounts(settings.Home).CreateToken(e.t.Context(), "osc-debug-guard", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	e.ok(err)
 	admin, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
 	e.ok(err)

@@ -1,0 +1,83 @@
+package settings
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// Status is what a guard says of itself in ConfigMap StatusName.
+type Status struct {
+	Journal    int      // newest journal version that it reads
+	Namespaces []string // in which it may restore Routes and delete sandboxes
+	Nodes      bool     // it sees which nodes are cordoned
+}
+
+// Data is the status as a ConfigMap's data.
+func (s Status) Data() map[string]string {
+	return map[string]string{"journal": fmt.Sprint(s.Journal), "namespaces": strings.Join(s.Namespaces, " "), "nodes": strconv.FormatBool(s.Nodes)}
+}
+
+func parseStatus(m *corev1.ConfigMap) (Status, error) {
+	var s Status
+	if _, err := fmt.Sscan(m.Data["journal"], &s.Journal); err != nil {
+		return s, fmt.Errorf("ConfigMap %s/%s: journal: %w", m.Namespace, m.Name, err)
+	}
+	s.Namespaces = strings.Fields(m.Data["namespaces"])
+	s.Nodes = m.Data["nodes"] == "true"
+	return s, nil
+}
+
+// Covers says whether the guard may end sessions in a namespace.
+func (s Status) Covers(namespace string) bool {
+	return slices.Contains(s.Namespaces, AllNamespaces) || slices.Contains(s.Namespaces, namespace)
+}
+
+// Guard is a guard as others see it.
+type Guard struct {
+	Status
+	Home    string
+	Holder  string
+	Renewed time.Time     // when its Lease was last renewed, by its own clock
+	Lease   time.Duration // how long that holds
+	Version string        // of the Lease object: it changes with each renewal
+}
+
+// Renewals is the version of the guard's Lease now: another one after each renewal.
+func (g *Guard) Renewals(ctx context.Context, core kubernetes.Interface) (string, error) {
+	lease, err := core.CoordinationV1().Leases(g.Home).Get(ctx, LeaseName, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return lease.ResourceVersion, nil
+}
+
+// ReadGuard looks for the guard that lives in home.
+func ReadGuard(ctx context.Context, core kubernetes.Interface, home string) (*Guard, error) {
+	lease, err := core.CoordinationV1().Leases(home).Get(ctx, LeaseName, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("its Lease %s/%s: %w", home, LeaseName, err)
+	}
+	if lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+		return nil, fmt.Errorf("its Lease %s/%s: nobody holds it", home, LeaseName)
+	}
+	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, StatusName, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("its status %s/%s: %w", home, StatusName, err)
+	}
+	status, err := parseStatus(m)
+	if err != nil {
+		return nil, err
+	}
+	return &Guard{
+		Status: status, Home: home, Holder: *lease.Spec.HolderIdentity, Renewed: lease.Spec.RenewTime.Time,
+		Lease: time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second, Version: lease.ResourceVersion,
+	}, nil
+}

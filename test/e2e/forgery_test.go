@@ -1,0 +1,266 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// forger is a user with a few rights, who tries to make the guard do what he may not.
+type forger struct {
+	core   kubernetes.Interface
+	routes routeclient.Interface
+}
+
+// forger makes a user with rules in a namespace.
+func (e *env) forger(name string, rules ...rbacv1.PolicyRule) forger {
+	e.t.Helper()
+	ctx := e.t.Context()
+	_, err := core.RbacV1().Roles(e.ns).Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}, metav1.CreateOptions{})
+	e.ok(err)
+	_, err = core.RbacV1().RoleBindings(e.ns).Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: name},
+		Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: "rbac.authorization.k8s.io", Name: name}},
+	}, metav1.CreateOptions{})
+	e.ok(err)
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
+	e.ok(err)
+	config.Impersonate = rest.ImpersonationConfig{UserName: name, Groups: []string{"system:authenticated"}}
+	return forger{kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)}
+}
+
+func may(group string, verbs string, resources ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: strings.Fields(verbs)}
+}
+
+// Users try to have the guard change a Route that they may not change, or delete a pod
+// that is no sandbox: (a) may write pods and Services but no Routes, (b) may patch and
+// delete Routes but no pods, (c) has role edit in another namespace. All attempts stand
+// for as long as the guard waits for anything.
+func TestForgedSessionsGainNothing(t *testing.T) {
+	t.Parallel()
+	e, elsewhere := newGuardedEnv(t), newGuardedEnv(t)
+	e.deployment("web", 1, nil)
+	elsewhere.deployment("web", 1, nil)
+	quiet, busy := e.namedRoute("quiet"), e.namedRoute("busy")
+	session1 := e.plant("busy", session.Live, 30*time.Minute)
+	busy = e.routeNamed("busy")
+	bystander := e.pod("bystander", nil, nil)
+
+	a := e.forger("mallory-a-"+e.ns, may("", "get list watch create update patch delete", "pods", "services"), may("route.openshift.io", "get list", "routes"))
+	b := e.forger("mallory-b-"+e.ns, may("route.openshift.io", "get list create update patch delete", "routes"), may("route.openshift.io", "create", "routes/custom-host"), may("", "get list", "pods"))
+	c := elsewhere.forger("mallory-c-"+e.ns, may("", "*", "pods", "services"), may("route.openshift.io", "*", "routes", "routes/custom-host"))
+
+	attempts, refused := 0, 0
+	var kept []*corev1.Pod // must be there at the end: no sandboxes
+	try := func(what string, err error) {
+		t.Helper()
+		attempts++
+		if err != nil {
+			refused++
+			t.Logf("%s: refused at once: %v", what, err)
+		}
+	}
+
+	// (a): pods and Services that claim to be of sessions.
+	id := session.NewID
+	marks := func(r *routev1.Route) map[string]string {
+		return map[string]string{session.RouteUIDKey: string(r.UID), session.RouteNameKey: r.Name}
+	}
+	kata, owner := "kata", func(r *routev1.Route) []metav1.OwnerReference {
+		return []metav1.OwnerReference{{APIVersion: "route.openshift.io/v1", Kind: "Route", Name: r.Name, UID: r.UID}}
+	}
+	for name, change := range map[string]func(*corev1.Pod){
+		"sandbox of a Route without session": func(p *corev1.Pod) { sandboxLike(p, id(), marks(quiet)) },
+		"sandbox of another's session":       func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)) },
+		"sandbox of a Route in another name": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(quiet)) },
+		"label alone, another's session":     func(p *corev1.Pod) { p.Labels = map[string]string{session.Label: session1.Session} },
+		"label that is no ID":                func(p *corev1.Pod) { sandboxLike(p, "..", marks(quiet)); p.Labels[session.Label] = "a.b" },
+		"annotations of two Routes mixed": func(p *corev1.Pod) {
+			sandboxLike(p, session1.Session, map[string]string{session.RouteUIDKey: string(quiet.UID), session.RouteNameKey: "busy"})
+		},
+		"route name that is a path": func(p *corev1.Pod) {
+			sandboxLike(p, id(), map[string]string{session.RouteUIDKey: string(quiet.UID), session.RouteNameKey: "../../../x/routes/quiet"})
+		},
+		"owned by the Route":        func(p *corev1.Pod) { sandboxLike(p, id(), marks(quiet)); p.OwnerReferences = owner(quiet) },
+		"no sandbox, all the marks": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)); p.Spec.RuntimeClassName = nil },
+		"sandbox without sidecar": func(p *corev1.Pod) {
+			p.Labels, p.Annotations, p.Spec.RuntimeClassName = map[string]string{session.Label: session1.Session}, marks(busy), &kata
+		},
+		"a journal on a pod": func(p *corev1.Pod) {
+			sandboxLike(p, id(), marks(quiet))
+			p.Annotations[session.JournalKey] = quiet.Name
+		},
+	} {
+		p := e.podSpec(strings.ReplaceAll(strings.ToLower(name), " ", "-"))
+		p.Name = strings.NewReplacer(",", "", "'", "").Replace(p.Name)
+		change(p)
+		made, err := a.core.CoreV1().Pods(e.ns).Create(t.Context(), p, metav1.CreateOptions{})
+		try("(a) pod: "+name, err)
+		if err == nil && (made.Spec.RuntimeClassName == nil || len(made.Spec.Containers) == 1) {
+			kept = append(kept, made)
+		}
+	}
+	for name, s := range map[string]*corev1.Service{
+		"named as a session's":     e.serviceOf(session.ServiceName(id()), id(), marks(quiet)),
+		"with another's session":   e.serviceOf("other", session1.Session, marks(busy)),
+		"in the place of a backup": e.serviceOf(session.ServiceName(id()), session1.Session, marks(busy)),
+	} {
+		_, err := a.core.CoreV1().Services(e.ns).Create(t.Context(), s, metav1.CreateOptions{})
+		try("(a) Service: "+name, err)
+	}
+	_, err := a.core.CoreV1().Pods(e.ns).Patch(t.Context(), "bystander", types.MergePatchType,
+		[]byte(`{"metadata":{"labels":{"osc-debug.dev/session":"`+session1.Session+`"},"annotations":{"osc-debug.dev/route":"busy","osc-debug.dev/route-uid":"`+string(busy.UID)+`"}}}`), metav1.PatchOptions{})
+	try("(a) marks on a pod that is there", err)
+	kept = append(kept, bystander)
+
+	// (b): marks on Routes of his own, in the hope that pods of others go.
+	long := strings.Repeat("x", 20<<10)
+	forged := func(change func(*session.Journal)) string {
+		j := *session1
+		change(&j)
+		text, err := j.Encode()
+		e.ok(err)
+		return text
+	}
+	for name, m := range map[string]struct{ label, journal string }{
+		"another's session, no journal":    {session1.Session, ""},
+		"another's session, its journal":   {session1.Session, forged(func(*session.Journal) {})},
+		"another's journal, past its end":  {session1.Session, forged(func(j *session.Journal) { j.Expires.Time = time.Unix(0, 0) })},
+		"another's journal for this Route": {session1.Session, "SAME-UID"},
+		"two sessions":                     {id(), forged(func(*session.Journal) {})},
+		"for ever":                         {session1.Session, forged(func(j *session.Journal) { j.Expires.Time = time.Now().AddDate(1000, 0, 0) })},
+		"oversized":                        {session1.Session, `{"x":"` + long + `"}`},
+		"malformed":                        {session1.Session, `{{{`},
+		"from the future":                  {session1.Session, forged(func(j *session.Journal) { j.Version = 99 })},
+		"backends of others":               {session1.Session, forged(func(j *session.Journal) { j.Before.Backends[0].Service = "bystander" })},
+		"no ID":                            {"bystander", `{"version":1,"session":"../pods/bystander","state":"live","before":{"backends":[{"service":"web"}]}}`},
+	} {
+		r, err := b.routes.RouteV1().Routes(e.ns).Create(t.Context(), &routev1.Route{
+			ObjectMeta: metav1.ObjectMeta{Name: strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(strings.ToLower(name)), Labels: map[string]string{session.Label: m.label}},
+			Spec:       routev1.RouteSpec{Host: fmt.Sprintf("b%d-%s.apps.osc-debug.test", attempts, e.ns), To: alternate("web", 100), AlternateBackends: []routev1.RouteTargetReference{alternate(session.ServiceName(session1.Session), 100)}},
+		}, metav1.CreateOptions{})
+		if err == nil && m.journal != "" {
+			text := m.journal
+			if text == "SAME-UID" {
+				text = forged(func(j *session.Journal) { j.RouteUID = string(r.UID); j.Expires.Time = time.Unix(0, 0) })
+			}
+			patch, _ := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{session.JournalKey: text}}})
+			_, err = b.routes.RouteV1().Routes(e.ns).Patch(t.Context(), r.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		}
+		try("(b) Route: "+name, err)
+	}
+	orphan := metav1.DeletePropagationOrphan
+	e.namedRoute("orphaned")
+	e.plant("orphaned", session.Live, 30*time.Minute)
+	try("(b) deletes a Route and orphans its sandbox", b.routes.RouteV1().Routes(e.ns).Delete(t.Context(), "orphaned", metav1.DeleteOptions{PropagationPolicy: &orphan}))
+
+	// (c): the same names, marks and owners from another namespace.
+	for name, change := range map[string]func(*corev1.Pod){
+		"session of elsewhere": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)) },
+		"owner of elsewhere":   func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)); p.OwnerReferences = owner(busy) },
+		"names a namespace": func(p *corev1.Pod) {
+			sandboxLike(p, session1.Session, map[string]string{session.RouteUIDKey: string(busy.UID), session.RouteNameKey: e.ns + "/busy"})
+		},
+	} {
+		p := elsewhere.podSpec(strings.ReplaceAll(name, " ", "-"))
+		change(p)
+		_, err := c.core.CoreV1().Pods(elsewhere.ns).Create(t.Context(), p, metav1.CreateOptions{})
+		try("(c) pod: "+name, err)
+	}
+	_, err = c.routes.RouteV1().Routes(elsewhere.ns).Create(t.Context(), &routev1.Route{
+		ObjectMeta: metav1.ObjectMeta{Name: "busy", Labels: map[string]string{session.Label: session1.Session}, Annotations: map[string]string{session.JournalKey: forged(func(j *session.Journal) { j.Expires.Time = time.Unix(0, 0) })}},
+		Spec:       routev1.RouteSpec{Host: "c-" + e.ns + ".apps.osc-debug.test", To: alternate("web", 100)},
+	}, metav1.CreateOptions{})
+	try("(c) Route of the same name, with the journal past its end", err)
+
+	t.Logf("%d attempts, %d refused at once by the API server", attempts, refused)
+	if attempts < 20 {
+		t.Errorf("only %d attempts", attempts)
+	}
+	time.Sleep(140 * time.Second) // longer than the guard waits for anything
+
+	if now := e.routeNamed("quiet"); now.ResourceVersion != quiet.ResourceVersion {
+		t.Errorf("quiet was written: %s", looks(now))
+	}
+	if now := e.routeNamed("busy"); now.ResourceVersion != busy.ResourceVersion {
+		t.Errorf("busy was written: %s", looks(now))
+	}
+	for _, p := range append(kept, e.pods("app=web")...) {
+		now, err := core.CoreV1().Pods(e.ns).Get(t.Context(), p.Name, metav1.GetOptions{})
+		if err != nil || now.UID != p.UID || now.DeletionTimestamp != nil {
+			t.Errorf("pod %s, which is no sandbox, was deleted: %v", p.Name, err)
+		}
+	}
+	sandbox := session.PodName(session1.Session, 0)
+	if _, err := core.CoreV1().Pods(e.ns).Get(t.Context(), sandbox, metav1.GetOptions{}); err != nil {
+		t.Errorf("the sandbox of a session that goes on: %v", err)
+	}
+	if left := e.pods(session.RouteNameKey + "=orphaned"); len(left) > 0 {
+		t.Errorf("the orphaned sandbox is left: %s", left[0].Name)
+	}
+	// And the guard still sees to the session whose marks were forged.
+	e.ready(sandbox, false)
+	e.eventually("busy is held", func() bool {
+		s := session.Of(e.routeNamed("busy"))
+		return s != nil && s.State == session.Held
+	})
+}
+
+// sandboxLike makes a pod look as a session's.
+func sandboxLike(p *corev1.Pod, id string, marks map[string]string) {
+	kata := "kata"
+	p.Labels, p.Annotations, p.Spec.RuntimeClassName = map[string]string{session.Label: id}, marks, &kata
+	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "osc-debug", Image: handImage})
+}
+
+// podSpec is a pod on the node by hand that never gets an address, so that no Service
+// sends anybody there.
+func (e *env) podSpec(name string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: handImage}}}}
+	onHandNode(&p.Spec)
+	return p
+}
+
+func (e *env) pod(name string, labels, annotations map[string]string) *corev1.Pod {
+	e.t.Helper()
+	p := e.podSpec(name)
+	p.Labels, p.Annotations = labels, annotations
+	made, err := core.CoreV1().Pods(e.ns).Create(e.t.Context(), p, metav1.CreateOptions{})
+	e.ok(err)
+	return made
+}
+
+func (e *env) serviceOf(name, id string, marks map[string]string) *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{session.Label: id}, Annotations: marks}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+}
+
+// pods lists those with a label, or with an annotation where there is no such label.
+func (e *env) pods(having string) (out []*corev1.Pod) {
+	e.t.Helper()
+	key, value, _ := strings.Cut(having, "=")
+	list, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{})
+	e.ok(err)
+	for i := range list.Items {
+		if p := &list.Items[i]; p.Labels[key] == value || p.Annotations[key] == value {
+			out = append(out, p)
+		}
+	}
+	return out
+}

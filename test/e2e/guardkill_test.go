@@ -1,0 +1,123 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// guardsAtATime bounds the pairs of guards that run at once; they mostly wait for a Lease.
+const guardsAtATime = 40
+
+// endedWithin is how long the end of a session may take whose guard was killed: the Lease
+// runs out (15 s), and one that is draining already gets a minute for whoever began it.
+const endedWithin = 2 * time.Minute
+
+// kill -9 of the guard directly before and directly after every request that it makes
+// from its start to a session's end, by way of held: the second replica finishes.
+func TestTheGuardKilledBeforeAndAfterEveryRequest(t *testing.T) {
+	t.Parallel()
+	log := &requestLog{}
+	e := newEnv(t)
+	run := e.bare("shop")
+	run.begin()
+	g := e.guard("only", e.proxied(run.account, log.handle))
+	run.unready(g, "only")
+	run.ended()
+	g.signal(9)
+	requests := log.all()
+	if all := strings.Join(requests, "\n"); strings.Count(all, "PATCH /apis/route") != 3 || strings.Count(all, "DELETE ") != 2 {
+		t.Fatalf("the list has not hold, restore, two deletions and close:\n%s", all)
+	}
+	t.Logf("%d requests, each killed before and after", len(requests))
+
+	var running sync.WaitGroup
+	free := make(chan struct{}, guardsAtATime)
+	for _, p := range points(requests) {
+		running.Go(func() {
+			free <- struct{}{}
+			defer func() { <-free }()
+			e := newEnv(t)
+			done := false
+			defer func() {
+				if !done {
+					t.Errorf("killed %s: see above", p)
+				}
+			}()
+			run := e.bare("shop")
+			k := newKiller(p)
+			run.begin()
+			first := e.guard("first", e.proxied(run.account, k.handle))
+			k.process <- first
+			leads := first.leads(t.Context(), "first")
+			e.guard("second", run.account)
+			if leads {
+				run.unready(first, "first")
+			}
+			run.ended()
+			if !k.killed.Load() && !p.polls() {
+				t.Errorf("not killed %s: the guard made no such request", p)
+			}
+			done = true
+		})
+	}
+	running.Wait()
+}
+
+// bareSession is a session on a Route without an application, for guards alone.
+type bareSession struct {
+	e       *env
+	route   string
+	account string // kubeconfig of the namespace's guards
+	before  string
+	journal *session.Journal
+}
+
+func (e *env) bare(route string) *bareSession {
+	e.t.Helper()
+	b := &bareSession{e: e, route: route, account: e.ownGuards()}
+	weight := int32(100)
+	r, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: route},
+		Spec: routev1.RouteSpec{Host: route + "-" + e.ns + ".apps.osc-debug.test", To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: &weight}}}, metav1.CreateOptions{})
+	e.ok(err)
+	b.before = looks(r)
+	return b
+}
+
+// begin puts a session on the Route that ends soon.
+func (b *bareSession) begin() { b.journal = b.e.plant(b.route, session.Live, 12*time.Second) }
+
+// unready takes the sandbox' readiness once a guard leads, and waits until it is held or
+// the guard was killed.
+func (b *bareSession) unready(g *running, name string) {
+	b.e.t.Helper()
+	if !g.leads(b.e.t.Context(), name) {
+		return
+	}
+	b.e.ready(session.PodName(b.journal.Session, 0), false)
+	b.e.eventually("held, or the guard killed", func() bool {
+		select {
+		case <-g.done:
+			return true
+		default:
+			s := session.Of(b.get())
+			return s == nil || s.State != session.Live
+		}
+	})
+}
+
+func (b *bareSession) get() *routev1.Route { return b.e.routeNamed(b.route) }
+
+// ended waits until the Route is as before and the sandbox is gone.
+func (b *bareSession) ended() {
+	b.e.t.Helper()
+	b.e.within(endedWithin, "the Route as before and no sandbox", func() bool { return looks(b.get()) == b.before && b.e.sandboxes() == 0 })
+}

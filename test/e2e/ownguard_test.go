@@ -1,0 +1,122 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/osc-debug/osc-debug/pkg/settings"
+)
+
+// ownGuards prepares a namespace for guards of its own, which run as processes beside the
+// test: what a team's administrator applies, the Deployment aside. It returns a kubeconfig
+// with the token of their ServiceAccount.
+func (e *env) ownGuards(settings ...string) string {
+	e.t.Helper()
+	printed, err := exec.Command(binary, "manifests", "guard-team", "-n", e.ns).Output()
+	e.ok(err)
+	var kept []string
+	for _, m := range strings.Split(string(printed), "\n---\n") {
+		if !strings.Contains(m, "kind: Deployment") && !strings.Contains(m, "kind: PodDisruptionBudget") {
+			kept = append(kept, m)
+		}
+	}
+	e.kubectl(strings.Join(kept, "\n---\n"), "apply", "-f", "-")
+	data := `"drain":"1s","grace":"2s"`
+	for _, s := range settings {
+		key, value, _ := strings.Cut(s, "=")
+		data += fmt.Sprintf(",%q:%q", key, value)
+	}
+	_, err = core.CoreV1().ConfigMaps(e.ns).Patch(e.t.Context(), settingsName, types.MergePatchType, []byte(`{"data":{`+data+`}}`), metav1.PatchOptions{})
+	e.ok(err)
+	return e.accountOf("osc-debug-guard")
+}
+
+const settingsName = settings.ConfigName
+
+// accountOf is a kubeconfig with a token of a ServiceAccount of the namespace.
+func (e *env) accountOf(account string) string {
+	e.t.Helper()
+	token, err := core.CoreV1().ServiceAccounts(e.ns).CreateToken(e.t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	e.ok(err)
+	config, err := clientcmd.LoadFromFile(kubeconfig("alice"))
+	e.ok(err)
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	}
+	path := filepath.Join(e.t.TempDir(), account+".conf")
+	e.ok(clientcmd.WriteToFile(*config, path))
+	return path
+}
+
+// kubectl runs it as the administrator, with standard input.
+func (e *env) kubectl(in string, args ...string) string {
+	e.t.Helper()
+	cmd := exec.Command(filepath.Join(state, "kubectl"), append([]string{"--kubeconfig", kubeconfig("admin")}, args...)...)
+	cmd.Stdin = strings.NewReader(in)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		e.t.Fatalf("kubectl %v: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// guard starts a replica, with a kubeconfig of ownGuards or a proxied one.
+func (e *env) guard(name, config string) *running {
+	e.t.Helper()
+	return e.process(exec.Command(filepath.Join(filepath.Dir(binary), "osc-guard"), "--home", e.ns, "--kubeconfig", config, "--name", name, "--listen", "127.0.0.1:0"))
+}
+
+// leads waits until a replica holds the Lease; false when it ended before.
+func (r *running) leads(ctx context.Context, name string) bool {
+	for end := time.Now().Add(waitAtMost); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		select {
+		case <-r.done:
+			return false
+		default:
+		}
+		lease, err := core.CoordinationV1().Leases(r.e.ns).Get(ctx, settings.LeaseName, metav1.GetOptions{})
+		if err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity == name {
+			return true
+		}
+	}
+	r.e.t.Errorf("%s does not lead within %s:\n%s", name, waitAtMost, r.progress.String())
+	return false
+}
+
+// A team without a cluster administrator has a guard in its own namespace: who has role
+// admin there installs it, shift finds it, it ends the session.
+func TestATeamsOwnGuard(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.bind("bob", "admin")
+	printed, err := exec.Command(binary, "manifests", "guard-team", "-n", e.ns).Output()
+	e.ok(err)
+	apply := exec.Command(filepath.Join(state, "kubectl"), "--kubeconfig", kubeconfig("bob"), "apply", "-f", "-")
+	apply.Stdin = bytes.NewReader(printed)
+	if out, err := apply.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	before := e.standard()
+	e.eventually("the guard stands by", func() bool {
+		g, err := settings.ReadGuard(t.Context(), core, e.ns)
+		return err == nil && g.Covers(e.ns)
+	})
+	if r := e.guarded("--weight", "100", "--detach", "--ttl", "3s").wait(); r.code != 0 {
+		t.Fatal(r)
+	}
+	e.ended(before)
+}

@@ -1,0 +1,87 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// plant puts a session of alice's on a Route, as shift would have left it in a state, with
+// one ready sandbox pod; it ends after a time.
+func (e *env) plant(route string, state session.State, left time.Duration) *session.Journal {
+	e.t.Helper()
+	ctx := e.t.Context()
+	store := session.Store{Core: core, Routes: routes}
+	r, err := routes.RouteV1().Routes(e.ns).Get(ctx, route, metav1.GetOptions{})
+	e.ok(err)
+	j := &session.Journal{
+		Version: session.JournalVersion, Session: session.NewID(), State: session.Arming, RouteUID: string(r.UID), User: "alice", Asked: 100,
+		ArmBy: metav1.NewTime(time.Now().Add(left).Truncate(time.Second)),
+	}
+	r, err = store.Arm(ctx, r, j)
+	e.ok(err)
+	service, pod := e.sandboxOf(r, j.Session)
+	_, err = core.CoreV1().Services(e.ns).Create(ctx, service, metav1.CreateOptions{})
+	e.ok(err)
+	_, err = core.CoreV1().Pods(e.ns).Create(ctx, pod, metav1.CreateOptions{})
+	e.ok(err)
+	if state == session.Arming {
+		return j
+	}
+	e.endpoints(service.Name, true)
+	j.State, j.Realised, j.Expires.Time = session.Live, 100, time.Now().Add(left).Truncate(time.Second)
+	weights := map[string]int32{service.Name: 100}
+	for _, b := range j.Before.Backends {
+		weights[b.Service] = 0
+	}
+	r, err = store.Shift(ctx, r, j, weights)
+	e.ok(err)
+	if state == session.Held {
+		_, err = store.Hold(ctx, r, j.Session)
+		e.ok(err)
+	}
+	return j
+}
+
+// sandboxOf makes the Service and the pod of a session.
+func (e *env) sandboxOf(r *routev1.Route, id string) (*corev1.Service, *corev1.Pod) {
+	kata := "kata"
+	meta := metav1.ObjectMeta{
+		Name: session.ServiceName(id), Labels: map[string]string{session.Label: id},
+		Annotations:     map[string]string{session.RouteUIDKey: string(r.UID), session.RouteNameKey: r.Name},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "route.openshift.io/v1", Kind: "Route", Name: r.Name, UID: r.UID}},
+	}
+	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: meta.Labels, Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}}}}
+	meta.Name = session.PodName(id, 0)
+	pod := &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{RuntimeClassName: &kata, Containers: []corev1.Container{
+		{Name: "web", Image: handImage, Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: plainPort}}},
+		{Name: "osc-debug", Image: handImage},
+	}}}
+	onHandNode(&pod.Spec)
+	return service, pod
+}
+
+// endpoints waits until a Service has a ready endpoint, or none.
+func (e *env) endpoints(service string, ready bool) {
+	e.t.Helper()
+	e.eventually("endpoints of "+service, func() bool {
+		list, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service, ResourceVersion: "0"})
+		e.ok(err)
+		n := 0
+		for _, s := range list.Items {
+			for _, p := range s.Endpoints {
+				if p.Conditions.Ready != nil && *p.Conditions.Ready {
+					n++
+				}
+			}
+		}
+		return ready == (n > 0)
+	})
+}

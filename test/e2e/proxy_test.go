@@ -1,0 +1,206 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// handler stands between a client and the API server; forward passes the request on and
+// the answer back.
+type handler func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc)
+
+// proxied makes a kubeconfig like one of those there are, whose requests go through
+// handle.
+func (e *env) proxied(like string, handle handler) string {
+	e.t.Helper()
+	config, err := clientcmd.LoadFromFile(kubeconfig(like))
+	e.ok(err)
+	admin, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
+	e.ok(err)
+	transport, err := rest.TransportFor(&rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData, NextProtos: []string{"http/1.1"}}})
+	e.ok(err)
+	server, err := url.Parse(admin.Host)
+	e.ok(err)
+	proxy := httputil.NewSingleHostReverseProxy(server)
+	proxy.Transport, proxy.FlushInterval = transport, -1
+	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients that are killed
+	front := httptestServer(e, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handle(w, r, proxy.ServeHTTP)
+	}))
+	for _, c := range config.Clusters {
+		c.Server, c.CertificateAuthorityData, c.InsecureSkipTLSVerify = front, nil, true
+	}
+	path := filepath.Join(e.t.TempDir(), "proxied.conf")
+	e.ok(clientcmd.WriteToFile(*config, path))
+	return path
+}
+
+// watching says whether a request is a watch, whose answer does not end by itself.
+func watching(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "watch=") }
+
+// requestLog lists requests, with the names of one run left out.
+type requestLog struct {
+	mu   sync.Mutex
+	list []string
+}
+
+var runNames = regexp.MustCompile(`(namespaces/|routes/|osc-debug-)(e2e-[0-9a-f]+|guarded-[0-9a-f]+-[0-9]+|recorded|shop-[0-9]+|[bcdfghjklmnpqrstvwxz2456789]{8})\b`)
+
+// named is a request without the names of one run.
+func named(r *http.Request) string {
+	text := r.Method + " " + runNames.ReplaceAllString(r.URL.Path, "${1}…")
+	if watching(r) {
+		text += " (watch)"
+	}
+	return text
+}
+
+func (l *requestLog) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	l.mu.Lock()
+	l.list = append(l.list, named(r))
+	l.mu.Unlock()
+	forward(w, r)
+}
+
+func (l *requestLog) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
+// point is an instant in a process' life: directly before or after the n-th request of
+// its kind.
+type point struct {
+	request string
+	nth     int64 // from 1
+	after   bool
+}
+
+func (p point) String() string {
+	when := "before"
+	if p.after {
+		when = "after"
+	}
+	return fmt.Sprintf("%s %s #%d", when, p.request, p.nth)
+}
+
+// polls says that the request is one of a number that differs from run to run: shift asks
+// for the guard's Lease until it is renewed.
+func (p point) polls() bool { return p.nth > 1 && strings.Contains(p.request, "/leases/") }
+
+// points are all instants before and after the requests of a recorded run.
+func points(requests []string) (out []point) {
+	seen := map[string]int64{}
+	for _, r := range requests {
+		seen[r]++
+		out = append(out, point{r, seen[r], false}, point{r, seen[r], true})
+	}
+	return out
+}
+
+// killer ends a process, as kill -9 does, at a point of its life.
+type killer struct {
+	point
+	seen    atomic.Int64
+	process chan *running // the process, once it is started
+	killed  atomic.Bool
+}
+
+func newKiller(at point) *killer {
+	return &killer{point: at, process: make(chan *running, 1)}
+}
+
+func (k *killer) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	if named(r) != k.request || k.seen.Add(1) != k.nth {
+		if !k.killed.Load() { // what it sent at the same time does not arrive
+			forward(w, r)
+		}
+		return
+	}
+	kill := sync.OnceFunc(func() {
+		run := <-k.process
+		k.killed.Store(true)
+		_ = run.cmd.Process.Kill()
+		<-run.done
+	})
+	switch {
+	case !k.after:
+		kill()
+	case watching(r): // its answer does not end by itself
+		time.AfterFunc(200*time.Millisecond, kill)
+		forward(w, r)
+	default:
+		forward(w, r)
+		kill()
+	}
+}
+
+// valve stops what the API server tells a watching client, as a network does that drops
+// packets: the client's caches grow stale.
+type valve struct {
+	mu   sync.Mutex
+	gate chan struct{} // closed: open
+}
+
+func newValve() *valve {
+	v := &valve{gate: make(chan struct{})}
+	close(v.gate)
+	return v
+}
+
+func (v *valve) shut() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.gate = make(chan struct{})
+}
+
+func (v *valve) open() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	close(v.gate)
+}
+
+func (v *valve) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	if watching(r) {
+		w = valved{w, v, r.Context()}
+	}
+	forward(w, r)
+}
+
+// valved is a watch's answer behind a valve.
+type valved struct {
+	http.ResponseWriter
+	*valve
+	ctx context.Context
+}
+
+func (w valved) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	gate := w.gate
+	w.mu.Unlock()
+	select {
+	case <-gate:
+		return w.ResponseWriter.Write(p)
+	case <-w.ctx.Done():
+		return 0, w.ctx.Err()
+	}
+}
+
+// Unwrap lets http.ResponseController flush.
+func (w valved) Unwrap() http.ResponseWriter { return w.ResponseWriter }

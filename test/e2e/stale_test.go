@@ -1,0 +1,108 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// A guard that no longer hears what changes acts on nothing that it only remembers.
+func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	account := e.ownGuards("grace=4s")
+	e.deployment("web", 1, nil)
+	for _, name := range []string{"extended", "replaced", "recovered"} {
+		e.namedRoute(name)
+	}
+	v, log := newValve(), &requestLog{}
+	g := e.guard("stale", e.proxied(account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		log.handle(w, r, func(w http.ResponseWriter, r *http.Request) { v.handle(w, r, forward) })
+	}))
+	if !g.leads(t.Context(), "stale") {
+		t.Fatal(g.wait())
+	}
+	e.plant("extended", session.Live, 8*time.Second)
+	e.plant("replaced", session.Live, 8*time.Second)
+	recovered := e.plant("recovered", session.Live, 5*time.Minute)
+	if r := e.cli("weight", "50", "--route", "recovered"); r.code != 0 {
+		t.Fatal(r)
+	}
+	pod := session.PodName(recovered.Session, 0)
+	e.ready(pod, false)
+	e.endpoints(session.ServiceName(recovered.Session), false)
+	time.Sleep(500 * time.Millisecond) // until the guard has heard of it
+	v.shut()
+	heard := len(log.all())
+
+	e.ready(pod, true)
+	e.endpoints(session.ServiceName(recovered.Session), true)
+	if r := e.cli("extend", "5m", "--route", "extended"); r.code != 0 {
+		t.Fatal(r)
+	}
+	if r := e.cli("rollback", "--route", "replaced", "--drain", "0s"); r.code != 0 {
+		t.Fatal(r)
+	}
+	again := e.plant("replaced", session.Live, 5*time.Minute)
+	time.Sleep(14 * time.Second) // past the ends that the guard remembers, and past the grace
+	for _, name := range []string{"extended", "replaced", "recovered"} {
+		if s := session.Of(e.routeNamed(name)); s == nil || s.State != session.Live {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	if s := session.Of(e.routeNamed("replaced")); s.ID != again.Session {
+		t.Errorf("replaced: session %s, not %s", s.ID, again.Session)
+	}
+	if e.sandboxes() != 6 {
+		t.Errorf("%d Services and pods of sandboxes, wanted 6", e.sandboxes())
+	}
+	for _, r := range log.all()[heard:] {
+		if strings.HasPrefix(r, "PATCH") || strings.HasPrefix(r, "DELETE") {
+			t.Errorf("the guard wrote: %s", r)
+		}
+	}
+	v.open()
+	for _, name := range []string{"extended", "replaced", "recovered"} {
+		if r := e.cli("rollback", "--route", name, "--drain", "0s"); r.code != 0 {
+			t.Error(r)
+		}
+	}
+	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
+}
+
+// A guard whose caches have not synced does nothing, whatever is due.
+func TestAGuardWithoutSyncedCachesDoesNothing(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	b := e.bare("shop")
+	log, answer := &requestLog{}, make(chan struct{})
+	b.journal = e.plant("shop", session.Live, 0)
+	g := e.guard("unsynced", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		if strings.HasSuffix(r.URL.Path, "/pods") && r.Method == http.MethodGet {
+			select {
+			case <-answer:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		log.handle(w, r, forward)
+	}))
+	time.Sleep(8 * time.Second)
+	for _, r := range log.all() {
+		if !strings.HasPrefix(r, "GET") && !strings.Contains(r, "/selfsubjectaccessreviews") {
+			t.Errorf("without synced caches: %s", r)
+		}
+	}
+	if s := session.Of(b.get()); s == nil || s.State != session.Live {
+		t.Errorf("%+v", s)
+	}
+	close(answer)
+	if g.leads(t.Context(), "unsynced") {
+		b.ended()
+	}
+}
