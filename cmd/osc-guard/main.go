@@ -3,10 +3,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
@@ -34,11 +36,15 @@ func command(log *slog.Logger) *cobra.Command {
 			if o.Config, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err != nil {
 				return err
 			}
+			if o.Relist < time.Second {
+				return errors.New("--relist: a second at least")
+			}
 			return guard.Serve(c.Context(), o)
 		}}
 	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "of the cluster (default: the pod's own ServiceAccount)")
 	c.Flags().StringVar(&o.Home, "home", settings.Home, "namespace of its settings, status and Lease")
 	c.Flags().StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz")
+	c.Flags().DurationVar(&o.Relist, "relist", 5*time.Minute, "how often to list again what is watched, in case an event was lost")
 	c.Flags().StringVar(&o.Name, "name", guard.Hostname(), "name of this replica in the Lease")
 	return c
 }

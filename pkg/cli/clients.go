@@ -3,13 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 
 	routeclient "github.com/openshift/client-go/route/clientset/versioned"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -19,7 +19,7 @@ type clients struct {
 	session.Store
 	config    *rest.Config
 	namespace string
-	clock     *session.Clock
+	clock     *kube.Clock
 }
 
 func (a *app) clients() (*clients, error) {
@@ -31,13 +31,13 @@ func (a *app) clients() (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &clients{namespace: namespace, clock: &session.Clock{}}
+	c := &clients{namespace: namespace, clock: &kube.Clock{}}
 	config.UserAgent = "osc-debug/" + version
 	config.QPS, config.Burst = 50, 100
 	// Warnings of the API server (deprecated fields of the workload's own template) are
 	// for the workload's owner, not for this session.
 	config.WarningHandler = rest.NoWarnings{}
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return c.clock.Wrap(next) })
+	config = kube.Wrap(config, c.clock)
 	c.config = config
 	if c.Core, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, err

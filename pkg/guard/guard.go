@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -25,8 +26,9 @@ type Guard struct {
 	// Urgent patches Routes, Cleanup deletes and writes Events: clients with limits of
 	// their own, so that a thousand sessions which end at once are first all restored.
 	Urgent, Cleanup session.Store
-	Home            string         // namespace of its settings, its status and its Lease
-	Clock           *session.Clock // the API server's
+	Home            string        // namespace of its settings, its status and its Lease
+	Clock           *kube.Clock   // the API server's
+	Relist          time.Duration // between lists of all that is watched
 	Settings        settings.Settings
 	SeesNodes       bool // it may look at nodes
 	Log             *slog.Logger

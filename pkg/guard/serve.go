@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -30,9 +31,10 @@ import (
 // Options are what a guard process is started with.
 type Options struct {
 	Config *rest.Config
-	Home   string // namespace of its settings, its status and its Lease
-	Name   string // of this replica, in the Lease
-	Listen string // address of /metrics, /healthz and /readyz
+	Home   string        // namespace of its settings, its status and its Lease
+	Name   string        // of this replica, in the Lease
+	Listen string        // address of /metrics, /healthz and /readyz
+	Relist time.Duration // between lists of all that is watched
 	Log    *slog.Logger
 }
 
@@ -57,7 +59,7 @@ var errSettings = errors.New("settings changed")
 // Serve runs a replica until the context ends: watches, and acts while it holds the
 // Lease. Changed settings begin it again from the start.
 func Serve(ctx context.Context, o Options) error {
-	clock, metrics := &session.Clock{}, NewMetrics()
+	clock, metrics := &kube.Clock{}, NewMetrics()
 	urgent, err := store(o.Config, clock, urgentQPS, urgentBurst)
 	if err != nil {
 		return err
@@ -74,7 +76,7 @@ func Serve(ctx context.Context, o Options) error {
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
 	for ctx.Err() == nil {
-		g := &Guard{Home: o.Home, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
+		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
 		current.Store(g)
 		err := g.run(ctx, o.Name, watchdog)
 		switch {
@@ -94,10 +96,9 @@ func Serve(ctx context.Context, o Options) error {
 	return nil
 }
 
-func store(config *rest.Config, clock *session.Clock, qps float32, burst int) (session.Store, error) {
-	c := rest.CopyConfig(config)
+func store(config *rest.Config, clock *kube.Clock, qps float32, burst int) (session.Store, error) {
+	c := kube.Wrap(config, clock)
 	c.QPS, c.Burst, c.UserAgent = qps, burst, "osc-guard"
-	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return clock.Wrap(next) })
 	core, err := kubernetes.NewForConfig(c)
 	if err != nil {
 		return session.Store{}, err

@@ -40,24 +40,24 @@ func (g *Guard) watchNamespace(namespace string, changed func(key)) (*watched, e
 	}
 	routes, core := g.Urgent.Routes.RouteV1().Routes(namespace), g.Urgent.Core
 	w := &watched{
-		routes: informer(&routev1.Route{},
+		routes: g.informer(&routev1.Route{},
 			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return routes.List(ctx, o) },
 			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return routes.Watch(ctx, o) }),
-		services: informer(&corev1.Service{},
+		services: g.informer(&corev1.Service{},
 			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				return core.CoreV1().Services(namespace).List(ctx, o)
 			},
 			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 				return core.CoreV1().Services(namespace).Watch(ctx, o)
 			}),
-		slices: informer(&discoveryv1.EndpointSlice{},
+		slices: g.informer(&discoveryv1.EndpointSlice{},
 			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				return core.DiscoveryV1().EndpointSlices(namespace).List(ctx, o)
 			},
 			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 				return core.DiscoveryV1().EndpointSlices(namespace).Watch(ctx, o)
 			}),
-		pods: informer(&corev1.Pod{},
+		pods: g.informer(&corev1.Pod{},
 			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				return core.CoreV1().Pods(namespace).List(ctx, o)
 			},
@@ -93,7 +93,7 @@ type (
 	watcher func(context.Context, metav1.ListOptions) (watch.Interface, error)
 )
 
-func informer(kind runtime.Object, list lister, follow watcher) cache.SharedIndexInformer {
+func (g *Guard) informer(kind runtime.Object, list lister, follow watcher) cache.SharedIndexInformer {
 	return cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.LabelSelector = session.Label
@@ -101,7 +101,11 @@ func informer(kind runtime.Object, list lister, follow watcher) cache.SharedInde
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.LabelSelector = session.Label
-			return follow(ctx, o)
+			w, err := follow(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			return expiring(w, g.Relist), nil
 		},
 	}, kind, 0, cache.Indexers{
 		byKey: func(o any) ([]string, error) {

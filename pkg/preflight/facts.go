@@ -37,7 +37,10 @@ func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.I
 		if apierrors.IsNotFound(err) {
 			return fmt.Errorf("route %s/%s: there is none of this name: 'oc get routes -n %s' lists them", namespace, name, namespace)
 		}
-		return err
+		if err != nil {
+			return fmt.Errorf("read route %s/%s: %w", namespace, name, err)
+		}
+		return nil
 	})
 	g.Go(func() (err error) {
 		f.Namespace, err = workload.Read(ctx, core, namespace)

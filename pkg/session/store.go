@@ -92,7 +92,7 @@ func (s Store) writeWith(ctx context.Context, namespace, name string, r *routev1
 		if r == nil {
 			var err error
 			if r, err = s.Routes.RouteV1().Routes(namespace).Get(ctx, name, metav1.GetOptions{}); err != nil {
-				if !retriable(err) {
+				if !Retriable(err) {
 					return nil, fmt.Errorf("read route %s/%s: %w", namespace, name, err)
 				}
 				last = err
@@ -117,7 +117,7 @@ func (s Store) writeWith(ctx context.Context, namespace, name string, r *routev1
 			// A patch that removes what somebody else removed meanwhile is refused before
 			// its resourceVersion is looked at: try again if the Route has changed.
 			invalid = r.ResourceVersion
-		} else if !retriable(err) {
+		} else if !Retriable(err) {
 			return nil, fmt.Errorf("write route %s/%s: %w", namespace, name, err)
 		}
 		last, r = err, nil
@@ -133,9 +133,9 @@ func (s Store) patch(ctx context.Context, old, changed *routev1.Route, options m
 	return s.Routes.RouteV1().Routes(old.Namespace).Patch(ctx, old.Name, types.JSONPatchType, data, options)
 }
 
-// retriable: a conflict, or an error that does not tell whether the write happened.
+// Retriable: a conflict, or an error that does not tell whether the write happened.
 // What the API server refuses for good is not tried again.
-func retriable(err error) bool {
+func Retriable(err error) bool {
 	status := apierrors.APIStatus(nil)
 	if !errors.As(err, &status) {
 		return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)

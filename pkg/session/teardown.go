@@ -93,12 +93,11 @@ func (s Store) waitGone(ctx context.Context, namespace string, selector metav1.L
 		from := selector
 		from.ResourceVersion = pods.ResourceVersion
 		w, err := s.Core.CoreV1().Pods(namespace).Watch(ctx, from)
-		if err != nil {
-			return keys(there), err
+		if err == nil {
+			err = untilEmpty(ctx, w, there)
+			w.Stop()
 		}
-		err = untilEmpty(ctx, w, there)
-		w.Stop()
-		if err != nil {
+		if err != nil && !Retriable(err) {
 			return keys(there), err
 		}
 		if len(there) == 0 {

@@ -102,8 +102,11 @@ func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings
 func Find(ctx context.Context, core kubernetes.Interface, namespace string) (Settings, error) {
 	for _, home := range []string{Home, namespace} {
 		s, err := Read(ctx, core, home)
-		if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
-			return s, err
+		switch {
+		case err == nil:
+			return s, nil
+		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
+			return s, fmt.Errorf("read the settings: %w", err)
 		}
 	}
 	return Defaults(), nil // no guard is installed, or it is not for us to read

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
@@ -33,24 +34,35 @@ func (r *Runner) build(ctx context.Context) error {
 		return err
 	}
 	options := metav1.CreateOptions{FieldManager: session.FieldManager}
-	// An object that is there already is ours: its name is this session's ID.
-	if _, err := r.Core.CoreV1().Services(r.Namespace).Create(ctx, service, options); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create Service %s: %w", service.Name, err)
+	core := r.Core.CoreV1()
+	err = create("Service "+service.Name, func() error {
+		_, err := core.Services(r.Namespace).Create(ctx, service, options)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if r.holdsDrains() {
 		budget := sandbox.Budget(r.input)
-		if _, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, budget, options); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("create PodDisruptionBudget %s: %w", budget.Name, err)
+		err := create("PodDisruptionBudget "+budget.Name, func() error {
+			_, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, budget, options)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	var made []corev1.Pod
 	for _, pod := range sandbox.Pods(r.input) {
-		created, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pod, options)
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("create pod %s: %w", pod.Name, err)
-		}
-		if err == nil {
-			made = append(made, *created)
+		err := create("pod "+pod.Name, func() error {
+			created, err := core.Pods(r.Namespace).Create(ctx, pod, options)
+			if err == nil {
+				made = append(made, *created)
+			}
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	if len(made) < r.input.Replicas {
@@ -63,6 +75,16 @@ func (r *Runner) build(ctx context.Context) error {
 	}
 	r.watcher = w
 	return r.waitReady(ctx)
+}
+
+// create makes an object by its name, and again where it is not known whether it was made.
+// One that is there already is ours: its name is this session's ID.
+func create(what string, do func() error) error {
+	err := retry.OnError(retry.DefaultBackoff, session.Retriable, do)
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create %s: %w", what, err)
+	}
+	return nil
 }
 
 func (r *Runner) waitReady(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/probe"
 	"github.com/osc-debug/osc-debug/pkg/route"
@@ -75,7 +76,7 @@ type Report interface {
 type Runner struct {
 	session.Store
 	Options
-	Clock  *session.Clock
+	Clock  *kube.Clock
 	Report Report
 	// OnLive is called when traffic has been shifted; it returns when its context ends.
 	// An error is told, and ends nothing.

@@ -296,13 +296,17 @@ func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 // ready writes a hand-made pod's readiness.
 func (e *env) ready(pod string, is bool) {
 	e.t.Helper()
+	e.ok(e.readiness(pod, is))
+}
+
+func (e *env) readiness(pod string, is bool) error {
 	status := corev1.ConditionFalse
 	if is {
 		status = corev1.ConditionTrue
 	}
 	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":%q},{"type":"ContainersReady","status":%q}]}}`, status, status)
 	_, err := core.CoreV1().Pods(e.ns).Patch(e.t.Context(), pod, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
-	e.ok(err)
+	return err
 }
 
 // status sees the sessions of all namespaces for who may list them, and goes on telling

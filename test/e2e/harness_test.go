@@ -69,7 +69,7 @@ func TestMain(m *testing.M) {
 	}
 	config.QPS, config.Burst = 200, 400
 	core, routes = kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
-	if err := errors.Join(makeHandNode(), serve(), installGuard()); err != nil {
+	if err := errors.Join(makeHandNode(handNode), serve(), installGuard()); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}

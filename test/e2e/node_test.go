@@ -4,12 +4,17 @@ package e2e
 
 import (
 	"context"
+	"strings"
+	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
@@ -19,33 +24,33 @@ import (
 // there, sandboxes too, and the tests play its kubelet.
 const handNode = "by-hand"
 
-func makeHandNode() error {
+func makeHandNode(name string) error {
 	ctx := context.Background()
 	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: handNode, Labels: map[string]string{handNode: "yes", "osc-debug.dev/sandbox": "vm"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{handNode: name, "osc-debug.dev/sandbox": "vm"}},
 		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: handNode, Effect: corev1.TaintEffectNoSchedule}}},
 	}
 	if _, err := core.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	if err := heartbeat(ctx); err != nil {
+	if err := heartbeat(ctx, name); err != nil {
 		return err
 	}
 	go func() {
 		for range time.Tick(5 * time.Second) {
-			_ = heartbeat(ctx)
+			_ = heartbeat(ctx, name)
 		}
 	}()
 	return nil
 }
 
 // heartbeat keeps the node Ready.
-func heartbeat(ctx context.Context) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return beat(ctx) })
+func heartbeat(ctx context.Context, name string) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return beat(ctx, name) })
 }
 
-func beat(ctx context.Context) error {
-	node, err := core.CoreV1().Nodes().Get(ctx, handNode, metav1.GetOptions{})
+func beat(ctx context.Context, name string) error {
+	node, err := core.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -59,8 +64,10 @@ func beat(ctx context.Context) error {
 }
 
 // onHandNode sends a pod there.
-func onHandNode(spec *corev1.PodSpec) {
-	spec.NodeSelector = map[string]string{handNode: "yes"}
+func onHandNode(spec *corev1.PodSpec) { onNode(spec, handNode) }
+
+func onNode(spec *corev1.PodSpec, node string) {
+	spec.NodeSelector = map[string]string{handNode: node}
 	spec.Tolerations = append(spec.Tolerations, corev1.Toleration{Key: handNode, Operator: corev1.TolerationOpExists})
 }
 
@@ -77,7 +84,7 @@ func (e *env) kubelet(stop <-chan struct{}) {
 		}
 		for event := range w.ResultChan() {
 			pod, ok := event.Object.(*corev1.Pod)
-			if !ok || pod.Spec.NodeName != handNode {
+			if !ok || !strings.HasPrefix(pod.Spec.NodeName, handNode) {
 				continue
 			}
 			switch {
@@ -97,4 +104,47 @@ func (e *env) address(pod *corev1.Pod) string {
 		return e.sandboxIP
 	}
 	return originalIP
+}
+
+// A node that is cordoned and drained: the guard gives the traffic back first, and only
+// then lets the drain go on, which the session's disruption budget holds until then.
+func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	name := handNode + "-" + e.ns
+	e.ok(makeHandNode(name))
+	t.Cleanup(func() { _ = core.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}) })
+	e.deployment("web", 1, func(d *appsv1.Deployment, _ *corev1.Service) { onNode(&d.Spec.Template.Spec, name) })
+	e.route(nil)
+	before := e.tested()
+	if r := e.guarded("--weight", "100", "--detach").wait(); r.code != 0 {
+		t.Fatal(r)
+	}
+	id := session.Of(e.shop()).ID
+	pod, err := core.CoreV1().Pods(e.ns).Get(t.Context(), session.PodName(id, 0), metav1.GetOptions{})
+	e.ok(err)
+	if pod.Spec.NodeName != name {
+		t.Fatalf("the sandbox is on node %s, wanted %s", pod.Spec.NodeName, name)
+	}
+	evict := func() error {
+		return core.PolicyV1().Evictions(e.ns).Evict(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: e.ns}})
+	}
+	e.eventually("the budget counts the sandbox", func() bool {
+		b, err := core.PolicyV1().PodDisruptionBudgets(e.ns).Get(t.Context(), session.ServiceName(id), metav1.GetOptions{})
+		return err == nil && b.Status.CurrentHealthy == 1
+	})
+	if err := evict(); !apierrors.IsTooManyRequests(err) {
+		t.Fatalf("the sandbox was evicted from under its users: %v", err)
+	}
+	_, err = core.CoreV1().Nodes().Patch(t.Context(), name, types.StrategicMergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
+	e.ok(err)
+	e.eventually("the drain goes on", func() bool {
+		err := evict()
+		s := session.Of(e.shop())
+		if (err == nil || apierrors.IsNotFound(err)) && s != nil && s.Backend {
+			t.Errorf("let go while users are sent there: %+v", s)
+		}
+		return err == nil || apierrors.IsNotFound(err)
+	})
+	e.ended(before)
 }

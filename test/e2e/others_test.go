@@ -5,8 +5,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,20 +18,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
-// races is how often two users begin a session on one Route at the same instant; 'make
-// soak' has more of them.
-func races(t *testing.T) int {
-	if text := os.Getenv("OSC_DEBUG_RACES"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	return 12
-}
-
-// Two users at the same instant: one has the Route, the other is told who, and nothing
+// Two users, often, at the same instant: one has the Route, the other is told who, and nothing
 // of him is left.
 func TestTwoUsersAtTheSameInstant(t *testing.T) {
 	t.Parallel()
@@ -41,7 +26,7 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 	e.bind("bob", "edit")
 	before := e.standard()
 	won := map[string]int{}
-	for n := range races(t) {
+	for n := range number(t, "OSC_DEBUG_RACES", 12) {
 		args := []string{"shift", "--route", "shop", "--router", routerIP, "--weight", "0", "--detach", "--no-probe"}
 		alice, bob := e.start("alice", args...), e.start("bob", args...)
 		a, b := alice.wait(), bob.wait()

@@ -75,9 +75,10 @@ func (e *env) kubectl(in string, args ...string) string {
 }
 
 // guard starts a replica, with a kubeconfig of ownGuards or a proxied one.
-func (e *env) guard(name, config string) *running {
+func (e *env) guard(name, config string, args ...string) *running {
 	e.t.Helper()
-	return e.process(exec.Command(filepath.Join(filepath.Dir(binary), "osc-guard"), "--home", e.ns, "--kubeconfig", config, "--name", name, "--listen", "127.0.0.1:0"))
+	return e.process(exec.Command(filepath.Join(filepath.Dir(binary), "osc-guard"),
+		append([]string{"--home", e.ns, "--kubeconfig", config, "--name", name, "--listen", "127.0.0.1:0"}, args...)...))
 }
 
 // leads waits until a replica holds the Lease; false when it ended before.

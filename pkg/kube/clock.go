@@ -1,4 +1,4 @@
-package session
+package kube
 
 import (
 	"net/http"
@@ -15,9 +15,7 @@ type Clock struct {
 // Now is the API server's time, to a second.
 func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 
-// Wrap makes a transport that sets the clock at every answer.
-func (c *Clock) Wrap(next http.RoundTripper) http.RoundTripper { return &clockTransport{c, next} }
-
+// clockTransport sets the clock at every answer.
 type clockTransport struct {
 	clock *Clock
 	next  http.RoundTripper

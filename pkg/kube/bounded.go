@@ -1,0 +1,47 @@
+package kube
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// requestTime bounds one request to the API server, which itself gives up after a minute.
+const requestTime = 70 * time.Second
+
+// bounded ends a request that hangs. Watches and upgraded streams end otherwise: with
+// their context, or when the connection's health checks fail.
+type bounded struct{ next http.RoundTripper }
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if streams(r) {
+		return b.next.RoundTrip(r)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+	resp, err := b.next.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = body{resp.Body, cancel}
+	return resp, nil
+}
+
+// streams: its answer does not end by itself.
+func streams(r *http.Request) bool {
+	query := r.URL.Query()
+	return query.Has("watch") || query.Has("follow") || strings.HasSuffix(r.URL.Path, "/exec") || strings.HasSuffix(r.URL.Path, "/attach")
+}
+
+// body ends its request's time when it is closed.
+type body struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b body) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
