@@ -8,7 +8,7 @@ LDFLAGS  = -s -w -X $(CLI).version=$(VERSION) -X $(CLI).sidecarImage=$(SIDECAR)
 CLUSTER := $(CACHE)/cluster
 export OSC_DEBUG_CACHE := $(CACHE)
 
-.PHONY: help build cross images generate test unit e2e lint bench bench-cold soak demo cluster-up cluster-down cluster-status devcluster clean
+.PHONY: help build cross images generate test unit e2e lint bench bench-cold soak fuzz demo cluster-up cluster-down cluster-status devcluster clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,8 +90,13 @@ bench: devcluster ## Take the figures, with targets and verdicts; exits 1 on a m
 bench-cold: devcluster ## Build everything once more with empty caches, timed; takes up to 12 min
 	$(call run-bench,cold)
 
-soak: devcluster ## Ten sessions in a row under load; exits 1 on a failed request
-	$(call run-bench,soak)
+soak: devcluster ## The long runs of docs/reliability.md; takes about an hour, exits 1 on a miss
+	$(call run-bench,soak crash outage node)
+	@$(MAKE) --no-print-directory e2e ARGS="-tags e2e,soak -v -run 'TestSoak|TestFaults|TestTwoUsersAt' -timeout 90m" \
+		OSC_DEBUG_SESSIONS=$(or $(OSC_DEBUG_SESSIONS),1000) OSC_DEBUG_RACES=$(or $(OSC_DEBUG_RACES),200)
+
+fuzz: ## Fuzz the journal's decoder and the restore; FUZZ=10m for each
+	for f in FuzzDecode FuzzRestore; do go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZ),10m) ./pkg/session || exit 1; done
 
 clean: ## Remove what was built here (not the cache)
 	rm -rf $(BIN)

@@ -80,12 +80,12 @@ func timed(run func() error) (time.Duration, error) {
 }
 
 // devcluster runs a verb of the development cluster's command.
-func (b *bench) devcluster(env []string, verb string) error {
-	cmd := exec.CommandContext(context.WithoutCancel(b.ctx), filepath.Join(filepath.Dir(b.CLI), "devcluster"), verb)
+func (b *bench) devcluster(env []string, args ...string) error {
+	cmd := exec.CommandContext(context.WithoutCancel(b.ctx), filepath.Join(filepath.Dir(b.CLI), "devcluster"), args...)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("devcluster %s: %w: %s", verb, err, out)
+		return fmt.Errorf("devcluster %s: %w: %s", args, err, out)
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ var parts = map[string]func(*bench) error{
 	"cluster": (*bench).cluster, // starting and ending the local cluster
 	"cold":    (*bench).cold,    // the same with nothing built yet
 	"soak":    (*bench).soak,    // ten sessions in a row under load
+	"crash":   (*bench).crash,   // the sandbox' program killed under load, 20 times
+	"outage":  (*bench).outage,  // API server and etcd away while a session runs and ends
+	"node":    (*bench).node,    // the sandbox' node dies
 }
 
 func main() {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/osc-debug/osc-debug/test/sample"
 )
@@ -54,17 +55,73 @@ func end(cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
-func (b *bench) realised() (float64, error) {
+// status is what the command says of the session.
+type status struct {
+	Session, State string
+	Realised       float64
+}
+
+func (b *bench) status() (status, error) {
 	out, err := b.Command(b.ctx, "status", "--route", "echo-route", "-o", "json").Output()
 	if err != nil {
-		return 0, err
+		return status{}, err
 	}
-	var list struct{ Sessions []struct{ Realised float64 } }
+	var list struct{ Sessions []status }
 	if err := json.Unmarshal(out, &list); err != nil {
-		return 0, err
+		return status{}, err
 	}
 	if len(list.Sessions) != 1 {
-		return 0, fmt.Errorf("status lists %d sessions", len(list.Sessions))
+		return status{}, fmt.Errorf("status lists %d sessions", len(list.Sessions))
 	}
-	return list.Sessions[0].Realised, nil
+	return list.Sessions[0], nil
+}
+
+func (b *bench) realised() (float64, error) {
+	s, err := b.status()
+	return s.Realised, err
+}
+
+// detached begins a session that the guard sees to, and returns its ID.
+func (b *bench) detached(args ...string) (string, error) {
+	args = append([]string{"shift", "--route", "echo-route", "--router", sample.Router, "--weight", "100", "--detach"}, args...)
+	if out, err := b.Command(b.ctx, args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("osc-debug %v: %w: %s", args, err, out)
+	}
+	s, err := b.status()
+	return s.Session, err
+}
+
+// rollback ends the session.
+func (b *bench) rollback() error {
+	if out, err := b.Command(b.ctx, "rollback", "--route", "echo-route", "--router", sample.Router).CombinedOutput(); err != nil {
+		return fmt.Errorf("osc-debug rollback: %w: %s", err, out)
+	}
+	return nil
+}
+
+// clean fails unless the Route is as the example has it and nothing of a session is left.
+func (b *bench) clean() error {
+	route, err := b.Kubectl(b.ctx, "get", "route", "echo-route", "-n", sample.Namespace, "-o", "jsonpath={.spec.to.weight} {.spec.alternateBackends} {.metadata.labels.osc-debug\\.dev/session}")
+	if err != nil {
+		return err
+	}
+	left, err := b.Kubectl(b.ctx, "get", "pods,services,poddisruptionbudgets", "-n", sample.Namespace, "-l", "osc-debug.dev/session", "-o", "name")
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(route) != "100" || strings.TrimSpace(left) != "" {
+		return fmt.Errorf("the Route is %q, left are %q", route, left)
+	}
+	return nil
+}
+
+// cleanWithin waits for that.
+func (b *bench) cleanWithin(wait time.Duration) error {
+	var err error
+	for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(time.Second) {
+		if err = b.clean(); err == nil {
+			return nil
+		}
+	}
+	return err
 }

@@ -30,18 +30,24 @@ type waits struct {
 // ours is how the names of a session's objects begin.
 const ours = "osc-debug-"
 
-// watchWaits begins to watch the next session; the function it returns waits for what
-// was seen until traffic is served by the sandbox.
-func (b *bench) watchWaits() (func() (waits, error), error) {
+// clients are an administrator's.
+func (b *bench) clients() (kubernetes.Interface, routeclient.Interface, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(b.State, "admin.conf"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	core, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	client, err := routeclient.NewForConfig(config)
+	return core, client, err
+}
+
+// watchWaits begins to watch the next session; the function it returns waits for what
+// was seen until traffic is served by the sandbox.
+func (b *bench) watchWaits() (func() (waits, error), error) {
+	core, client, err := b.clients()
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func main() {
 	defer stop()
 	root := &cobra.Command{Use: "devcluster", Short: "A real Kubernetes with a sandbox VM on one machine, to test osc-debug against",
 		SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(up(), down(), status(), images(), supervise(), serveRouter(), serveRegistry())
+	root.AddCommand(up(), down(), status(), stopComponent(), startComponent(), images(), supervise(), serveRouter(), serveRegistry())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "devcluster:", err)
 		os.Exit(1)
@@ -74,6 +74,25 @@ func status() *cobra.Command {
 				return err
 			}
 			return cluster.Environment(cmd.OutOrStdout())
+		}}
+}
+
+func stopComponent() *cobra.Command {
+	return component("stop COMPONENT", "Kill a component of the running cluster and keep it down", cluster.Stop)
+}
+
+func startComponent() *cobra.Command {
+	return component("start COMPONENT", "Start a component again that was stopped", cluster.Start)
+}
+
+func component(use, short string, do func(topology.Dirs, string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dirs, err := topology.NewDirs()
+			if err != nil {
+				return err
+			}
+			return do(dirs, args[0])
 		}}
 }
 

@@ -44,7 +44,7 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 				return e.start(config, append([]string{verb, "--route", name}, c.args...)...)
 			}
 			requests := e.record(run, c.needs)
-			e.killEverywhere(points(requests), run)
+			e.killEverywhere(points(requests), atATime, run)
 		})
 	}
 }
@@ -73,9 +73,9 @@ func (e *env) namedRoute(name string) *routev1.Route {
 	return e.route(func(r *routev1.Route) { r.Name, r.Spec.Host = name, name+"-"+r.Spec.Host })
 }
 
-// killEverywhere kills a command at each point, on a Route of its own each, and waits
-// until the guard has ended all of that.
-func (e *env) killEverywhere(at []point, run func(route, config string) *running) {
+// killEverywhere kills a command at each point, on a Route of its own each, some at a
+// time, and waits until the guard has ended all of that.
+func (e *env) killEverywhere(at []point, atATime int, run func(route, config string) *running) {
 	e.t.Helper()
 	before, cases := map[string]string{}, map[string]point{}
 	for n, p := range at {

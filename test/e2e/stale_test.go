@@ -5,6 +5,7 @@ package e2e
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,4 +106,37 @@ func TestAGuardWithoutSyncedCachesDoesNothing(t *testing.T) {
 	if g.leads(t.Context(), "unsynced") {
 		b.ended()
 	}
+}
+
+// A guard that the network cuts off while it holds the Lease: the other one ends what is
+// due, and the first does no harm when it is back.
+func TestAGuardThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	b := e.bare("shop")
+	b.begin()
+	var cut atomic.Bool
+	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		if cut.Load() { // packets are dropped: no answer ever comes
+			<-r.Context().Done()
+			return
+		}
+		forward(w, r)
+	}))
+	if !one.leads(t.Context(), "one") {
+		t.Fatal(one.wait())
+	}
+	cut.Store(true)
+	e.guard("two", b.account)
+	b.ended()
+	again := e.plant("shop", session.Live, 5*time.Minute)
+	cut.Store(false)
+	time.Sleep(5 * time.Second)
+	if s := session.Of(b.get()); s == nil || s.ID != again.Session || s.State != session.Live {
+		t.Errorf("the guard that came back disturbed the next session: %+v", s)
+	}
+	if r := e.cli("rollback", "--route", "shop", "--drain", "0s"); r.code != 0 {
+		t.Error(r)
+	}
+	b.ended()
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,6 +41,7 @@ func Supervise(spec Spec) error {
 			return err
 		}
 	}
+	go s.obey()
 	return s.reap()
 }
 
@@ -111,11 +114,43 @@ func (spec Spec) network() error {
 }
 
 type supervisor struct {
-	spec    Spec
+	spec Spec
+
+	mu      sync.Mutex
 	running map[int]component
+	stopped []component // by Stop, until Start
+}
+
+// obey kills the components that Stop names and starts them again when Start does; it
+// lives as long as the cluster.
+func (s *supervisor) obey() {
+	for range time.Tick(100 * time.Millisecond) {
+		s.mu.Lock()
+		for pid, c := range s.running {
+			if s.spec.isStopped(c.name) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		again := []component{}
+		s.stopped = slices.DeleteFunc(s.stopped, func(c component) bool {
+			if s.spec.isStopped(c.name) {
+				return false
+			}
+			again = append(again, c)
+			return true
+		})
+		s.mu.Unlock()
+		for _, c := range again {
+			if err := s.start(c); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}
+	}
 }
 
 func (s *supervisor) start(c component) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	log, err := os.OpenFile(s.spec.Dirs.Log(c.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -153,11 +188,17 @@ func (s *supervisor) reap() error {
 		if err != nil {
 			return fmt.Errorf("wait: %w", err)
 		}
+		s.mu.Lock()
 		c, ok := s.running[pid]
-		if !ok {
+		delete(s.running, pid)
+		held := ok && s.spec.isStopped(c.name)
+		if held {
+			s.stopped = append(s.stopped, c)
+		}
+		s.mu.Unlock()
+		if !ok || held {
 			continue
 		}
-		delete(s.running, pid)
 		fmt.Fprintf(os.Stderr, "%s %s ended (%v), starting it again\n", time.Now().Format(time.RFC3339), c.name, status)
 		time.Sleep(300 * time.Millisecond)
 		if err := s.start(c); err != nil {

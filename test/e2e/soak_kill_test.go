@@ -1,0 +1,37 @@
+//go:build e2e && soak
+
+package e2e
+
+import (
+	"testing"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// As TestKilledBeforeAndAfterEveryRequest, with pods in the VM.
+func TestSoakKilledBeforeAndAfterEveryRequestWithPods(t *testing.T) {
+	for verb, args := range map[string][]string{
+		"shift":    {"--router", routerIP, "--weight", "100", "--ttl", "10s", "--for", "500ms", "--timeout", "60s"},
+		"weight":   {"50", "--router", routerIP},
+		"extend":   {"3s"},
+		"rollback": {"--drain", "500ms"},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			e := newGuardedEnv(t)
+			e.deployment("web", 1, onRealNode)
+			run := func(name, config string) *running {
+				if verb != "shift" {
+					r := e.cli("shift", "--route", name, "--router", routerIP, "--weight", "100", "--ttl", "20s", "--detach")
+					if s := session.Of(e.routeNamed(name)); r.code != 0 || s == nil || s.State != session.Live {
+						e.t.Errorf("no session to begin with: %s", r)
+					}
+				}
+				return e.start(config, append([]string{verb, "--route", name}, args...)...)
+			}
+			e.killEverywhere(points(e.record(run, nil)), podsAtATime, run)
+		})
+	}
+}
+
+// podsAtATime bounds the sandboxes that start in the emulated VM at once.
+const podsAtATime = 3

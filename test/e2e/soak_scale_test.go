@@ -1,0 +1,207 @@
+//go:build e2e && soak
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+const (
+	manySessions  = 1000
+	manyRoutes    = 10_000 // without sessions
+	mostMemory    = 64     // MiB
+	latestRestore = 60 * time.Second
+	slowestStatus = time.Second
+	plantTime     = 9 * time.Minute
+)
+
+// A thousand live sessions that end within one minute, beside ten thousand Routes that
+// have none. The router is stopped meanwhile: it is not what is measured.
+func TestSoakAThousandSessions(t *testing.T) {
+	e := newEnv(t)
+	devcluster(t, "stop", "router")
+	t.Cleanup(func() { devcluster(t, "start", "router") })
+	account := e.ownGuards("drain=8s")
+	log := &requestLog{}
+	config := e.proxied(account, log.handle)
+
+	// Routes without sessions cost nothing: the same guard, before and after.
+	g := e.guard("one", config)
+	if !g.leads(t.Context(), "one") {
+		t.Fatal(g.wait())
+	}
+	alone := e.memory(g, "VmRSS")
+	e.each(manyRoutes, func(n int) { e.plainRoute(fmt.Sprintf("plain-%d", n)) })
+	idle := e.idle(log)
+	with := e.memory(g, "VmRSS")
+	e.judge("guard beside 10,000 Routes without sessions: requests in 30 s, the Lease aside", idle == 0, fmt.Sprint(idle), "0")
+	e.judge(fmt.Sprintf("its memory (%d MiB without them)", alone), with <= alone+4, fmt.Sprintf("%d MiB", with), "the same, +- 4 MiB")
+
+	// All end within the minute after this.
+	end := time.Now().Add(plantTime).Truncate(time.Second)
+	due := make([]time.Time, manySessions)
+	e.each(manySessions, func(n int) {
+		name := fmt.Sprintf("shop-%d", n)
+		e.plainRoute(name)
+		due[n] = end.Add(time.Duration(n) * time.Minute / manySessions).Truncate(time.Second)
+		e.plant(name, session.Live, time.Until(due[n]))
+	})
+	if left := time.Until(end); left < 90*time.Second {
+		t.Fatalf("planting took too long: only %s are left; raise plantTime", left)
+	}
+	var live int
+	for n := range manySessions {
+		if s := session.Of(e.routeNamed(fmt.Sprintf("shop-%d", n))); s != nil && s.State == session.Live {
+			live++
+		}
+	}
+	e.judge("sessions live at once", live == manySessions, fmt.Sprint(live), fmt.Sprint(manySessions))
+	idle = e.idle(log)
+	e.judge("idle guard: requests in 30 s, the Lease aside", idle <= 8, fmt.Sprint(idle), "<= 8, lists again")
+	var took []time.Duration
+	for range 5 {
+		begin := time.Now()
+		cmd := exec.Command(binary, "status", "-A")
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig("admin"))
+		out, err := cmd.Output()
+		e.ok(err)
+		took = append(took, time.Since(begin))
+		if rows := strings.Count(string(out), e.ns); rows != manySessions {
+			t.Errorf("status -A has %d rows", rows)
+		}
+	}
+	slices.Sort(took)
+	e.judge("status -A with them, median of 5", took[2] <= slowestStatus, took[2].Round(time.Millisecond).String(), "<= 1 s")
+
+	ctx, cancel := context.WithDeadline(t.Context(), end.Add(4*time.Minute))
+	defer cancel()
+	late := e.restores(ctx, due)
+	e.judge("longest from a session's end to its restored Route", slices.Max(late) <= latestRestore, fmt.Sprintf("%.1f s, median %.1f s", slices.Max(late).Seconds(), median(late).Seconds()), "<= 60 s")
+	e.within(10*time.Minute, "no sandbox left", func() bool { time.Sleep(2 * time.Second); return e.sandboxes() == 0 })
+	most := e.memory(g, "VmHWM")
+	t.Logf("all sandboxes gone %.0f s after the last end", time.Since(due[manySessions-1]).Seconds())
+	e.judge("most memory that the guard had", most <= mostMemory, fmt.Sprintf("%d MiB", most), "<= 64 MiB")
+}
+
+func median(d []time.Duration) time.Duration {
+	s := slices.Sorted(slices.Values(d))
+	return s[len(s)/2]
+}
+
+// restores watches until each Route's weights are back, and returns how long after its
+// session's end that was.
+func (e *env) restores(ctx context.Context, due []time.Time) []time.Duration {
+	e.t.Helper()
+	w, err := routes.RouteV1().Routes(e.ns).Watch(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: session.Label})
+	e.ok(err)
+	defer w.Stop()
+	late := make([]time.Duration, len(due))
+	left := len(due)
+	for event := range w.ResultChan() {
+		r, ok := event.Object.(*routev1.Route)
+		var n int
+		if !ok {
+			continue
+		}
+		if _, err := fmt.Sscanf(r.Name, "shop-%d", &n); err != nil || late[n] != 0 || len(r.Spec.AlternateBackends) > 0 || *r.Spec.To.Weight != 100 {
+			continue
+		}
+		late[n] = max(time.Since(due[n]), time.Nanosecond)
+		if left--; left == 0 {
+			return late
+		}
+	}
+	e.t.Fatalf("%d Routes were not restored", left)
+	return nil
+}
+
+// each does something n times, some at once.
+func (e *env) each(n int, do func(int)) {
+	var running sync.WaitGroup
+	var next atomic.Int64
+	for range 24 {
+		running.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n || e.t.Failed() {
+					return
+				}
+				do(i)
+			}
+		})
+	}
+	running.Wait()
+	if e.t.Failed() {
+		e.t.FailNow()
+	}
+}
+
+func (e *env) plainRoute(name string) {
+	weight := int32(100)
+	_, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: routev1.RouteSpec{Host: name + "-" + e.ns + ".apps.osc-debug.test", To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: &weight}}}, metav1.CreateOptions{})
+	e.ok(err)
+}
+
+// idle counts requests of half a minute, those of the Lease aside.
+func (e *env) idle(log *requestLog) (n int) {
+	time.Sleep(20 * time.Second) // until what was planted has come to rest
+	before := len(log.all())
+	time.Sleep(30 * time.Second)
+	for _, r := range log.all()[before:] {
+		if !strings.Contains(r, "/leases/") {
+			n++
+		}
+	}
+	return n
+}
+
+// memory reads a value of a process' status, in MiB.
+func (e *env) memory(r *running, key string) int {
+	e.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
+	e.ok(err)
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, key+":"); ok {
+			var kib int
+			_, err := fmt.Sscan(rest, &kib)
+			e.ok(err)
+			return (kib + 1023) / 1024
+		}
+	}
+	e.t.Fatalf("no %s", key)
+	return 0
+}
+
+// judge prints a figure with its target and verdict.
+func (e *env) judge(what string, ok bool, got, target string) {
+	e.t.Helper()
+	verdict := "met"
+	if !ok {
+		verdict = "MISSED"
+		e.t.Fail()
+	}
+	e.t.Logf("%-66s %-30s target %-22s %s", what, got, target, verdict)
+}
+
+func devcluster(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(filepath.Join(filepath.Dir(binary), "devcluster"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("devcluster %v: %v: %s", args, err, out)
+	}
+}
