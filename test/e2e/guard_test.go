@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -243,6 +244,46 @@ func TestPrunedMarksEndTheSession(t *testing.T) {
 			e.ended(before)
 		})
 	}
+}
+
+// A Route that a backup tool made again, marks and all, is another Route: the session ends.
+func TestARouteMadeAgainWithItsMarksIsRestored(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	if r := e.guarded("--weight", "100", "--detach").wait(); r.code != 0 {
+		t.Fatal(r)
+	}
+	r := e.shop()
+	e.ok(routes.RouteV1().Routes(e.ns).Delete(t.Context(), "shop", metav1.DeleteOptions{}))
+	again := &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: r.Labels, Annotations: r.Annotations}, Spec: r.Spec}
+	_, err := routes.RouteV1().Routes(e.ns).Create(t.Context(), again, metav1.CreateOptions{FieldManager: "backup"})
+	e.ok(err)
+	e.endedWithin(150*time.Second, before)
+}
+
+// A journal that can't be read: nobody knows what the Route was. Users stay where they
+// are served; when the sandbox is dead, its backend goes and the original gets a weight.
+func TestAnUnreadableJournalIsToldAndLeftAloneWhileUsersAreServed(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	j := e.plant("shop", session.Live, time.Minute)
+	_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"metadata":{"annotations":{"osc-debug.dev/journal":"{\"version\":99}"}}}`), metav1.PatchOptions{FieldManager: "other"})
+	e.ok(err)
+	spoiled := e.shop()
+	e.eventually("the Event", func() bool {
+		events, err := core.CoreV1().Events(e.ns).List(t.Context(), metav1.ListOptions{})
+		e.ok(err)
+		return slices.ContainsFunc(events.Items, func(ev corev1.Event) bool {
+			return ev.Reason == "DebugSessionUnreadable" && ev.InvolvedObject.Name == "shop"
+		})
+	})
+	if now := e.shop(); now.ResourceVersion != spoiled.ResourceVersion {
+		t.Errorf("the Route was written while users were served: %s", looks(now))
+	}
+	e.ready(session.PodName(j.Session, 0), false)
+	e.ended(before)
 }
 
 // Nothing that only bears the label is deleted, whatever else it says of itself.

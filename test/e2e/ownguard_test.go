@@ -120,4 +120,26 @@ func TestATeamsOwnGuard(t *testing.T) {
 		t.Fatal(r)
 	}
 	e.ended(before)
+	metrics := e.metrics()
+	for _, want := range []string{`osc_debug_guard_restores_total{reason="Expired"} 1`, "osc_debug_guard_leader 1", "osc_debug_guard_leader 0", "osc_debug_guard_restore_seconds_count 1", `osc_debug_guard_sessions{state="live"} 0`, "osc_debug_guard_failures_total 0"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the two replicas' metrics have no %s", want)
+		}
+	}
+}
+
+// metrics are those of the namespace's guards, all together.
+func (e *env) metrics() string {
+	e.t.Helper()
+	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=osc-debug-guard"})
+	e.ok(err)
+	var all []string
+	for _, p := range pods.Items {
+		for _, page := range []string{"healthz", "readyz", "metrics"} {
+			data, err := core.CoreV1().RESTClient().Get().Namespace(e.ns).Resource("pods").Name(p.Name + ":8080").SubResource("proxy").Suffix(page).DoRaw(e.t.Context())
+			e.ok(err)
+			all = append(all, string(data))
+		}
+	}
+	return strings.Join(all, "\n")
 }

@@ -10,6 +10,7 @@ import (
 
 // As TestKilledBeforeAndAfterEveryRequest, with pods in the VM.
 func TestSoakKilledBeforeAndAfterEveryRequestWithPods(t *testing.T) {
+	t.Parallel()
 	for verb, args := range map[string][]string{
 		"shift":    {"--router", routerIP, "--weight", "100", "--ttl", "10s", "--for", "500ms", "--timeout", "60s"},
 		"weight":   {"50", "--router", routerIP},
