@@ -168,7 +168,7 @@ func (a *app) sweep(ctx context.Context, c *clients, routeName, uid string) erro
 	var failed error
 	for id := range ids {
 		a.report().Step(session.StepDelete, "Service and pods of session "+id)
-		failed = errors.Join(failed, c.Teardown(ctx, c.namespace, id))
+		failed = errors.Join(failed, c.Teardown(ctx, c.namespace, routeName, id))
 	}
 	return failed
 }

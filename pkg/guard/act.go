@@ -30,7 +30,7 @@ func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, 
 	case Finish:
 		return g.finish(ctx, k, m, live, v)
 	}
-	return v.Look, g.tell(ctx, k, m, live, v.Reason)
+	return v.Look, g.tell(k, m, live, v.Reason)
 }
 
 // hold takes traffic off a sandbox that is not ready and keeps it to be looked at.
@@ -43,7 +43,7 @@ func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route,
 	if err != nil {
 		return err
 	}
-	g.restored(ctx, k, live, v, "its traffic is back; the sandbox stays until the session's end: 'osc-debug weight' resumes, 'osc-debug rollback' ends it")
+	g.restored(k, live, v, "its traffic is back; the sandbox stays until the session's end: 'osc-debug weight' resumes, 'osc-debug rollback' ends it")
 	return nil
 }
 
@@ -63,12 +63,12 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 	if out.Foreign {
 		note += "; what somebody else had changed stayed"
 	}
-	g.restored(ctx, k, live, v, note)
+	g.restored(k, live, v, note)
 	return max(drain, time.Millisecond), nil
 }
 
 // restored tells of a Route that was put back.
-func (g *Guard) restored(ctx context.Context, k key, live *routev1.Route, v Verdict, note string) {
+func (g *Guard) restored(k key, live *routev1.Route, v Verdict, note string) {
 	g.Metrics.restores.WithLabelValues(string(v.Reason)).Inc()
 	took := time.Duration(0)
 	if !v.Since.IsZero() {
@@ -80,24 +80,43 @@ func (g *Guard) restored(ctx context.Context, k key, live *routev1.Route, v Verd
 		user = j.User
 	}
 	g.Log.Info(string(v.Action), "session", k.String(), "route", live.Name, "user", user, "reason", v.Reason, "after", took)
-	g.event(ctx, live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
+	g.event(live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
 }
 
-func (g *Guard) event(ctx context.Context, r *routev1.Route, reason Reason, note string) {
-	if err := g.Cleanup.Event(ctx, r.Namespace, r.Name, string(r.UID), "DebugSession"+string(reason), note); err != nil && ctx.Err() == nil {
-		g.Log.Warn("Event not written", "route", r.Namespace+"/"+r.Name, "error", err)
+// event has an Event written on a Route, by and by: no restore waits for it.
+func (g *Guard) event(r *routev1.Route, reason Reason, note string) {
+	write := func(ctx context.Context) {
+		if err := g.Cleanup.Event(ctx, r.Namespace, r.Name, string(r.UID), "DebugSession"+string(reason), note); err != nil && ctx.Err() == nil {
+			g.Log.Warn("Event not written", "route", r.Namespace+"/"+r.Name, "error", err)
+		}
+	}
+	select {
+	case g.events <- write:
+	default:
+		g.Log.Warn("Event dropped: too many wait", "route", r.Namespace+"/"+r.Name, "reason", reason)
+	}
+}
+
+func (g *Guard) writeEvents(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case write := <-g.events:
+			write(ctx)
+		}
 	}
 }
 
 // tell writes, once per session, of something that the guard leaves alone.
-func (g *Guard) tell(ctx context.Context, k key, m *memory, r *routev1.Route, reason Reason) error {
+func (g *Guard) tell(k key, m *memory, r *routev1.Route, reason Reason) error {
 	if reason == "" || r == nil || m.told[reason] {
 		return nil
 	}
 	m.told[reason] = true
 	g.Metrics.unreadable.Inc()
 	g.Log.Warn("journal can't be read", "session", k.String(), "route", r.Name)
-	g.event(ctx, r, reason, fmt.Sprintf(
+	g.event(r, reason, fmt.Sprintf(
 		"session %s: its journal can't be read; users are served by the sandbox and nothing is changed until it is dead. 'osc-debug rollback --route %s' ends it now", k.id, r.Name))
 	return nil
 }
@@ -108,12 +127,13 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 	if err != nil {
 		return 0, err
 	}
-	if left > 0 {
-		return stillThere, nil
-	}
-	if v.Reason == Orphaned {
+	if v.Reason == Orphaned && !m.told[Orphaned] {
+		m.told[Orphaned] = true
 		g.Metrics.orphans.Inc()
 		g.Log.Info("deleted orphans", "session", k.String())
+	}
+	if left > 0 {
+		return stillThere, nil
 	}
 	if live != nil || !m.drained.IsZero() {
 		if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, nil); err != nil {
@@ -196,13 +216,14 @@ func (g *Guard) parts(ctx context.Context, k key) ([]part, error) {
 	return out, nil
 }
 
-// isSandbox: a pod under a runtime class for sandboxes, with our sidecar.
+// isSandbox: a pod under a runtime class for sandboxes, with our sidecar, whichever image
+// the settings allowed when it was made.
 func (g *Guard) isSandbox(p *corev1.Pod) bool {
 	if p.Spec.RuntimeClassName == nil || !slices.Contains(g.Settings.RuntimeClasses, *p.Spec.RuntimeClassName) {
 		return false
 	}
 	return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool {
-		return c.Name == sandbox.Sidecar && (len(g.Settings.Images) == 0 || slices.Contains(g.Settings.Images, c.Image))
+		return c.Name == sandbox.Sidecar
 	})
 }
 

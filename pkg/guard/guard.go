@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
@@ -36,21 +37,29 @@ type Guard struct {
 
 	watched map[string]*watched       // by namespace, AllNamespaces for all
 	nodes   cache.SharedIndexInformer // that are cordoned; nil without the right to see nodes
-	queue   workqueue.TypedRateLimitingInterface[key]
+	urgent  queue                     // sessions to look at
+	cleanup queue                     // sessions whose sandbox is to be deleted
+	events  chan func(context.Context)
+	acting  atomic.Bool
 	mu      sync.Mutex
 	memory  map[key]*memory
 	synced  atomic.Bool
 }
 
-// memory is what no object says of a session.
+// memory is what no object says of a session. Whoever works on the session holds it.
 type memory struct {
+	sync.Mutex
 	unreadySince, drainingSince, marklessSince time.Time
 	drained                                    time.Time       // when the sandbox is let go, since this guard restored the Route
 	told                                       map[Reason]bool // Events that were written
 }
 
-// workers end sessions at the same time; they wait for the API server most of their time.
-const workers = 16
+// Workers of both queues; they wait for the API server most of their time.
+const (
+	urgentWorkers  = 16
+	cleanupWorkers = 8
+	eventsWaiting  = 1000 // Events are a courtesy: more are dropped
+)
 
 // courtesy and orphan: see Limits.
 const (
@@ -67,10 +76,10 @@ func (g *Guard) limits() Limits {
 // taking over costs nothing.
 func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
 	g.watched, g.memory = map[string]*watched{}, map[key]*memory{}
-	g.queue = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[key](200*time.Millisecond, 10*time.Second))
+	g.urgent, g.cleanup, g.events = newQueue(), newQueue(), make(chan func(context.Context), eventsWaiting)
 	var synced []cache.InformerSynced
 	for _, namespace := range g.Settings.Namespaces {
-		w, err := g.watchNamespace(namespace, g.queue.Add)
+		w, err := g.watchNamespace(namespace, g.look)
 		if err != nil {
 			return err
 		}
@@ -100,49 +109,74 @@ func (g *Guard) Ready() bool { return g.synced.Load() }
 
 // Act ends sessions until the context ends. Watch must have returned before.
 func (g *Guard) Act(ctx context.Context) {
-	for _, w := range g.watched { // standby events were taken from the queue by nobody; look at all once
+	g.acting.Store(true)
+	for _, w := range g.watched { // what happened before was not noted: look at all once
 		for _, i := range w.all() {
 			for _, o := range i.GetIndexer().List() {
 				for _, k := range w.keysOf(o) {
-					g.queue.Add(k)
+					g.look(k)
 				}
 			}
 		}
 	}
 	var running sync.WaitGroup
-	for range workers {
-		running.Go(func() {
-			for g.next(ctx) {
-			}
-		})
+	for range urgentWorkers {
+		running.Go(func() { g.work(ctx, g.urgent, false) })
 	}
+	for range cleanupWorkers {
+		running.Go(func() { g.work(ctx, g.cleanup, true) })
+	}
+	running.Go(func() { g.writeEvents(ctx) })
 	<-ctx.Done()
-	g.queue.ShutDown()
+	g.urgent.ShutDown()
+	g.cleanup.ShutDown()
 	running.Wait()
 }
 
-func (g *Guard) next(ctx context.Context) bool {
-	k, shutdown := g.queue.Get()
-	if shutdown {
-		return false
+// look has a session looked at. A standby replica notes nothing: it would only grow.
+func (g *Guard) look(k key) {
+	if g.acting.Load() && session.ValidID(k.id) {
+		g.urgent.Add(k)
 	}
-	defer g.queue.Done(k)
-	if ctx.Err() != nil || !session.ValidID(k.id) {
-		return ctx.Err() == nil
+}
+
+type queue = workqueue.TypedRateLimitingInterface[key]
+
+func newQueue() queue {
+	return workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[key](200*time.Millisecond, 10*time.Second))
+}
+
+// work takes sessions from a queue until it is shut down. Those whose sandbox is to be
+// deleted go to the other queue: deleting waits for nobody's traffic.
+func (g *Guard) work(ctx context.Context, q queue, deletes bool) {
+	for {
+		k, shutdown := q.Get()
+		if shutdown {
+			return
+		}
+		if ctx.Err() == nil {
+			look, err := g.reconcile(ctx, k, deletes)
+			g.again(q, k, look, err)
+		}
+		q.Done(k)
 	}
-	look, err := g.reconcile(ctx, k)
+}
+
+// again has a session looked at again when it is time.
+func (g *Guard) again(q queue, k key, look time.Duration, err error) {
 	switch {
+	case apierrors.IsConflict(err): // somebody wrote the Route meanwhile: judge it afresh
+		q.AddRateLimited(k)
 	case err != nil:
 		g.Metrics.failures.Inc()
 		g.Log.Error("session not ended, trying again", "session", k.String(), "error", err)
-		g.queue.AddRateLimited(k)
+		q.AddRateLimited(k)
 	case look > 0:
-		g.queue.Forget(k)
-		g.queue.AddAfter(k, look)
+		q.Forget(k)
+		g.urgent.AddAfter(k, look)
 	default:
-		g.queue.Forget(k)
+		q.Forget(k)
 	}
-	return true
 }
 
 // in gives the caches that hold a namespace.

@@ -30,7 +30,11 @@ func (g *Guard) watchNodes() error {
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			cordoned(&o)
-			return nodes.Watch(ctx, o)
+			w, err := nodes.Watch(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			return expiring(w, g.Relist), nil
 		},
 	}, &corev1.Node{}, 0, cache.Indexers{})
 	if err := g.nodes.SetTransform(func(o any) (any, error) {
@@ -53,7 +57,7 @@ func (g *Guard) watchNodes() error {
 			}
 			for _, p := range pods {
 				for _, k := range w.keysOf(p) {
-					g.queue.Add(k)
+					g.look(k)
 				}
 			}
 		}

@@ -14,14 +14,16 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
-// reconcile looks at one session and does what is due. It returns when to look again.
-// One worker at a time has a session: its memory needs no lock.
-func (g *Guard) reconcile(ctx context.Context, k key) (time.Duration, error) {
+// reconcile looks at one session and does what is due; what is to be deleted it hands to
+// the workers that delete. It returns when to look again.
+func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Duration, error) {
 	w := g.in(k.namespace)
 	if w == nil {
 		return 0, nil
 	}
 	m := g.recall(k)
+	m.Lock()
+	defer m.Unlock()
 	cached := w.cachedRoute(k)
 	nodes := g.cordoned(w, k)
 	objects := w.objects(k)
@@ -30,7 +32,11 @@ func (g *Guard) reconcile(ctx context.Context, k key) (time.Duration, error) {
 	facts.Objects, facts.Cordoned = objects, len(nodes) > 0
 	verdict := Judge(facts, g.limits(), now)
 	if verdict.Action == Nothing && cached != nil {
-		return verdict.Look, g.tell(ctx, k, m, cached, verdict.Reason)
+		return verdict.Look, g.tell(k, m, cached, verdict.Reason)
+	}
+	if verdict.Action == Finish && !deletes {
+		g.cleanup.Add(k)
+		return 0, nil
 	}
 	live, err := g.live(ctx, k)
 	if err != nil {
@@ -48,6 +54,10 @@ func (g *Guard) reconcile(ctx context.Context, k key) (time.Duration, error) {
 	verdict = Judge(facts, g.limits(), now)
 	if live == nil && objects == 0 && verdict.Action == Nothing && verdict.Look == 0 {
 		g.forget(k) // the session is over
+		return 0, nil
+	}
+	if verdict.Action == Finish && !deletes {
+		g.cleanup.Add(k)
 		return 0, nil
 	}
 	return g.act(ctx, k, m, live, verdict)

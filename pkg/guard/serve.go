@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,7 +105,7 @@ func store(config *rest.Config, clock *kube.Clock, qps float32, burst int) (sess
 		return session.Store{}, err
 	}
 	routes, err := routeclient.NewForConfig(c)
-	return session.Store{Core: core, Routes: routes}, err
+	return session.Store{Core: core, Routes: routes, Once: true}, err
 }
 
 // pages are the process' HTTP pages. A replica is alive unless it believes to hold a
@@ -150,13 +151,14 @@ func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.H
 		g.Log.Warn("namespace not watched: the guard lacks a right", "namespace", namespace, "right", right)
 	}
 	g.Settings.Namespaces = allowed
+	if g.Settings.Drain < g.Settings.ReloadInterval {
+		g.Log.Warn("setting drain is shorter than reloadInterval: a sandbox may go before the router lets go of it")
+	}
 	if g.SeesNodes, err = SeesNodes(ctx, core); err != nil {
 		return err
 	}
-	running.Go(func() { cancel(followSettings(ctx, core, g.Home, asked)) })
-	if len(missing) > 0 {
-		running.Go(func() { cancel(followRights(ctx, core, asked.Namespaces, len(allowed))) })
-	}
+	running.Go(func() { cancel(g.followSettings(ctx, asked)) })
+	running.Go(func() { cancel(followRights(ctx, core, asked.Namespaces, allowed)) })
 	if err := g.Watch(ctx, running.Go); err != nil {
 		return err
 	}
@@ -192,15 +194,31 @@ func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.H
 func (g *Guard) lead(ctx context.Context) {
 	g.Metrics.Leading(true)
 	defer g.Metrics.Leading(false)
-	if err := Publish(ctx, g.Urgent.Core, g.Home, settings.Status{Journal: session.JournalVersion, Namespaces: g.Settings.Namespaces, Nodes: g.SeesNodes}); err != nil {
-		g.Log.Error("status not published: no new session will find this guard", "error", err)
-	}
+	var publishing sync.WaitGroup
+	defer publishing.Wait()
+	publishing.Go(func() { g.publish(ctx) })
 	g.Act(ctx)
 }
 
-// followRights returns errSettings when the guard has got rights in more namespaces.
-// Rights can't be watched.
-func followRights(ctx context.Context, core kubernetes.Interface, namespaces []string, had int) error {
+// publish writes down what the guard covers, until that succeeds.
+func (g *Guard) publish(ctx context.Context) {
+	status := settings.Status{Journal: session.JournalVersion, Namespaces: g.Settings.Namespaces, Nodes: g.SeesNodes}
+	for ctx.Err() == nil {
+		err := Publish(ctx, g.Urgent.Core, g.Home, status)
+		if err == nil {
+			return
+		}
+		g.Log.Error("status not published: new sessions may not find this guard", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryPeriod):
+		}
+	}
+}
+
+// followRights returns errSettings when the namespaces in which the guard has its rights
+// are others than before. Rights can't be watched.
+func followRights(ctx context.Context, core kubernetes.Interface, namespaces, had []string) error {
 	ticker := time.NewTicker(30 * time.Second)
 	defer ticker.Stop()
 	for {
@@ -209,7 +227,7 @@ func followRights(ctx context.Context, core kubernetes.Interface, namespaces []s
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if allowed, _, err := Allowed(ctx, core, namespaces); err == nil && len(allowed) != had {
+		if allowed, _, err := Allowed(ctx, core, namespaces); err == nil && !slices.Equal(allowed, had) {
 			return errSettings
 		}
 	}
@@ -217,10 +235,11 @@ func followRights(ctx context.Context, core kubernetes.Interface, namespaces []s
 
 // followSettings returns when the settings are no longer what they were: errSettings, or
 // the error of watching them.
-func followSettings(ctx context.Context, core kubernetes.Interface, home string, was settings.Settings) error {
+func (g *Guard) followSettings(ctx context.Context, was settings.Settings) error {
+	core := g.Urgent.Core
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", settings.ConfigName).String()}
 	for ctx.Err() == nil {
-		w, err := core.CoreV1().ConfigMaps(home).Watch(ctx, options)
+		w, err := core.CoreV1().ConfigMaps(g.Home).Watch(ctx, options)
 		if err != nil {
 			if apierrors.IsForbidden(err) {
 				return err
@@ -231,7 +250,10 @@ func followSettings(ctx context.Context, core kubernetes.Interface, home string,
 				if !ok {
 					continue
 				}
-				if now, err := settings.Parse(m.Data); err == nil && !reflect.DeepEqual(now, was) {
+				now, err := settings.Parse(m.Data)
+				if err != nil {
+					g.Log.Error("new settings can't be used, the old ones stay", "error", err)
+				} else if !reflect.DeepEqual(now, was) {
 					w.Stop()
 					return errSettings
 				}

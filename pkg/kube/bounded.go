@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -23,6 +24,9 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		cancel()
+		if ctx.Err() != nil && r.Context().Err() == nil {
+			return nil, fmt.Errorf("no answer within %s: %v", requestTime, err) // not the caller's own deadline
+		}
 		return nil, err
 	}
 	resp.Body = body{resp.Body, cancel}

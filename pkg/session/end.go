@@ -44,7 +44,7 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 		}
 	}
 	e.Step(StepDelete, "Service and pods of session "+e.ID)
-	if err := e.Teardown(ctx, e.Namespace, e.ID); err != nil {
+	if err := e.Teardown(ctx, e.Namespace, e.Route, e.ID); err != nil {
 		return out, err
 	}
 	e.Step(StepClose, "last mark on the Route")

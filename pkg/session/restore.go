@@ -88,6 +88,9 @@ func Changed(r *routev1.Route, j *Journal) []string {
 // at 0.
 func RestoreBlind(spec *routev1.RouteSpec, id string) {
 	own := ServiceName(id)
+	if spec.To.Name == own && len(spec.AlternateBackends) > 0 { // somebody made the sandbox the primary backend
+		spec.To, spec.AlternateBackends = spec.AlternateBackends[0], spec.AlternateBackends[1:]
+	}
 	kept := []routev1.RouteTargetReference{}
 	total := int32(0)
 	for _, a := range spec.AlternateBackends {

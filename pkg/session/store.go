@@ -20,6 +20,8 @@ import (
 type Store struct {
 	Routes routeclient.Interface
 	Core   kubernetes.Interface
+	// Once has a write tried once: who judged the Route must judge it again after a conflict.
+	Once bool
 }
 
 // attempts bounds how often a write is tried on fresh state.
@@ -112,6 +114,9 @@ func (s Store) writeWith(ctx context.Context, namespace, name string, r *routev1
 		written, err := s.patch(ctx, r, changed, options)
 		if err == nil {
 			return written, nil
+		}
+		if s.Once {
+			return nil, fmt.Errorf("write route %s/%s: %w", namespace, name, err)
 		}
 		if apierrors.IsInvalid(err) {
 			// A patch that removes what somebody else removed meanwhile is refused before

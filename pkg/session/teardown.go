@@ -26,48 +26,43 @@ func (e *Leftovers) Error() string {
 
 func (e *Leftovers) Unwrap() error { return e.Err }
 
-// Teardown deletes what a session created and waits until it is gone, as long as the
-// context allows. It goes by the session's label, never by a name, and deletes only
-// the very objects it saw.
-func (s Store) Teardown(ctx context.Context, namespace, id string) error {
+// Teardown deletes what a session created on a Route and waits until it is gone, as long
+// as the context allows. It goes by the session's label and the Route that each object
+// names, never by a name of its own: a Route with a copy of another's marks has nothing
+// here. It deletes only the very objects it saw, and none that a controller owns.
+func (s Store) Teardown(ctx context.Context, namespace, route, id string) error {
 	if !ValidID(id) {
 		return fmt.Errorf("%q is no session ID", id)
 	}
 	selector := metav1.ListOptions{LabelSelector: Label + "=" + id}
-	services, err := s.Core.CoreV1().Services(namespace).List(ctx, selector)
-	if err != nil {
-		return &Leftovers{namespace, []string{"unknown"}, err}
-	}
-	pods, err := s.Core.CoreV1().Pods(namespace).List(ctx, selector)
-	if err != nil {
-		return &Leftovers{namespace, []string{"unknown"}, err}
-	}
-	budgets, err := s.Core.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, selector)
-	if err != nil {
+	services, servicesErr := s.Core.CoreV1().Services(namespace).List(ctx, selector)
+	budgets, budgetsErr := s.Core.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, selector)
+	pods, podsErr := s.Core.CoreV1().Pods(namespace).List(ctx, selector)
+	if err := errors.Join(servicesErr, budgetsErr, podsErr); err != nil {
 		return &Leftovers{namespace, []string{"unknown"}, err}
 	}
 	var left []string
 	var failed error
-	for _, b := range budgets.Items {
-		err := s.Core.PolicyV1().PodDisruptionBudgets(namespace).Delete(ctx, b.Name, metav1.DeleteOptions{Preconditions: exactly(&b.ObjectMeta)})
+	remove := func(kind string, o *metav1.ObjectMeta, do func(context.Context, string, metav1.DeleteOptions) error) {
+		if !made(o, route) {
+			return
+		}
+		err := do(ctx, o.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &o.UID}})
 		if err != nil && !apierrors.IsNotFound(err) {
-			left, failed = append(left, "poddisruptionbudget/"+b.Name), errors.Join(failed, err)
+			left, failed = append(left, kind+"/"+o.Name), errors.Join(failed, err)
 		}
 	}
-	for _, svc := range services.Items {
-		err := s.Core.CoreV1().Services(namespace).Delete(ctx, svc.Name, metav1.DeleteOptions{Preconditions: exactly(&svc.ObjectMeta)})
-		if err != nil && !apierrors.IsNotFound(err) {
-			left, failed = append(left, "service/"+svc.Name), errors.Join(failed, err)
-		}
+	for i := range budgets.Items {
+		remove("poddisruptionbudget", &budgets.Items[i].ObjectMeta, s.Core.PolicyV1().PodDisruptionBudgets(namespace).Delete)
 	}
-	for _, pod := range pods.Items {
-		err := s.Core.CoreV1().Pods(namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: exactly(&pod.ObjectMeta)})
-		if err != nil && !apierrors.IsNotFound(err) {
-			left, failed = append(left, "pod/"+pod.Name), errors.Join(failed, err)
-		}
+	for i := range services.Items {
+		remove("service", &services.Items[i].ObjectMeta, s.Core.CoreV1().Services(namespace).Delete)
 	}
-	if failed == nil && len(pods.Items) > 0 {
-		left, failed = s.waitGone(ctx, namespace, selector, pods)
+	for i := range pods.Items {
+		remove("pod", &pods.Items[i].ObjectMeta, s.Core.CoreV1().Pods(namespace).Delete)
+	}
+	if failed == nil {
+		left, failed = s.waitGone(ctx, namespace, route, selector, pods)
 	}
 	if failed != nil {
 		return &Leftovers{namespace, left, failed}
@@ -75,17 +70,20 @@ func (s Store) Teardown(ctx context.Context, namespace, id string) error {
 	return nil
 }
 
-func exactly(m *metav1.ObjectMeta) *metav1.Preconditions {
-	return &metav1.Preconditions{UID: &m.UID}
+// made says whether a session on the Route made an object.
+func made(o *metav1.ObjectMeta, route string) bool {
+	return o.Annotations[RouteNameKey] == route && metav1.GetControllerOf(o) == nil
 }
 
 // waitGone watches, from a list on, until no pod of the session is there any more. A
 // watch that breaks is begun again with a fresh list.
-func (s Store) waitGone(ctx context.Context, namespace string, selector metav1.ListOptions, pods *corev1.PodList) ([]string, error) {
+func (s Store) waitGone(ctx context.Context, namespace, route string, selector metav1.ListOptions, pods *corev1.PodList) ([]string, error) {
 	for {
 		there := map[string]bool{}
-		for _, p := range pods.Items {
-			there["pod/"+p.Name] = true
+		for i := range pods.Items {
+			if p := &pods.Items[i]; made(&p.ObjectMeta, route) {
+				there["pod/"+p.Name] = true
+			}
 		}
 		if len(there) == 0 {
 			return nil, nil

@@ -71,6 +71,9 @@ func shift(j *Journal, weights map[string]int32) change {
 		}
 		before, foreign := Originals(r, s.Journal)
 		j.Before, j.Foreign = before, s.Journal.Foreign || foreign
+		if s.State != Arming {
+			j.Expires = s.Journal.Expires // somebody may have extended it meanwhile
+		}
 		for _, ref := range references(r) {
 			w := weights[ref.Name]
 			ref.Weight = &w

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -47,26 +48,34 @@ type Guard struct {
 	Holder  string
 	Renewed time.Time     // when its Lease was last renewed, by its own clock
 	Lease   time.Duration // how long that holds
-	Version string        // of the Lease object: it changes with each renewal
 }
 
-// Renewals is the version of the guard's Lease now: another one after each renewal.
-func (g *Guard) Renewals(ctx context.Context, core kubernetes.Interface) (string, error) {
-	lease, err := core.CoordinationV1().Leases(g.Home).Get(ctx, LeaseName, metav1.GetOptions{})
+// Renews says whether somebody renewed the guard's Lease since it was read, and holds it.
+func (g *Guard) Renews(ctx context.Context, core kubernetes.Interface) (bool, error) {
+	lease, err := readLease(ctx, core, g.Home)
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	return lease.ResourceVersion, nil
+	return !lease.Spec.RenewTime.Time.Equal(g.Renewed), nil
 }
 
-// ReadGuard looks for the guard that lives in home.
-func ReadGuard(ctx context.Context, core kubernetes.Interface, home string) (*Guard, error) {
+// readLease is a Lease that somebody holds.
+func readLease(ctx context.Context, core kubernetes.Interface, home string) (*coordinationv1.Lease, error) {
 	lease, err := core.CoordinationV1().Leases(home).Get(ctx, LeaseName, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("its Lease %s/%s: %w", home, LeaseName, err)
 	}
 	if lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
 		return nil, fmt.Errorf("its Lease %s/%s: nobody holds it", home, LeaseName)
+	}
+	return lease, nil
+}
+
+// ReadGuard looks for the guard that lives in home.
+func ReadGuard(ctx context.Context, core kubernetes.Interface, home string) (*Guard, error) {
+	lease, err := readLease(ctx, core, home)
+	if err != nil {
+		return nil, err
 	}
 	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, StatusName, metav1.GetOptions{})
 	if err != nil {
@@ -78,6 +87,6 @@ func ReadGuard(ctx context.Context, core kubernetes.Interface, home string) (*Gu
 	}
 	return &Guard{
 		Status: status, Home: home, Holder: *lease.Spec.HolderIdentity, Renewed: lease.Spec.RenewTime.Time,
-		Lease: time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second, Version: lease.ResourceVersion,
+		Lease: time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second,
 	}, nil
 }

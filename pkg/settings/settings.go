@@ -44,10 +44,13 @@ type Settings struct {
 // runtime classes and a guard goes by one: it deletes no pod that is not in a sandbox.
 func Defaults() Settings {
 	return Settings{
-		ReloadInterval: 5 * time.Second, Drain: 8 * time.Second, Grace: 5 * time.Second,
+		ReloadInterval: 5 * time.Second, Drain: 5*time.Second + drainSlack, Grace: 5 * time.Second,
 		MaxDuration: Longest,
 	}
 }
+
+// drainSlack is what a sandbox stays longer than the router may take to reload.
+const drainSlack = 3 * time.Second
 
 // Longest is what a sandbox pod's own deadline, 4 h, leaves for a session.
 const Longest = 4*time.Hour - 10*time.Minute
@@ -72,6 +75,9 @@ func Parse(data map[string]string) (Settings, error) {
 		} else {
 			return s, fmt.Errorf("ConfigMap %s: key %q is not known", ConfigName, key)
 		}
+	}
+	if _, set := data["drain"]; !set {
+		s.Drain = s.ReloadInterval + drainSlack
 	}
 	switch {
 	case s.MaxDuration == 0 || s.MaxDuration > Longest:

@@ -68,7 +68,7 @@ func (r *Runner) plan() error {
 	r.journal = &session.Journal{
 		Version: session.JournalVersion, Session: id, State: session.Arming, RouteUID: string(r.facts.Route.UID), User: r.facts.User,
 		Workload: program.String(), Asked: r.Percent,
-		ArmBy: metav1.NewTime(now.Add(r.Timeout + armTime).Truncate(time.Second)),
+		ArmBy: metav1.NewTime(now.Add(r.Timeout + r.proveWithin() + r.baselineWait() + armTime).Truncate(time.Second)),
 	}
 	return nil
 }
@@ -116,12 +116,6 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 		p.Pods[0] = pod
 		return nil
 	})
-	if p.Budget != nil {
-		g.Go(func() (err error) {
-			p.Budget, err = r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, p.Budget, options)
-			return refused("the sandbox's PodDisruptionBudget", err)
-		})
-	}
 	return p, g.Wait()
 }
 

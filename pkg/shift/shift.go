@@ -41,8 +41,8 @@ func Steps() []string {
 }
 
 // armTime is how long preparing a session may take before it counts as abandoned,
-// beyond the caller's own timeout.
-const armTime = time.Minute
+// beyond the caller's own timeout and the proof: the guard's Lease, and slow answers.
+const armTime = 30 * time.Second
 
 // Options are what the user asks for.
 type Options struct {

@@ -65,7 +65,7 @@ func (r *Runner) guardRenews(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.guard.Lease)
 	defer cancel()
 	for {
-		if version, err := r.guard.Renewals(ctx, r.Core); err == nil && version != r.guard.Version {
+		if renewed, err := r.guard.Renews(ctx, r.Core); err == nil && renewed {
 			return nil
 		}
 		select {

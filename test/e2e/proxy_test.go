@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -142,14 +141,27 @@ func (k *killer) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 	switch {
 	case !k.after:
 		kill()
-	case watching(r): // its answer does not end by itself
-		time.AfterFunc(200*time.Millisecond, kill)
-		forward(w, r)
+	case watching(r): // its answer does not end by itself: when it begins
+		forward(&begun{w, func() { go kill() }}, r)
 	default:
 		forward(w, r)
 		kill()
 	}
 }
+
+// begun tells when an answer begins.
+type begun struct {
+	http.ResponseWriter
+	tell func()
+}
+
+func (b *begun) WriteHeader(code int) {
+	b.ResponseWriter.WriteHeader(code)
+	b.tell()
+}
+
+// Unwrap lets http.ResponseController flush.
+func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 
 // valve stops what the API server tells a watching client, as a network does that drops
 // packets: the client's caches grow stale.

@@ -27,17 +27,23 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 	e := newGuardedEnv(t)
 	e.deployment("web", 1, nil)
 	e.deployment("b", 1, nil)
-	e.route(func(r *routev1.Route) {
-		r.Labels, r.Annotations = map[string]string{"team": "shop"}, map[string]string{"note": "x"}
+	change := func(r *routev1.Route) {
+		r.Labels, r.Annotations = map[string]string{"team": "shop", session.Label: "bcdfghjk"}, map[string]string{"note": "x"}
 		r.Spec.Path = "/shop"
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge"}
 		r.Spec.AlternateBackends = []routev1.RouteTargetReference{alternate("b", 50)}
+	}
+	e.route(change)
+	e.route(func(r *routev1.Route) {
+		change(r)
+		r.Name, r.Spec.Host = "quiet", "quiet-"+r.Spec.Host
+		delete(r.Labels, session.Label)
 	})
 	stolenCore, stolenRoutes := e.guardsClients()
 	for name, c := range map[string]struct{ patch, says string }{
 		"weights":             {`[{"op":"replace","path":"/spec/to/weight","value":90},{"op":"replace","path":"/spec/alternateBackends/0/weight","value":51}]`, ""},
 		"our backend":         {`[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"osc-debug-bcdfghjk","weight":0}}]`, ""},
-		"our marks":           {`[{"op":"add","path":"/metadata/labels/osc-debug.dev~1session","value":"bcdfghjk"},{"op":"add","path":"/metadata/annotations/osc-debug.dev~1journal","value":"{}"}]`, ""},
+		"our marks":           {`[{"op":"remove","path":"/metadata/labels/osc-debug.dev~1session"},{"op":"add","path":"/metadata/annotations/osc-debug.dev~1journal","value":"{}"}]`, ""},
 		"host":                {`[{"op":"replace","path":"/spec/host","value":"evil.example.com"}]`, "weights and alternate backends only"},
 		"path":                {`[{"op":"replace","path":"/spec/path","value":"/"}]`, "weights and alternate backends only"},
 		"no path":             {`[{"op":"remove","path":"/spec/path"}]`, "weights and alternate backends only"},
@@ -59,6 +65,12 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 	} {
 		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(c.patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 		refusedFor(t, name, err, c.says)
+	}
+	for name, patch := range map[string]string{
+		"a weight": `[{"op":"replace","path":"/spec/to/weight","value":90}]`, "our backend": `[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"osc-debug-bcdfghjk","weight":0}}]`,
+	} {
+		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), "quiet", types.JSONPatchType, []byte(patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		refusedFor(t, name+" of a Route without session", err, "of Routes with a session only")
 	}
 	_, err := stolenRoutes.RouteV1().Routes(e.ns).Create(t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Spec: routev1.RouteSpec{To: routev1.RouteTargetReference{Kind: "Service", Name: "web"}}}, metav1.CreateOptions{})
 	refusedFor(t, "a Route", err, "forbidden")
