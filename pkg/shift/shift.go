@@ -249,7 +249,6 @@ func (r *Runner) arm(ctx context.Context) error {
 		return err
 	}
 	r.current = updated
-	r.event(ctx, "DebugSessionArmed", fmt.Sprintf("session %s of %s prepares a sandbox of %s", r.journal.Session, r.journal.User, r.input.Program))
 	return nil
 }
 

@@ -122,7 +122,7 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	if r := e.guarded("--weight", "100", "--detach", "--ttl", "4s").wait(); r.code != 0 || !strings.Contains(r.errOut, "the guard ends it") {
+	if r := e.guarded("--weight", "100", "--detach", "--ttl", "12s").wait(); r.code != 0 || !strings.Contains(r.errOut, "the guard ends it") {
 		t.Fatal(r)
 	}
 	r := e.shop()

@@ -15,7 +15,7 @@ import (
 )
 
 // guardsAtATime bounds the pairs of guards that run at once; they mostly wait for a Lease.
-const guardsAtATime = 40
+const guardsAtATime = 24
 
 // endedWithin is how long the end of a session may take whose guard was killed: the Lease
 // runs out (15 s), and one that is draining already gets a minute for whoever began it.

@@ -28,8 +28,10 @@ func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 	if !g.leads(t.Context(), "stale") {
 		t.Fatal(g.wait())
 	}
-	e.plant("extended", session.Live, 8*time.Second)
-	e.plant("replaced", session.Live, 8*time.Second)
+	const left = 25 * time.Second
+	e.plant("extended", session.Live, left)
+	e.plant("replaced", session.Live, left)
+	remembered := time.Now().Add(left) // the ends that the guard hears of
 	recovered := e.plant("recovered", session.Live, 5*time.Minute)
 	if r := e.cli("weight", "50", "--route", "recovered"); r.code != 0 {
 		t.Fatal(r)
@@ -50,7 +52,7 @@ func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 		t.Fatal(r)
 	}
 	again := e.plant("replaced", session.Live, 5*time.Minute)
-	time.Sleep(14 * time.Second) // past the ends that the guard remembers, and past the grace
+	time.Sleep(time.Until(remembered.Add(6 * time.Second))) // past them, and past the grace
 	for _, name := range []string{"extended", "replaced", "recovered"} {
 		if s := session.Of(e.routeNamed(name)); s == nil || s.State != session.Live {
 			t.Errorf("%s: %+v", name, s)
