@@ -18,6 +18,9 @@ func TestParse(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, wanted %+v", got, want)
 	}
+	if slow, err := Parse(map[string]string{"reloadInterval": "1m", "runtimeClasses": "kata"}); err != nil || slow.Drain != 63*time.Second {
+		t.Errorf("a sandbox stays longer than the router may take to reload: drain %s, %v", slow.Drain, err)
+	}
 	for says, data := range map[string]map[string]string{
 		"no duration":            {"grace": "soon", "runtimeClasses": "kata"},
 		"-1s":                    {"drain": "-1s", "runtimeClasses": "kata"},
