@@ -91,6 +91,8 @@ func TestAGuardWithoutSyncedCachesDoesNothing(t *testing.T) {
 			case <-answer:
 			case <-r.Context().Done():
 				return
+			case <-t.Context().Done():
+				return
 			}
 		}
 		log.handle(w, r, forward)
@@ -120,7 +122,10 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	var cut atomic.Bool
 	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		if cut.Load() { // packets are dropped: no answer ever comes
-			<-r.Context().Done()
+			select {
+			case <-r.Context().Done():
+			case <-t.Context().Done():
+			}
 			return
 		}
 		forward(w, r)
