@@ -75,7 +75,10 @@ func (g *Guard) limits() Limits {
 // with the context; it returns when all have synced. Standby replicas watch too, so that
 // taking over costs nothing.
 func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
-	g.watched, g.memory = map[string]*watched{}, map[key]*memory{}
+	g.watched = map[string]*watched{}
+	if g.memory == nil {
+		g.memory = map[key]*memory{}
+	}
 	g.urgent, g.cleanup, g.events = newQueue(), newQueue(), make(chan func(context.Context), eventsWaiting)
 	var synced []cache.InformerSynced
 	for _, namespace := range g.Settings.Namespaces {

@@ -54,7 +54,7 @@ const (
 	cleanupQPS, cleanupBurst = 40, 80
 )
 
-// errSettings ends a run because the administrator changed the settings.
+// errSettings ends a run because the settings, or the rights of the guard, have changed.
 var errSettings = errors.New("settings changed")
 
 // Serve runs a replica until the context ends: watches, and acts while it holds the
@@ -76,13 +76,16 @@ func Serve(ctx context.Context, o Options) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
+	var remembered map[key]*memory // by the life before, where only the settings changed
 	for ctx.Err() == nil {
-		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
+		g := &Guard{memory: remembered, Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
+		remembered = nil
 		current.Store(g)
 		err := g.run(ctx, o.Name, watchdog)
 		switch {
 		case errors.Is(err, errSettings):
-			o.Log.Info("settings changed, beginning again")
+			o.Log.Info("settings or rights changed, beginning again")
+			remembered = g.memory
 			continue
 		case err != nil && ctx.Err() == nil:
 			o.Log.Error("beginning again", "error", err)
@@ -132,8 +135,18 @@ func pages(m *Metrics, watchdog *leaderelection.HealthzAdaptor, current func() *
 
 // run is a Guard's life, with one set of settings. What it started has ended when it
 // returns.
-func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.HealthzAdaptor) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (g *Guard) run(process context.Context, name string, watchdog *leaderelection.HealthzAdaptor) error {
+	ctx, cancel := context.WithCancelCause(process)
+	lock := &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: g.Home, Name: settings.LeaseName},
+		Client:     g.Urgent.Core.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: name},
+	}
+	defer func() {
+		if process.Err() != nil {
+			g.resign(lock, name)
+		}
+	}()
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel(nil)
@@ -171,12 +184,7 @@ func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.H
 		}
 	})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: g.Home, Name: settings.LeaseName},
-			Client:     core.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: name},
-		},
-		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
+		Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { close(leading) },
 			OnStoppedLeading: func() { cancel(errors.New("the Lease is no longer held")) },
@@ -188,6 +196,21 @@ func (g *Guard) run(ctx context.Context, name string, watchdog *leaderelection.H
 	watchdog.SetLeaderElection(elector)
 	elector.Run(ctx)
 	return context.Cause(ctx)
+}
+
+// resign gives the Lease back when the process ends, so that the other replica need not
+// wait for it. Beginning again keeps it: who leads remembers since when things are so.
+func (g *Guard) resign(lock resourcelock.Interface, name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), retryPeriod)
+	defer cancel()
+	record, _, err := lock.Get(ctx)
+	if err != nil || record.HolderIdentity != name {
+		return
+	}
+	record.HolderIdentity, record.LeaseDurationSeconds = "", 1
+	if err := lock.Update(ctx, *record); err != nil {
+		g.Log.Warn("Lease not given back", "error", err)
+	}
 }
 
 // lead acts until the context ends, which it does when the Lease is lost.

@@ -67,7 +67,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
-	config.QPS, config.Burst = 200, 400
+	config.QPS, config.Burst = 500, 1000
 	core, routes = kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
 	if err := errors.Join(makeHandNode(handNode), serve(), installGuard()); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)

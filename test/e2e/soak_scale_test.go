@@ -27,7 +27,7 @@ const (
 	mostMemory    = 64     // MiB
 	latestRestore = 60 * time.Second
 	slowestStatus = time.Second
-	plantTime     = 6 * time.Minute
+	plantTime     = 5 * time.Minute
 )
 
 // A thousand live sessions that end within one minute, beside ten thousand Routes that
