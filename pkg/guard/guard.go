@@ -41,6 +41,7 @@ type Guard struct {
 	cleanup queue                     // sessions whose sandbox is to be deleted
 	events  chan func(context.Context)
 	acting  atomic.Bool
+	lost    context.CancelCauseFunc // begins again: a right was lost
 	mu      sync.Mutex
 	memory  map[key]*memory
 	synced  atomic.Bool
@@ -160,6 +161,9 @@ func (g *Guard) work(ctx context.Context, q queue, deletes bool) {
 		if ctx.Err() == nil {
 			look, err := g.reconcile(ctx, k, deletes)
 			g.again(q, k, look, err)
+			if apierrors.IsForbidden(err) {
+				g.checkRights(ctx, g.scope(k.namespace))
+			}
 		}
 		q.Done(k)
 	}
@@ -182,12 +186,17 @@ func (g *Guard) again(q queue, k key, look time.Duration, err error) {
 	}
 }
 
+// scope is what the settings call a namespace that is watched.
+func (g *Guard) scope(namespace string) string {
+	if g.watched[settings.AllNamespaces] != nil {
+		return settings.AllNamespaces
+	}
+	return namespace
+}
+
 // in gives the caches that hold a namespace.
 func (g *Guard) in(namespace string) *watched {
-	if w := g.watched[settings.AllNamespaces]; w != nil {
-		return w
-	}
-	return g.watched[namespace]
+	return g.watched[g.scope(namespace)]
 }
 
 // recall gives the memory of a session.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"reflect"
@@ -171,7 +172,10 @@ func (g *Guard) run(process context.Context, name string, watchdog *leaderelecti
 		return err
 	}
 	running.Go(func() { cancel(g.followSettings(ctx, asked)) })
-	running.Go(func() { cancel(followRights(ctx, core, asked.Namespaces, allowed)) })
+	if len(missing) > 0 {
+		running.Go(func() { cancel(followRights(ctx, core, slices.Collect(maps.Keys(missing)))) })
+	}
+	g.lost = cancel
 	if err := g.Watch(ctx, running.Go); err != nil {
 		return err
 	}
@@ -239,9 +243,9 @@ func (g *Guard) publish(ctx context.Context) {
 	}
 }
 
-// followRights returns errSettings when the namespaces in which the guard has its rights
-// are others than before. Rights can't be watched.
-func followRights(ctx context.Context, core kubernetes.Interface, namespaces, had []string) error {
+// followRights returns errSettings when the guard has got its rights in a namespace where
+// it lacked one. Rights can't be watched; a lost one shows itself: see checkRights.
+func followRights(ctx context.Context, core kubernetes.Interface, missing []string) error {
 	ticker := time.NewTicker(30 * time.Second)
 	defer ticker.Stop()
 	for {
@@ -250,9 +254,18 @@ func followRights(ctx context.Context, core kubernetes.Interface, namespaces, ha
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if allowed, _, err := Allowed(ctx, core, namespaces); err == nil && !slices.Equal(allowed, had) {
+		if allowed, _, err := Allowed(ctx, core, missing); err == nil && len(allowed) > 0 {
 			return errSettings
 		}
+	}
+}
+
+// checkRights begins again without a namespace (or AllNamespaces) in which a request was forbidden, if the
+// guard has indeed lost a right there.
+func (g *Guard) checkRights(ctx context.Context, namespace string) {
+	if lacks, err := lacking(ctx, g.Urgent.Core, namespace, needs); err == nil && lacks != "" {
+		g.Log.Warn("right lost", "namespace", namespace, "right", lacks)
+		g.lost(errSettings)
 	}
 }
 

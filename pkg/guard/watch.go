@@ -7,6 +7,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,6 +36,7 @@ func (w *watched) all() []cache.SharedIndexInformer {
 
 // watchNamespace makes the caches; changed is told the sessions of each event.
 func (g *Guard) watchNamespace(namespace string, changed func(key)) (*watched, error) {
+	scope := namespace
 	if namespace == settings.AllNamespaces {
 		namespace = metav1.NamespaceAll
 	}
@@ -77,7 +79,16 @@ func (g *Guard) watchNamespace(namespace string, changed func(key)) (*watched, e
 		if err := i.SetTransform(slim); err != nil {
 			return nil, err
 		}
-		_, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		err := i.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
+			if apierrors.IsForbidden(err) {
+				g.checkRights(ctx, scope)
+			}
+			cache.DefaultWatchErrorHandler(ctx, r, err)
+		})
+		if err != nil {
+			return nil, err
+		}
+		_, err = i.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc: tell, DeleteFunc: tell,
 			UpdateFunc: func(old, now any) { tell(old); tell(now) }, // the label may have another value
 		})
