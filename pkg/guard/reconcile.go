@@ -34,10 +34,6 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	if verdict.Action == Nothing && cached != nil {
 		return verdict.Look, g.tell(k, m, cached, verdict.Reason)
 	}
-	if verdict.Action == Finish && !deletes {
-		g.cleanup.Add(k)
-		return 0, nil
-	}
 	live, err := g.live(ctx, k)
 	if err != nil {
 		return 0, err

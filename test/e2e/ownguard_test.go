@@ -128,6 +128,38 @@ func TestATeamsOwnGuard(t *testing.T) {
 	}
 }
 
+// A namespace in which the guard loses its rights is no longer called covered, and is
+// again when they are back.
+func TestLostRightsAreNoticed(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	account := e.ownGuards()
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	if g := e.guard("one", account, "--relist", "2s"); !g.leads(t.Context(), "one") {
+		t.Fatal(g.wait())
+	}
+	covered := func(want bool) {
+		t.Helper()
+		e.eventually(fmt.Sprintf("covered: %v", want), func() bool {
+			g, err := settings.ReadGuard(t.Context(), core, e.ns)
+			return err == nil && g.Covers(e.ns) == want
+		})
+	}
+	covered(true)
+	binding, err := core.RbacV1().RoleBindings(e.ns).Get(t.Context(), "osc-debug-guard", metav1.GetOptions{})
+	e.ok(err)
+	e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
+	covered(false)
+	if r := e.guarded("--weight", "50", "--detach").wait(); r.code == 0 || !strings.Contains(r.errOut, "may not end sessions in namespace "+e.ns) {
+		t.Errorf("begun where the guard could not end it: %s", r)
+	}
+	binding.ResourceVersion, binding.UID = "", ""
+	_, err = core.RbacV1().RoleBindings(e.ns).Create(t.Context(), binding, metav1.CreateOptions{})
+	e.ok(err)
+	covered(true)
+}
+
 // metrics are those of the namespace's guards, all together.
 func (e *env) metrics() string {
 	e.t.Helper()

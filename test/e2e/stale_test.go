@@ -70,6 +70,11 @@ func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 		}
 	}
 	v.open()
+	select {
+	case <-g.done:
+		t.Error("the guard had ended: it was no test of its caches")
+	default:
+	}
 	for _, name := range []string{"extended", "replaced", "recovered"} {
 		if r := e.cli("rollback", "--route", name, "--drain", "0s"); r.code != 0 {
 			t.Error(r)
