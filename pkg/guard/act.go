@@ -145,75 +145,35 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 	return 0, nil
 }
 
-// part is an object of a sandbox, and how to delete it.
-type part struct {
-	*metav1.ObjectMeta
-	delete func(ctx context.Context, name string, o metav1.DeleteOptions) error
-	pod    bool
-}
-
 // sweep deletes what is a session's sandbox beyond doubt, and returns how many pods of it
-// are still there. What only bears the label is left alone.
+// are still there. What only bears the marks is left alone.
 func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int, err error) {
-	parts, err := g.parts(ctx, k)
+	parts, _, err := g.Cleanup.Parts(ctx, k.namespace, k.route, k.id)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("list the sandbox: %w", err)
 	}
 	var failed error
 	for _, p := range parts {
+		if p.Pod != nil && !g.isSandbox(p.Pod) || p.Pod == nil && p.Name != session.ServiceName(k.id) {
+			continue
+		}
 		if ours, err := g.ours(ctx, k, live, p.ObjectMeta); err != nil || !ours {
 			failed = errors.Join(failed, err)
 			continue
 		}
 		gone := false
 		if p.DeletionTimestamp == nil {
-			err := p.delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+			err := p.Delete(ctx)
 			gone = apierrors.IsNotFound(err)
 			if err != nil && !gone {
 				failed = errors.Join(failed, err)
 			}
 		}
-		if p.pod && !gone {
+		if p.Pod != nil && !gone {
 			left++
 		}
 	}
 	return left, failed
-}
-
-// parts lists what bears the session's label and looks like a part of its sandbox.
-func (g *Guard) parts(ctx context.Context, k key) ([]part, error) {
-	selector := metav1.ListOptions{LabelSelector: session.Label + "=" + k.id}
-	core := g.Cleanup.Core.CoreV1()
-	budgetClient := g.Cleanup.Core.PolicyV1().PodDisruptionBudgets(k.namespace)
-	budgets, err := budgetClient.List(ctx, selector)
-	if err != nil {
-		return nil, fmt.Errorf("list PodDisruptionBudgets: %w", err)
-	}
-	services, err := core.Services(k.namespace).List(ctx, selector)
-	if err != nil {
-		return nil, fmt.Errorf("list Services: %w", err)
-	}
-	pods, err := core.Pods(k.namespace).List(ctx, selector)
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	var out []part
-	for i := range budgets.Items {
-		if b := &budgets.Items[i]; b.Name == session.ServiceName(k.id) {
-			out = append(out, part{&b.ObjectMeta, budgetClient.Delete, false})
-		}
-	}
-	for i := range services.Items {
-		if s := &services.Items[i]; s.Name == session.ServiceName(k.id) {
-			out = append(out, part{&s.ObjectMeta, core.Services(k.namespace).Delete, false})
-		}
-	}
-	for i := range pods.Items {
-		if p := &pods.Items[i]; g.isSandbox(p) {
-			out = append(out, part{&p.ObjectMeta, core.Pods(k.namespace).Delete, true})
-		}
-	}
-	return out, nil
 }
 
 // isSandbox: a pod under a runtime class for sandboxes, with our sidecar, whichever image
@@ -227,12 +187,11 @@ func (g *Guard) isSandbox(p *corev1.Pod) bool {
 	})
 }
 
-// ours says whether an object belongs to the session on this Route; where the Route
-// bears no mark of the session (live is nil), whether the Route that the object itself
-// names bears none either.
+// ours says whether an object that names the Route belongs to the session on it; where
+// the Route bears no mark of the session (live is nil), whether it still bears none.
 func (g *Guard) ours(ctx context.Context, k key, live *routev1.Route, o *metav1.ObjectMeta) (bool, error) {
 	uid := o.Annotations[session.RouteUIDKey]
-	if metav1.GetControllerOf(o) != nil || uid == "" || o.Annotations[session.RouteNameKey] != k.route {
+	if uid == "" {
 		return false, nil
 	}
 	if live != nil {

@@ -34,35 +34,19 @@ func (s Store) Teardown(ctx context.Context, namespace, route, id string) error 
 	if !ValidID(id) {
 		return fmt.Errorf("%q is no session ID", id)
 	}
-	selector := metav1.ListOptions{LabelSelector: Label + "=" + id}
-	services, servicesErr := s.Core.CoreV1().Services(namespace).List(ctx, selector)
-	budgets, budgetsErr := s.Core.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, selector)
-	pods, podsErr := s.Core.CoreV1().Pods(namespace).List(ctx, selector)
-	if err := errors.Join(servicesErr, budgetsErr, podsErr); err != nil {
+	parts, pods, err := s.Parts(ctx, namespace, route, id)
+	if err != nil {
 		return &Leftovers{namespace, []string{"unknown"}, err}
 	}
 	var left []string
 	var failed error
-	remove := func(kind string, o *metav1.ObjectMeta, do func(context.Context, string, metav1.DeleteOptions) error) {
-		if !made(o, route) {
-			return
+	for _, p := range parts {
+		if err := p.Delete(ctx); err != nil && !apierrors.IsNotFound(err) {
+			left, failed = append(left, p.Kind+"/"+p.Name), errors.Join(failed, err)
 		}
-		err := do(ctx, o.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &o.UID}})
-		if err != nil && !apierrors.IsNotFound(err) {
-			left, failed = append(left, kind+"/"+o.Name), errors.Join(failed, err)
-		}
-	}
-	for i := range budgets.Items {
-		remove("poddisruptionbudget", &budgets.Items[i].ObjectMeta, s.Core.PolicyV1().PodDisruptionBudgets(namespace).Delete)
-	}
-	for i := range services.Items {
-		remove("service", &services.Items[i].ObjectMeta, s.Core.CoreV1().Services(namespace).Delete)
-	}
-	for i := range pods.Items {
-		remove("pod", &pods.Items[i].ObjectMeta, s.Core.CoreV1().Pods(namespace).Delete)
 	}
 	if failed == nil {
-		left, failed = s.waitGone(ctx, namespace, route, selector, pods)
+		left, failed = s.waitGone(ctx, namespace, route, id, pods)
 	}
 	if failed != nil {
 		return &Leftovers{namespace, left, failed}
@@ -70,14 +54,9 @@ func (s Store) Teardown(ctx context.Context, namespace, route, id string) error 
 	return nil
 }
 
-// made says whether a session on the Route made an object.
-func made(o *metav1.ObjectMeta, route string) bool {
-	return o.Annotations[RouteNameKey] == route && metav1.GetControllerOf(o) == nil
-}
-
 // waitGone watches, from a list on, until no pod of the session is there any more. A
 // watch that breaks is begun again with a fresh list.
-func (s Store) waitGone(ctx context.Context, namespace, route string, selector metav1.ListOptions, pods *corev1.PodList) ([]string, error) {
+func (s Store) waitGone(ctx context.Context, namespace, route, id string, pods *corev1.PodList) ([]string, error) {
 	for {
 		there := map[string]bool{}
 		for i := range pods.Items {
@@ -88,7 +67,7 @@ func (s Store) waitGone(ctx context.Context, namespace, route string, selector m
 		if len(there) == 0 {
 			return nil, nil
 		}
-		from := selector
+		from := labelled(id)
 		from.ResourceVersion = pods.ResourceVersion
 		w, err := s.Core.CoreV1().Pods(namespace).Watch(ctx, from)
 		if err == nil {
@@ -104,7 +83,7 @@ func (s Store) waitGone(ctx context.Context, namespace, route string, selector m
 		if err := pause(ctx, 1); err != nil {
 			return keys(there), err
 		}
-		if pods, err = s.Core.CoreV1().Pods(namespace).List(ctx, selector); err != nil {
+		if pods, err = s.Core.CoreV1().Pods(namespace).List(ctx, labelled(id)); err != nil {
 			return keys(there), err
 		}
 	}

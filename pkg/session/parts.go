@@ -1,0 +1,59 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Part is an object of a session's sandbox.
+type Part struct {
+	*metav1.ObjectMeta
+	Kind   string
+	Pod    *corev1.Pod // nil for other kinds
+	delete func(context.Context, string, metav1.DeleteOptions) error
+}
+
+// Delete deletes the very object that was seen, and none that has its name by now.
+func (p Part) Delete(ctx context.Context) error {
+	return p.delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+}
+
+// Parts lists what bears a session's label, names its Route, and is no controller's; pods
+// are all that bear the label, to be watched from there.
+func (s Store) Parts(ctx context.Context, namespace, route, id string) (parts []Part, pods *corev1.PodList, err error) {
+	budgetClient, serviceClient, podClient := s.Core.PolicyV1().PodDisruptionBudgets(namespace), s.Core.CoreV1().Services(namespace), s.Core.CoreV1().Pods(namespace)
+	budgets, budgetsErr := budgetClient.List(ctx, labelled(id))
+	services, servicesErr := serviceClient.List(ctx, labelled(id))
+	pods, podsErr := podClient.List(ctx, labelled(id))
+	if err := errors.Join(budgetsErr, servicesErr, podsErr); err != nil {
+		return nil, nil, err
+	}
+	for i := range budgets.Items {
+		parts = append(parts, Part{&budgets.Items[i].ObjectMeta, "poddisruptionbudget", nil, budgetClient.Delete})
+	}
+	for i := range services.Items {
+		parts = append(parts, Part{&services.Items[i].ObjectMeta, "service", nil, serviceClient.Delete})
+	}
+	for i := range pods.Items {
+		parts = append(parts, Part{&pods.Items[i].ObjectMeta, "pod", &pods.Items[i], podClient.Delete})
+	}
+	kept := parts[:0]
+	for _, p := range parts {
+		if made(p.ObjectMeta, route) {
+			kept = append(kept, p)
+		}
+	}
+	return kept, pods, nil
+}
+
+func labelled(id string) metav1.ListOptions {
+	return metav1.ListOptions{LabelSelector: Label + "=" + id}
+}
+
+// made says whether a session on the Route made an object.
+func made(o *metav1.ObjectMeta, route string) bool {
+	return o.Annotations[RouteNameKey] == route && metav1.GetControllerOf(o) == nil
+}
