@@ -10,7 +10,6 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/osc-debug/osc-debug/test/load"
@@ -195,13 +194,7 @@ func (b *bench) watchCrash(id string) (<-chan crashSeen, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Minute)
-	options := metav1.ListOptions{ResourceVersion: "0", LabelSelector: "osc-debug.dev/session=" + id}
-	slicesWatch, err := core.DiscoveryV1().EndpointSlices(sample.Namespace).Watch(ctx, options)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	routesWatch, err := client.RouteV1().Routes(sample.Namespace).Watch(ctx, options)
+	events, err := watches(ctx, "osc-debug.dev/session="+id, core.DiscoveryV1().EndpointSlices(sample.Namespace).Watch, client.RouteV1().Routes(sample.Namespace).Watch)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -214,11 +207,11 @@ func (b *bench) watchCrash(id string) (<-chan crashSeen, error) {
 			select {
 			case <-ctx.Done():
 				seen.err = fmt.Errorf("the Route was not patched: %w", ctx.Err())
-			case e := <-slicesWatch.ResultChan():
+			case e := <-events[0]:
 				if s, ok := e.Object.(*discoveryv1.EndpointSlice); ok && seen.unready.IsZero() && !ready(s) {
 					seen.unready = time.Now()
 				}
-			case e := <-routesWatch.ResultChan():
+			case e := <-events[1]:
 				if r, ok := e.Object.(*routev1.Route); ok && e.Type == watch.Modified && sandboxWeight(r) == 0 {
 					seen.patched = time.Now()
 				}

@@ -44,6 +44,18 @@ func (b *bench) clients() (kubernetes.Interface, routeclient.Interface, error) {
 	return core, client, err
 }
 
+// watches opens watches from what the API server has at hand, which is new enough.
+func watches(ctx context.Context, label string, open ...func(context.Context, metav1.ListOptions) (watch.Interface, error)) (out []<-chan watch.Event, err error) {
+	for _, o := range open {
+		w, err := o(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: label})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, w.ResultChan())
+	}
+	return out, nil
+}
+
 // watchWaits begins to watch the next session; the function it returns waits for what
 // was seen until traffic is served by the sandbox.
 func (b *bench) watchWaits() (func() (waits, error), error) {
@@ -52,13 +64,7 @@ func (b *bench) watchWaits() (func() (waits, error), error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, 3*time.Minute)
-	options := metav1.ListOptions{ResourceVersion: "0"} // what the API server has at hand is new enough
-	pods, err := core.CoreV1().Pods(sample.Namespace).Watch(ctx, options)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	routes, err := client.RouteV1().Routes(sample.Namespace).Watch(ctx, options)
+	events, err := watches(ctx, "", core.CoreV1().Pods(sample.Namespace).Watch, client.RouteV1().Routes(sample.Namespace).Watch)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -70,7 +76,7 @@ func (b *bench) watchWaits() (func() (waits, error), error) {
 	done := make(chan outcome, 1)
 	go func() {
 		defer cancel()
-		w, err := b.follow(ctx, pods.ResultChan(), routes.ResultChan())
+		w, err := b.follow(ctx, events[0], events[1])
 		done <- outcome{w, err}
 	}()
 	return func() (waits, error) {

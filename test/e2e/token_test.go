@@ -40,6 +40,10 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 		delete(r.Labels, session.Label)
 	})
 	stolenCore, stolenRoutes := e.guardsClients()
+	try := func(route, patch string) error {
+		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), route, types.JSONPatchType, []byte(patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
 	for name, c := range map[string]struct{ patch, says string }{
 		"weights":             {`[{"op":"replace","path":"/spec/to/weight","value":90},{"op":"replace","path":"/spec/alternateBackends/0/weight","value":51}]`, ""},
 		"our backend":         {`[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"osc-debug-bcdfghjk","weight":0}}]`, ""},
@@ -63,14 +67,13 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 		"owner":               {`[{"op":"add","path":"/metadata/ownerReferences","value":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"y"}]}]`, "cannot set an ownerRef"},
 		"finalizer":           {`[{"op":"add","path":"/metadata/finalizers","value":["evil.example.com/x"]}]`, "neither owners nor finalizers"},
 	} {
-		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(c.patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
-		refusedFor(t, name, err, c.says)
+		refusedFor(t, name, try("shop", c.patch), c.says)
 	}
-	for name, patch := range map[string]string{
-		"a weight": `[{"op":"replace","path":"/spec/to/weight","value":90}]`, "our backend": `[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"osc-debug-bcdfghjk","weight":0}}]`,
+	for what, patch := range map[string]string{
+		"weight":      `[{"op":"replace","path":"/spec/to/weight","value":90}]`,
+		"our backend": `[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"osc-debug-bcdfghjk","weight":0}}]`,
 	} {
-		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), "quiet", types.JSONPatchType, []byte(patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
-		refusedFor(t, name+" of a Route without session", err, "of Routes with a session only")
+		refusedFor(t, what+" of a Route without session", try("quiet", patch), "of Routes with a session only")
 	}
 	_, err := stolenRoutes.RouteV1().Routes(e.ns).Create(t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Spec: routev1.RouteSpec{To: routev1.RouteTargetReference{Kind: "Service", Name: "web"}}}, metav1.CreateOptions{})
 	refusedFor(t, "a Route", err, "forbidden")
