@@ -74,3 +74,38 @@ func TestRetries(t *testing.T) {
 		})
 	}
 }
+
+// The clock comes to within a second of the server's, and all answers together set it back
+// by no more than that.
+func TestClockLearns(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"same": 0, "an hour ahead": time.Hour, "an hour behind": -time.Hour, "300 ms": 300 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			local := time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+			var c Clock
+			last, back := time.Duration(0), time.Duration(0)
+			for i := range 500 {
+				sent := local.Add(time.Duration(i) * 37 * time.Millisecond)
+				received := sent.Add(5 * time.Millisecond)
+				c.learn(sent.Add(2*time.Millisecond+skew).Truncate(time.Second), sent, received)
+				offset := time.Duration(c.offset.Load())
+				if off := (offset - skew).Abs(); off > time.Second+5*time.Millisecond {
+					t.Fatalf("answer %d: off by %s", i, off)
+				}
+				if i > 0 {
+					back += max(0, last-offset)
+				}
+				last = offset
+			}
+			if back > time.Second+5*time.Millisecond {
+				t.Fatalf("set back by %s in all", back)
+			}
+		})
+	}
+	var c Clock
+	start := time.Now()
+	c.learn(start.Add(time.Hour).Truncate(time.Second), start, start)
+	c.learn(start.Truncate(time.Second), start, start) // somebody set a clock right
+	if off := time.Duration(c.offset.Load()).Abs(); off > time.Second {
+		t.Fatalf("off by %s after a clock was set", off)
+	}
+}
