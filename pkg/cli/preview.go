@@ -24,6 +24,9 @@ const redacted = "REDACTED"
 // of the Route.
 func printPreview(w io.Writer, p *shift.Preview, format string) error {
 	objects := []runtime.Object{typed(p.Service, "v1", "Service")}
+	for _, policy := range p.Policies {
+		objects = append(objects, typed(policy, "networking.k8s.io/v1", "NetworkPolicy"))
+	}
 	if p.Budget != nil {
 		objects = append(objects, typed(p.Budget, "policy/v1", "PodDisruptionBudget"))
 	}

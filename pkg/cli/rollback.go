@@ -135,7 +135,7 @@ func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found) (func(
 		return nil, fmt.Errorf("list EndpointSlices: %w", err)
 	}
 	endpoints := route.Endpoints(t.route, session.ServiceName(t.session.ID), slices.Items)
-	return shift.Drain(f.drain, probe.New(t.route, f.router), endpoints), nil
+	return shift.Drain(f.drain, []*probe.Probe{probe.New(t.route, f.router)}, endpoints), nil
 }
 
 // sweep removes what sessions of this Route left although the Route bears no mark.

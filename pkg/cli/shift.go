@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/route"
@@ -35,12 +36,15 @@ type shiftFlags struct {
 	noGuard         bool
 	traces          []string
 	dryRun, output  string
+	steps           []float64
+	images, env     []string // --set-image and --set-env as given
+	followRollout   string
 }
 
 func (a *app) shiftCommand() *cobra.Command {
 	f := &shiftFlags{}
 	c := &cobra.Command{
-		Use:   "shift --route ROUTE --weight PERCENT",
+		Use:   "shift --route ROUTE --weight PERCENT | --steps PERCENT,...",
 		Short: "Move traffic of a Route to a sandbox of its workload, and back at the end",
 		Long: `Clone the workload behind a Route into a sandbox VM, prove that the router reaches it,
 send a percentage of the Route's new clients there, and hold it until Ctrl-C, --for or
@@ -64,6 +68,9 @@ failover (--exact gives that up).`,
   osc-debug shift --route shop --weight 50 --ttl 1h --detach
   osc-debug status
 
+  # 5, then 25, then all of them, half a minute each; another image in the sandbox
+  osc-debug shift --route shop --steps 5,25,100 --interval 30s --set-image web=quay.io/team/shop@sha256:...
+
   # What would be written, TLS keys left out
   osc-debug shift --route shop --weight 20 --dry-run=server -o yaml`,
 		Args: noArgs,
@@ -72,11 +79,20 @@ failover (--exact gives that up).`,
 	fl := c.Flags()
 	fl.StringVar(&f.Options.Route, "route", "", "Route to take the traffic from")
 	fl.Float64Var(&f.Percent, "weight", -1, "percentage of new clients for the sandbox, 0 to 100")
+	fl.Float64SliceVar(&f.steps, "steps", nil, "percentages to take one after the other instead of --weight, such as 5,25,100")
+	fl.DurationVar(&f.Interval, "interval", 30*time.Second, "time between --steps")
 	fl.StringVar(&f.Workload, "workload", "", "KIND/NAME that the Route's pods must belong to")
 	fl.StringVar(&f.Container, "container", "", "container to trace (default: the one with the Route's port)")
 	fl.StringVar(&f.RuntimeClass, "runtime-class", "kata", "RuntimeClass of the sandbox")
 	fl.StringVar(&f.Image, "sidecar-image", sidecarImage, "image of the sidecar with the tools")
 	fl.IntVar(&f.Replicas, "replicas", 0, "sandbox pods (default: enough that none carries over 1.5 times an original's load)")
+	fl.StringArrayVar(&f.images, "set-image", nil, "CONTAINER=IMAGE for the sandbox")
+	fl.StringArrayVar(&f.env, "set-env", nil, "CONTAINER:KEY=VALUE for the sandbox")
+	fl.StringSliceVar(&f.Changes.EmptyVolumes, "empty-volume", nil, "volume that the sandbox gets empty, where the original's can't be shared")
+	fl.BoolVar(&f.Changes.SeparatePIDs, "separate-pids", false, "no shared process namespace: for images whose program must be process 1 (no tracing of it from the sidecar's view)")
+	fl.BoolVar(&f.Changes.KeepsLiveness, "keep-liveness", false, "keep liveness probes, which a breakpoint would fail")
+	fl.StringVar(&f.followRollout, "follow-rollout", "false", "when the original is rolled out meanwhile: false goes on and tells, rollback ends the session")
+	fl.BoolVar(&f.Force, "force", false, "hold a session also where a GitOps tool applies the Route, or a Service or disruption budget selects every pod")
 	fl.DurationVar(&f.For, "for", 0, "end the session after this time (default: at Ctrl-C)")
 	fl.DurationVar(&f.TTL, "ttl", 0, "end it at the latest after this time (default: --for + 5m, else 30m)")
 	fl.DurationVar(&f.Drain, "drain", 0, "least time between restoring the Route and deleting the sandbox (default: as the administrator set, else 8s)")
@@ -85,7 +101,7 @@ failover (--exact gives that up).`,
 	fl.BoolVar(&f.failover, "failover", false, "at 100 percent keep the smallest share at the original (the default without a guard)")
 	fl.BoolVar(&f.Detach, "detach", false, "leave the live session to the guard")
 	fl.BoolVar(&f.noGuard, "no-guard", false, "do without a guard: the session ends with this command")
-	fl.StringVar(&f.Router, "router", "", "where to send probes: HOST or HOST:PORT (default: the Route's host)")
+	fl.StringSliceVar(&f.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, one for each router (default: the Route's host)")
 	fl.BoolVar(&f.NoProbe, "no-probe", false, "do not send probes: nothing is proven or verified")
 	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+wire.GadgetNames())
 	fl.StringVar(&f.dryRun, "dry-run", "none", "none, client or server: print what would be written, change nothing")
@@ -96,9 +112,17 @@ failover (--exact gives that up).`,
 
 // check judges what can be judged without a cluster.
 func (f *shiftFlags) check() error {
+	if err := f.checkSteps(); err != nil {
+		return err
+	}
+	if err := f.parseChanges(); err != nil {
+		return err
+	}
 	switch {
 	case f.Options.Route == "":
 		return errors.New("--route: name the Route")
+	case f.followRollout != "false" && f.followRollout != "rollback":
+		return fmt.Errorf("--follow-rollout=%s: false or rollback", f.followRollout)
 	case !(f.Percent >= 0 && f.Percent <= 100): // so that NaN is refused too
 		return errors.New("--weight: give a percentage from 0 to 100")
 	case f.exact && f.failover:
@@ -132,6 +156,50 @@ func (f *shiftFlags) check() error {
 	}
 	_, err := wire.Lookup(f.traces)
 	return err
+}
+
+// checkSteps takes --steps for --weight.
+func (f *shiftFlags) checkSteps() error {
+	if f.steps == nil {
+		return nil
+	}
+	switch {
+	case f.Percent >= 0:
+		return errors.New("--weight and --steps exclude each other")
+	case f.Detach:
+		return errors.New("--steps are taken in the foreground: leave --detach out")
+	case f.Interval <= 0:
+		return errors.New("--interval: give a positive time such as 30s")
+	}
+	for i, p := range f.steps {
+		if !(p > 0 && p <= 100) || i > 0 && p <= f.steps[i-1] {
+			return errors.New("--steps: give rising percentages up to 100, such as 5,25,100")
+		}
+	}
+	f.Percent, f.Steps = f.steps[0], f.steps
+	return nil
+}
+
+// parseChanges reads --set-image and --set-env.
+func (f *shiftFlags) parseChanges() error {
+	f.FollowRollout = f.followRollout == "rollback"
+	f.Changes.Images, f.Changes.Env = map[string]string{}, map[string][]corev1.EnvVar{}
+	for _, given := range f.images {
+		container, image, ok := strings.Cut(given, "=")
+		if !ok || container == "" || image == "" || strings.ContainsAny(image, " \t\n") {
+			return fmt.Errorf("--set-image %q: give CONTAINER=IMAGE", given)
+		}
+		f.Changes.Images[container] = image
+	}
+	for _, given := range f.env {
+		container, pair, ok := strings.Cut(given, ":")
+		key, value, both := strings.Cut(pair, "=")
+		if !ok || !both || container == "" || key == "" {
+			return fmt.Errorf("--set-env %q: give CONTAINER:KEY=VALUE", given)
+		}
+		f.Changes.Env[container] = append(f.Changes.Env[container], corev1.EnvVar{Name: key, Value: value})
+	}
+	return nil
 }
 
 // settle fills in what the administrator set, and refuses what he forbids.
@@ -202,7 +270,7 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		}
 	}
 	result, err := runner.Run(c.Context(), func() (context.Context, context.CancelFunc) {
-		return context.WithTimeout(context.Background(), endingTime+f.Drain)
+		return context.WithTimeout(context.Background(), endingTime+f.Drain+shift.RampTime)
 	})
 	return a.conclude(f, result, err)
 }

@@ -55,7 +55,7 @@ is proven first, as at the beginning.`,
 	fl.BoolVar(&exact, "exact", false, "at 100 percent leave nothing at the original (the default with a guard)")
 	fl.BoolVar(&failover, "failover", false, "at 100 percent keep the smallest share at the original")
 	fl.BoolVar(&noGuard, "no-guard", false, "do without a guard")
-	fl.StringVar(&o.Router, "router", "", "where to send probes: HOST or HOST:PORT (default: the Route's host)")
+	fl.StringSliceVar(&o.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, one for each router (default: the Route's host)")
 	fl.BoolVar(&o.NoProbe, "no-probe", false, "do not prove a held sandbox before it is resumed")
 	a.completions(c)
 	return c

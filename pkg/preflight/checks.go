@@ -5,10 +5,11 @@ import (
 	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
-	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 // Refusal is a session that was refused before anything was changed.
@@ -34,30 +35,42 @@ type Check struct {
 	Name string
 	Run  func(*Facts) error
 	Mend string
+	// Forcible: with --force a session is held all the same.
+	Forcible bool
 }
 
 // Checks are the checks of a Route, in the order a person would ask them.
 func Checks() []Check {
 	return []Check{
-		{"permissions", permissions, "ask a namespace administrator for role edit, or 'oc adm policy add-role-to-user edit USER'"},
-		{"session", noSession, ""},
-		{"owner", noOwner, "debug a Route of your own: the controller would undo every change"},
-		{"admitted", admitted, "a Route must be served before traffic can be shifted; 'oc describe route' tells more"},
-		{"certificate", noExternalCertificate, "put the certificate into the Route for the session"},
-		{"backends", backends, ""},
-		{"balance", balance, "remove the annotation, or set it to roundrobin"},
-		{"traffic", traffic, "make a pod of them ready first"},
+		{Name: "permissions", Run: permissions, Mend: "ask a namespace administrator for role edit, or 'oc adm policy add-role-to-user edit USER'"},
+		{Name: "session", Run: noSession},
+		{Name: "owner", Run: noOwner, Mend: "debug a Route of your own: the controller would undo every change"},
+		{Name: "admitted", Run: admitted, Mend: "a Route must be served before traffic can be shifted; 'oc describe route' tells more"},
+		{Name: "certificate", Run: noExternalCertificate, Mend: "put the certificate into the Route for the session"},
+		{Name: "re-encryption", Run: reencryption, Mend: "set spec.tls.destinationCACertificate, or use a serving certificate of OpenShift (annotation service.beta.openshift.io/serving-cert-secret-name on the Service, mounted by its pods): the sandbox then gets its own"},
+		{Name: "backends", Run: backends},
+		{Name: "balance", Run: balance, Mend: "remove the annotation, or set it to roundrobin"},
+		{Name: "idled", Run: idled, Mend: "wake it with a request to the Route, then try again"},
+		{Name: "traffic", Run: traffic, Mend: "make a pod of them ready first"},
+		{Name: "GitOps", Run: gitops, Forcible: true},
 	}
 }
 
 // Judge runs the checks and returns the first refusal, nil when a session can be held.
-func Judge(f *Facts) error {
+// With force it passes by what may be forced and returns that as warnings.
+func Judge(f *Facts, force bool) (warnings []*Refusal, err error) {
 	for _, c := range Checks() {
-		if err := c.Run(f); err != nil {
-			return &Refusal{Check: c.Name, Cause: err, Mend: c.Mend, Rights: c.Name == "permissions"}
+		cause := c.Run(f)
+		if cause == nil {
+			continue
 		}
+		refusal := &Refusal{Check: c.Name, Cause: cause, Mend: c.Mend, Rights: c.Name == "permissions"}
+		if !force || !c.Forcible {
+			return warnings, refusal
+		}
+		warnings = append(warnings, refusal)
 	}
-	return nil
+	return warnings, nil
 }
 
 func name(r *routev1.Route) string { return "route " + r.Namespace + "/" + r.Name }
@@ -94,6 +107,22 @@ func admitted(f *Facts) error {
 	return fmt.Errorf("%s: no router admitted it (%s)", name(f.Route), strings.Join(reasons, "; "))
 }
 
+// OtherRouters tells of routers that don't serve the Route, where others do: each has a
+// judgement of its own, and the session is proven at one.
+func OtherRouters(r *routev1.Route) (out []string) {
+	for _, i := range r.Status.Ingress {
+		for _, c := range i.Conditions {
+			if c.Type == routev1.RouteAdmitted && c.Status != corev1.ConditionTrue {
+				out = append(out, fmt.Sprintf("router %s does not serve the Route (%s: %s): users who come by it see nothing of the session", i.RouterName, c.Reason, c.Message))
+			}
+		}
+	}
+	if n := len(route.Admitted(r)); n > 1 {
+		out = append(out, fmt.Sprintf("%d routers serve the Route: name those to probe with --router, else the one that its host resolves to is proven", n))
+	}
+	return out
+}
+
 func noExternalCertificate(f *Facts) error {
 	if tls := f.Route.Spec.TLS; tls != nil && tls.ExternalCertificate != nil {
 		return fmt.Errorf("%s: spec.tls.externalCertificate is set: any change of such a Route needs permission for routes/custom-host", name(f.Route))
@@ -122,6 +151,30 @@ func balance(f *Facts) error {
 	return nil
 }
 
+// reencryption: without a CA the router asks of each server a certificate for its own
+// Service's name (facts of openshift/router's template: verifyhost).
+func reencryption(f *Facts) error {
+	if tls := f.Route.Spec.TLS; tls == nil || tls.Termination != routev1.TLSTerminationReencrypt || tls.DestinationCACertificate != "" {
+		return nil
+	}
+	service := f.Namespace.Service(f.Route.Spec.To.Name)
+	if service == nil || sandbox.ServingSecret(service) != "" {
+		return nil
+	}
+	return fmt.Errorf("%s: re-encrypts without a destination CA: the router wants a certificate for the sandbox Service's own name", name(f.Route))
+}
+
+func idled(f *Facts) error {
+	service := f.Namespace.Service(f.Route.Spec.To.Name)
+	if service == nil || service.Annotations[idledAt] == "" {
+		return nil
+	}
+	return fmt.Errorf("%s: Service %s is idled since %s: it has no pods", name(f.Route), service.Name, service.Annotations[idledAt])
+}
+
+// idledAt is what 'oc idle' writes (github.com/openshift/api/unidling/v1alpha1).
+const idledAt = "idling.alpha.openshift.io/idled-at"
+
 func traffic(f *Facts) error {
 	if len(route.Shares(route.Backends(f.Route, f.Servers()))) == 0 {
 		return fmt.Errorf("%s: no backend with a weight has a ready endpoint on the Route's port, users get 503 now", name(f.Route))
@@ -136,24 +189,4 @@ func (f *Facts) Servers() map[string]int {
 		out[b.Service] = len(route.Endpoints(f.Route, b.Service, f.Namespace.Slices))
 	}
 	return out
-}
-
-// Unclonable says why a program can't run in a sandbox.
-func Unclonable(p *workload.Program) error {
-	refuse := func(why, mend string) error {
-		return &Refusal{Check: "workload", Cause: fmt.Errorf("%s: %s", p, why), Mend: mend}
-	}
-	spec := p.Spec
-	if spec.HostNetwork || spec.HostPID || spec.HostIPC {
-		return refuse("uses the node's network, PID or IPC namespace, which a sandbox VM does not have", "debug it without hostNetwork, hostPID and hostIPC")
-	}
-	for _, v := range spec.Volumes {
-		if v.HostPath != nil {
-			return refuse("mounts the node's "+v.HostPath.Path+" (volume "+v.Name+"): the VM would share it read-write with its node", "debug it without the hostPath volume")
-		}
-		if v.PersistentVolumeClaim != nil && !v.PersistentVolumeClaim.ReadOnly {
-			return refuse("writes to claim "+v.PersistentVolumeClaim.ClaimName+", which a second copy of the program could damage", "mount the claim readOnly, or debug a workload without it")
-		}
-	}
-	return nil
 }

@@ -31,6 +31,7 @@ type Facts struct {
 // Gather reads them, each kind of object once.
 func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, namespace, name string) (*Facts, error) {
 	f := &Facts{}
+	whole := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		f.Route, err = routes.RouteV1().Routes(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -62,5 +63,8 @@ func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.I
 		}
 		return nil // without it the API server's own refusals have to do
 	})
-	return f, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return f, f.Namespace.Describe(whole, core, f.Route.Spec.To.Name)
 }

@@ -27,6 +27,7 @@ const bodyLimit = 64 << 10
 // Probe sends requests to one Route.
 type Probe struct {
 	url    string
+	router string // where it connects to, "" for the URL's host
 	cookie string
 	client *http.Client
 }
@@ -74,7 +75,7 @@ func New(r *routev1.Route, router string) *Probe {
 		path = "/"
 	}
 	return &Probe{
-		url: scheme + "://" + host + path, cookie: route.CookieName(r),
+		url: scheme + "://" + host + path, router: router, cookie: route.CookieName(r),
 		client: &http.Client{Transport: transport, Timeout: timeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
@@ -89,8 +90,13 @@ func index(s string, c byte) int {
 	return len(s)
 }
 
-// URL is what is asked for.
-func (p *Probe) URL() string { return p.url }
+// String is what is asked for, and where.
+func (p *Probe) String() string {
+	if p.router != "" {
+		return p.url + " at router " + p.router
+	}
+	return p.url
+}
 
 // Plain sends a request as a client without a cookie.
 func (p *Probe) Plain(ctx context.Context) (Answer, error) { return p.send(ctx, "") }
@@ -113,12 +119,12 @@ func (p *Probe) send(ctx context.Context, cookie string) (Answer, error) {
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return Answer{}, fmt.Errorf("probe %s: %w", p.url, err)
+		return Answer{}, fmt.Errorf("probe %s: %w", p, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, bodyLimit))
 	if err != nil {
-		return Answer{}, fmt.Errorf("probe %s: %w", p.url, err)
+		return Answer{}, fmt.Errorf("probe %s: %w", p, err)
 	}
 	a := Answer{Status: resp.StatusCode, Body: string(body)}
 	for _, c := range resp.Cookies() {

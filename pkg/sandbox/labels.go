@@ -1,12 +1,55 @@
 package sandbox
 
 import (
+	"slices"
 	"sort"
 
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
+
+// hashes are labels that controllers put on their own pods.
+var hashes = map[string]bool{
+	"pod-template-hash": true, "controller-revision-hash": true, "pod-template-generation": true,
+	"statefulset.kubernetes.io/pod-name": true, "apps.kubernetes.io/pod-index": true,
+}
+
+// Labels says which of the program's labels the clone keeps, which it loses so that
+// nothing else selects it, and what selects it all the same.
+func (in Input) Labels() (kept, dropped map[string]string, caught []workload.Selector) {
+	own := map[string]string{}
+	for k, v := range in.Program.Labels {
+		if !hashes[k] {
+			own[k] = v
+		}
+	}
+	selectors := in.Selectors
+	if in.Program.Adopts {
+		selectors = append(slices.Clone(selectors), anyOf(own, in.Program))
+	}
+	return Escape(own, withSession(nil, in.Session), selectors)
+}
+
+// anyOf stands for a controller that may select by any of its labels.
+func anyOf(own labels.Set, p *workload.Program) workload.Selector {
+	return workload.Selector{Kind: p.Kind, Name: p.Name, Selector: anyLabel{labels.Nothing(), own}}
+}
+
+// anyLabel matches whatever has one of some labels.
+type anyLabel struct {
+	labels.Selector
+	set labels.Set
+}
+
+func (a anyLabel) Matches(l labels.Labels) bool {
+	for k, v := range a.set {
+		if l.Get(k) == v {
+			return true
+		}
+	}
+	return false
+}
 
 // Escape drops label keys until nothing of the namespace selects the clone. The set of
 // dropped keys is minimal: with any one of them back, something selects it again.

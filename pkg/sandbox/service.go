@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/osc-debug/osc-debug/pkg/route"
-	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // Service makes the sandbox's Service. It has exactly the ports, names included, that
@@ -28,8 +27,12 @@ func Service(in Input) (*corev1.Service, error) {
 		return nil, fmt.Errorf("route %s/%s: spec.port.targetPort %s is no port of Service %s",
 			in.Route.Namespace, in.Route.Name, in.Route.Spec.Port.TargetPort.String(), in.Service.Name)
 	}
+	meta := in.meta()
+	if _, own := in.serving(); own != "" {
+		meta.Annotations[servingKeys[0]] = own
+	}
 	return &corev1.Service{
-		ObjectMeta: in.meta(),
+		ObjectMeta: meta,
 		Spec:       corev1.ServiceSpec{Selector: withSession(nil, in.Session), Ports: ports, Type: corev1.ServiceTypeClusterIP},
 	}, nil
 }
@@ -45,15 +48,6 @@ func Budget(in Input) *policyv1.PodDisruptionBudget {
 			MinAvailable: &all, UnhealthyPodEvictionPolicy: &always,
 			Selector: &metav1.LabelSelector{MatchLabels: withSession(nil, in.Session)},
 		},
-	}
-}
-
-// meta is that of the session's Service and disruption budget.
-func (in Input) meta() metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Name: session.ServiceName(in.Session), Namespace: in.Route.Namespace, Labels: withSession(nil, in.Session),
-		Annotations:     map[string]string{session.RouteUIDKey: string(in.Route.UID), session.RouteNameKey: in.Route.Name},
-		OwnerReferences: in.owners(),
 	}
 }
 
@@ -73,33 +67,4 @@ func (in Input) targetPort(p corev1.ServicePort) int32 {
 		}
 	}
 	return 0
-}
-
-// Container picks the container that is to be traced: the named one, else the one that
-// declares the Route's port, else the first.
-func Container(in Input, name string) (string, error) {
-	var names []string
-	for _, c := range in.Program.Spec.Containers {
-		if c.Name == name {
-			return name, nil
-		}
-		names = append(names, c.Name)
-	}
-	if name != "" {
-		return "", fmt.Errorf("%s has no container %q; it has %v", in.Program, name, names)
-	}
-	for _, p := range in.Service.Spec.Ports {
-		target := in.targetPort(p)
-		if !route.UsesPort(in.Route, p.Name, target) {
-			continue
-		}
-		for _, c := range in.Program.Spec.Containers {
-			for _, cp := range c.Ports {
-				if cp.ContainerPort == target {
-					return c.Name, nil
-				}
-			}
-		}
-	}
-	return names[0], nil
 }

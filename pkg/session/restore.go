@@ -72,15 +72,27 @@ func Originals(r *routev1.Route, j *Journal) (w Weights, foreign bool) {
 func Changed(r *routev1.Route, j *Journal) []string {
 	var out []string
 	for _, b := range WeightsOf(r).Backends {
-		set, ok := j.Set.of(b.Service)
-		switch {
-		case !ok:
-			out = append(out, "added backend "+b.Service)
-		case !equal(set, b.Weight):
-			out = append(out, fmt.Sprintf("set the weight of %s to %d, the session to %d", b.Service, value(b.Weight), value(set)))
+		if text := ChangedWeight(r, j, b.Service); text != "" {
+			out = append(out, text)
 		}
 	}
 	return out
+}
+
+// ChangedWeight tells what somebody did about a Service's weight on the Route since the
+// session set it, "" for nothing.
+func ChangedWeight(r *routev1.Route, j *Journal, service string) string {
+	now, there := WeightsOf(r).of(service)
+	set, ours := j.Set.of(service)
+	switch {
+	case !there:
+		return ""
+	case !ours:
+		return "added backend " + service
+	case !equal(set, now):
+		return fmt.Sprintf("set the weight of %s to %d, the session to %d", service, value(now), value(set))
+	}
+	return ""
 }
 
 // RestoreBlind ends a session whose journal is lost: its backend goes, and where

@@ -2,7 +2,6 @@ package shift
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -26,36 +25,17 @@ type Timeout struct {
 
 func (e *Timeout) Error() string { return fmt.Sprintf("%s: gave up after %s", e.What, e.Took) }
 
-// build creates Service, disruption budget and pods, and waits until every pod is an endpoint that the
-// router would use: readiness of a pod alone does not say that.
+// build creates the sandbox and waits until every pod is an endpoint that the router
+// would use: readiness of a pod alone does not say that.
 func (r *Runner) build(ctx context.Context) error {
-	service, err := sandbox.Service(r.input)
-	if err != nil {
+	if err := r.around(ctx); err != nil {
 		return err
 	}
 	options := metav1.CreateOptions{FieldManager: session.FieldManager}
-	core := r.Core.CoreV1()
-	err = create("Service "+service.Name, func() error {
-		_, err := core.Services(r.Namespace).Create(ctx, service, options)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if r.holdsDrains() {
-		budget := sandbox.Budget(r.input)
-		err := create("PodDisruptionBudget "+budget.Name, func() error {
-			_, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, budget, options)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
 	var made []corev1.Pod
 	for _, pod := range sandbox.Pods(r.input) {
 		err := create("pod "+pod.Name, func() error {
-			created, err := core.Pods(r.Namespace).Create(ctx, pod, options)
+			created, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pod, options)
 			if err == nil {
 				made = append(made, *created)
 			}
@@ -75,6 +55,49 @@ func (r *Runner) build(ctx context.Context) error {
 	}
 	r.watcher = w
 	return r.waitReady(ctx)
+}
+
+// around creates what the pods need to be there before them: the Service, the mirrored
+// NetworkPolicies, the disruption budget.
+func (r *Runner) around(ctx context.Context) error {
+	service, err := sandbox.Service(r.input)
+	if err != nil {
+		return err
+	}
+	options := metav1.CreateOptions{FieldManager: session.FieldManager}
+	services := r.Core.CoreV1().Services(r.Namespace)
+	var made *corev1.Service
+	err = create("Service "+service.Name, func() (err error) {
+		made, err = services.Create(ctx, service, options)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	policies := sandbox.Policies(r.input)
+	if len(policies) > 0 && made.GetUID() == "" { // it was there: an answer was lost
+		if made, err = services.Get(ctx, service.Name, metav1.GetOptions{}); err != nil {
+			return fmt.Errorf("read Service %s: %w", service.Name, err)
+		}
+	}
+	for _, p := range policies {
+		p.OwnerReferences = sandbox.OwnedBy(made)
+		err := create("NetworkPolicy "+p.Name, func() error {
+			_, err := r.Core.NetworkingV1().NetworkPolicies(r.Namespace).Create(ctx, p, options)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !r.holdsDrains() {
+		return nil
+	}
+	budget := sandbox.Budget(r.input)
+	return create("PodDisruptionBudget "+budget.Name, func() error {
+		_, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, budget, options)
+		return err
+	})
 }
 
 // create makes an object by its name, and again where it is not known whether it was made.
@@ -160,123 +183,4 @@ func (r *Runner) dead() error {
 		}
 	}
 	return nil
-}
-
-// Expired says that a session's time to live is over.
-type Expired struct{ TTL time.Duration }
-
-func (e *Expired) Error() string {
-	return fmt.Sprintf("the session's time to live, %s, is over", e.TTL)
-}
-
-// live lets the caller work with the sandbox until its time is over or it fails.
-func (r *Runner) live(ctx context.Context) error {
-	if r.Detach {
-		return nil
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r.target.Pods = r.containerIDs()
-	traced := make(chan struct{})
-	go func() {
-		defer close(traced)
-		if r.OnLive == nil {
-			return
-		}
-		if err := r.OnLive(ctx, r.target); err != nil && ctx.Err() == nil {
-			r.Report.Warn("%v", err)
-		}
-	}()
-	err := r.watchLive(ctx)
-	cancel(err)
-	<-traced
-	return err
-}
-
-// containerIDs are the runtime's IDs of the traced container, by pod.
-func (r *Runner) containerIDs() map[string]string {
-	out := map[string]string{}
-	for _, pod := range r.watcher.podList() {
-		out[pod.Name] = sandbox.ContainerID(pod, r.target.Container)
-	}
-	return out
-}
-
-func (r *Runner) watchLive(ctx context.Context) error {
-	expires := r.journal.Expires.Time
-	forEnd := time.Time{}
-	if r.For > 0 {
-		forEnd = r.Clock.Now().Add(r.For)
-	}
-	told := ""
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		now := r.Clock.Now()
-		switch {
-		case !forEnd.IsZero() && !now.Before(forEnd):
-			return nil
-		case !now.Before(expires):
-			return &Expired{r.TTL}
-		}
-		left := expires.Sub(now)
-		if !forEnd.IsZero() {
-			left = min(left, forEnd.Sub(now))
-		}
-		timer.Reset(left)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
-			continue
-		case <-r.watcher.changed:
-		}
-		if err := r.dead(); err != nil {
-			return &Unready{err}
-		}
-		if len(r.endpoints()) == 0 {
-			return &Unready{errors.New("the sandbox is no longer ready: its traffic goes back")}
-		}
-		s, err := r.onRoute()
-		if err != nil {
-			return err
-		}
-		if s == nil {
-			r.Report.Warn("somebody took the session off the Route: ending it")
-			return nil
-		}
-		if s.Journal != nil && !s.Journal.Expires.IsZero() {
-			expires = s.Journal.Expires.Time // somebody may have extended it
-		}
-		if now := r.foreign(s); now != told && now != "" {
-			told = now
-			r.Report.Warn("somebody %s: it stays so, and is not fought", now)
-		}
-	}
-}
-
-// foreign tells what others changed of the live session's weights.
-func (r *Runner) foreign(s *session.Session) string {
-	route, seen := r.watcher.currentRoute()
-	if !seen || route == nil || s.Journal == nil || s.State != session.Live {
-		return ""
-	}
-	return strings.Join(session.Changed(route, s.Journal), ", ")
-}
-
-// onRoute is this session as its Route was last seen; nil when it is no longer on it. A
-// held session is the error Unready.
-func (r *Runner) onRoute() (*session.Session, error) {
-	route, seen := r.watcher.currentRoute()
-	if !seen {
-		return &session.Session{}, nil
-	}
-	switch s := sessionOf(route); {
-	case s == nil || s.ID != r.journal.Session || !s.Backend:
-		return nil, nil
-	case s.State == session.Held:
-		return nil, &Unready{errors.New("the guard found the sandbox not ready and gave its traffic back")}
-	default:
-		return s, nil
-	}
 }

@@ -32,31 +32,51 @@ func (r *Runner) proveWithin() time.Duration  { return max(time.Minute, 3*r.Relo
 func (r *Runner) verifyFor() time.Duration    { return max(30*time.Second, 3*r.ReloadInterval) }
 func (r *Runner) canaryTime() time.Duration   { return r.ReloadInterval + 3*time.Second }
 
-// takeBaseline asks once as a user would, before anything is changed.
-func (r *Runner) takeBaseline(ctx context.Context) error {
-	r.probe = probe.New(r.facts.Route, r.Router)
-	answer, err := r.probe.Plain(ctx)
+// front is a router as users meet it.
+type front struct {
+	*probe.Probe
+	baseline probe.Answer // what a user got before anything was changed
+}
+
+// good says whether an answer is as good as what users got before.
+func (f front) good(a probe.Answer) bool { return a.OK() || a.Status == f.baseline.Status }
+
+// takeBaselines asks each router once as a user would.
+func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route) error {
+	routers := r.Routers
+	if len(routers) == 0 {
+		routers = []string{""} // wherever DNS has the Route's host
+	}
+	r.fronts = nil
+	for _, router := range routers {
+		f, err := r.takeBaseline(ctx, probe.New(on, router))
+		if err != nil {
+			return err
+		}
+		r.fronts = append(r.fronts, f)
+	}
+	return nil
+}
+
+func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (front, error) {
+	answer, err := p.Plain(ctx)
 	// A Route that was made a moment ago is served after the router's next reload.
 	for end := time.Now().Add(r.baselineWait()); err == nil && answer.Status == http.StatusServiceUnavailable && time.Now().Before(end); {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return front{}, ctx.Err()
 		case <-time.After(5 * probeEvery):
 		}
-		answer, err = r.probe.Plain(ctx)
+		answer, err = p.Plain(ctx)
 	}
 	if err != nil {
-		return &preflight.Refusal{Check: "probe", Cause: err, Mend: "give the router's address with --router, or do without the proof with --no-probe"}
+		return front{}, &preflight.Refusal{Check: "probe", Cause: err, Mend: "give the router's address with --router, or do without the proof with --no-probe"}
 	}
 	if answer.Status == http.StatusServiceUnavailable {
-		return &preflight.Refusal{Check: "probe", Cause: fmt.Errorf("%s answers 503 already now", r.probe.URL()), Mend: "mend the Route first"}
+		return front{}, &preflight.Refusal{Check: "probe", Cause: fmt.Errorf("%s answers 503 already now", p), Mend: "mend the Route first"}
 	}
-	r.baseline = answer
-	return nil
+	return front{p, answer}, nil
 }
-
-// good says whether an answer is as good as what users got before.
-func (r *Runner) good(a probe.Answer) bool { return a.OK() || a.Status == r.baseline.Status }
 
 // provable says whether one server can be asked for by cookie.
 func (r *Runner) provable() bool { return !r.NoProbe && route.Sticky(r.current) }
@@ -70,9 +90,16 @@ func (r *Runner) prove(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.proveWithin(), &Timeout{"proof", r.proveWithin()})
 	defer cancel()
-	for _, e := range r.endpoints() {
-		if err := r.proveOne(ctx, e); err != nil {
-			return err
+	return r.proveAll(ctx, r.endpoints())
+}
+
+// proveAll proves each server of the sandbox at each router.
+func (r *Runner) proveAll(ctx context.Context, endpoints []route.Endpoint) error {
+	for _, f := range r.fronts {
+		for _, e := range endpoints {
+			if err := r.proveOne(ctx, f, e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -89,17 +116,17 @@ func (r *Runner) whyNot() string {
 	}
 }
 
-func (r *Runner) proveOne(ctx context.Context, e route.Endpoint) error {
+func (r *Runner) proveOne(ctx context.Context, f front, e route.Endpoint) error {
 	bad := 0
 	for {
-		answer, reached, err := r.probe.Pinned(ctx, e)
+		answer, reached, err := f.Pinned(ctx, e)
 		switch {
-		case reached && r.good(answer):
+		case reached && f.good(answer):
 			r.Report.Note("%s answers %d through the router", e.Pod, answer.Status)
 			return nil
 		case reached:
 			if bad++; bad >= badAnswers {
-				return fmt.Errorf("sandbox pod %s answers %d where users got %d: no user was sent there", e.Pod, answer.Status, r.baseline.Status)
+				return fmt.Errorf("sandbox pod %s answers %d where users got %d: no user was sent there", e.Pod, answer.Status, f.baseline.Status)
 			}
 		}
 		select {
@@ -121,6 +148,16 @@ func (r *Runner) verify(ctx context.Context) error {
 		r.Report.Warn("not verified: --no-probe")
 		return nil
 	}
+	for _, f := range r.fronts {
+		if err := r.verifyAt(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifyAt verifies at one router.
+func (r *Runner) verifyAt(ctx context.Context, f front) error {
 	mine := map[string]bool{}
 	for _, e := range r.endpoints() {
 		mine[e.Cookie()] = true
@@ -132,13 +169,13 @@ func (r *Runner) verify(ctx context.Context) error {
 		if s, err := r.onRoute(); err != nil || s == nil {
 			return errors.Join(err, errors.New("the session was ended, by the guard or by somebody else, before it was verified"))
 		}
-		answer, err := r.probe.Plain(ctx)
+		answer, err := f.Plain(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil || !r.good(answer) {
+		if err != nil || !f.good(answer) {
 			if fails++; fails >= 2 {
-				return fmt.Errorf("users are no longer answered: %s gave %d (%v), before it was %d", r.probe.URL(), answer.Status, err, r.baseline.Status)
+				return fmt.Errorf("users are no longer answered: %s gave %d (%v), before it was %d", f, answer.Status, err, f.baseline.Status)
 			}
 		} else {
 			fails = 0
@@ -195,45 +232,57 @@ func (r *Runner) canary(ctx context.Context) error {
 			return ctx.Err()
 		case <-time.After(r.canaryTime() / canaryProbes):
 		}
-		if r.NoProbe {
-			continue
-		}
-		if answer, err := r.probe.Plain(ctx); ctx.Err() == nil && (err != nil || !r.good(answer)) {
-			return fmt.Errorf("users are no longer answered with the smallest share at the sandbox: %s gave %d (%v), before it was %d", r.probe.URL(), answer.Status, err, r.baseline.Status)
+		for _, f := range r.fronts {
+			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !f.good(answer)) {
+				return fmt.Errorf("users are no longer answered with the smallest share at the sandbox: %s gave %d (%v), before it was %d", f, answer.Status, err, f.baseline.Status)
+			}
 		}
 	}
 	return nil
 }
 
 // Drain waits until routers and connections have let go of a sandbox: at least for d,
-// and on until a pinned request no longer reaches it.
-func Drain(d time.Duration, p *probe.Probe, endpoints []route.Endpoint) func(context.Context) error {
+// and on until a pinned request no longer reaches it by any of the probes.
+func Drain(d time.Duration, probes []*probe.Probe, endpoints []route.Endpoint) func(context.Context) error {
 	return func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(d):
 		}
-		if p == nil {
-			return nil
-		}
 		ctx, cancel := context.WithTimeout(ctx, drainedWithin)
 		defer cancel()
-		for _, e := range endpoints {
-			for {
-				_, reached, err := p.Pinned(ctx, e)
-				if err == nil && !reached {
-					break
-				}
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-time.After(probeEvery):
+		for _, p := range probes {
+			for _, e := range endpoints {
+				if err := drained(ctx, p, e); err != nil {
+					return err
 				}
 			}
 		}
 		return nil
 	}
+}
+
+// drained waits until a router no longer knows a server.
+func drained(ctx context.Context, p *probe.Probe, e route.Endpoint) error {
+	for {
+		if _, reached, err := p.Pinned(ctx, e); err == nil && !reached {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(probeEvery):
+		}
+	}
+}
+
+// probes are those of the routers.
+func (r *Runner) probes() (out []*probe.Probe) {
+	for _, f := range r.fronts {
+		out = append(out, f.Probe)
+	}
+	return out
 }
 
 // sessionOf is session.Of for a Route that may be gone.

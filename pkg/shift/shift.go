@@ -14,7 +14,6 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/preflight"
-	"github.com/osc-debug/osc-debug/pkg/probe"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
@@ -54,11 +53,16 @@ type Options struct {
 	RuntimeClass     string
 	Image            string // sidecar
 	Replicas         int
+	Changes          sandbox.Changes
+	Steps            []float64     // percentages one after the other, Percent the first; nil for Percent alone
+	Interval         time.Duration // between steps
+	Force            bool          // hold a session where that is only unwise
+	FollowRollout    bool          // end the session when the original is rolled out
 	For              time.Duration // 0: until the context ends
 	TTL              time.Duration
 	Drain            time.Duration
 	Timeout          time.Duration // for pods to become ready and be proven
-	Router           string        // where to send probes, "" for the Route's host
+	Routers          []string      // where to send probes, none for the Route's host
 	NoProbe          bool
 	Guarded          bool          // a guard must stand by; it ends what this process leaves
 	Detach           bool          // leave the live session to the guard
@@ -82,17 +86,16 @@ type Runner struct {
 	// An error is told, and ends nothing.
 	OnLive func(ctx context.Context, t Target) error
 
-	facts    *preflight.Facts
-	input    sandbox.Input
-	target   Target
-	journal  *session.Journal
-	current  *routev1.Route
-	probe    *probe.Probe
-	baseline probe.Answer
-	watcher  *watcher
-	guard    *settings.Guard
-	armed    bool // the Route has, or may have, our marks
-	shifted  bool // users may have been sent to the sandbox
+	facts   *preflight.Facts
+	input   sandbox.Input
+	target  Target
+	journal *session.Journal
+	current *routev1.Route
+	fronts  []front
+	watcher *watcher
+	guard   *settings.Guard
+	armed   bool // the Route has, or may have, our marks
+	shifted bool // users may have been sent to the sandbox
 }
 
 // Target is what there is to be traced.
@@ -154,7 +157,7 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 		}
 	}
 	if r.watcher != nil {
-		r.watcher.stop()
+		defer r.watcher.stop()
 	}
 	if r.journal != nil {
 		result.Session, result.Expires = r.journal.Session, r.journal.Expires.Time
@@ -200,7 +203,7 @@ func (r *Runner) detail(name string) string {
 	case StepProve:
 		return "the router reaches the sandbox while no user does"
 	case StepShift:
-		return fmt.Sprintf("%g %% of new clients", r.Percent)
+		return formatPercent(r.Percent) + " of new clients"
 	case StepVerify:
 		return "users are answered"
 	case StepLive:
@@ -218,7 +221,7 @@ func (r *Runner) Preflight(ctx context.Context) error {
 		return err
 	}
 	facts.Now = r.Clock.Now()
-	if err := preflight.Judge(facts); err != nil {
+	if err := r.judge(facts); err != nil {
 		return err
 	}
 	if err := r.findGuard(ctx); err != nil {
@@ -234,7 +237,16 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if r.NoProbe {
 		return nil
 	}
-	return r.takeBaseline(ctx)
+	return r.takeBaselines(ctx, r.facts.Route)
+}
+
+// judge refuses by what was read.
+func (r *Runner) judge(facts *preflight.Facts) error {
+	warnings, err := preflight.Judge(facts, r.Force)
+	for _, w := range warnings {
+		r.Report.Warn("--force: %v", w)
+	}
+	return err
 }
 
 // arm writes the first patch.
@@ -316,18 +328,4 @@ func (r *Runner) event(ctx context.Context, reason, note string) {
 	}
 }
 
-// end takes the way back.
-func (r *Runner) end(ctx context.Context) (session.Outcome, error) {
-	e := session.Ending{Store: r.Store, Namespace: r.Namespace, Route: r.Options.Route, ID: r.journal.Session, Known: r.current, Step: r.Report.Step}
-	if r.shifted {
-		e.Drain = Drain(r.Drain, r.probe, r.endpoints())
-	}
-	out, err := e.Run(ctx)
-	if !r.shifted && err == nil {
-		// Nothing was shifted and nothing of ours is left: whether somebody else also
-		// changed the Route is his affair.
-		out.Foreign = out.Blind
-	}
-	r.event(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s is over, the Route's backends are restored", r.journal.Session, r.journal.User))
-	return out, err
-}
+func formatPercent(p float64) string { return fmt.Sprintf("%g %%", p) }

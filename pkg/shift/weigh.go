@@ -3,13 +3,10 @@ package shift
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/preflight"
-	"github.com/osc-debug/osc-debug/pkg/probe"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -53,18 +50,10 @@ func (r *Runner) proveAgain(ctx context.Context, endpoints []route.Endpoint, sta
 	if state != session.Held || !r.provable() {
 		return nil
 	}
-	r.probe = probe.New(r.current, r.Router)
-	answer, err := r.probe.Plain(ctx)
-	if err != nil || answer.Status == http.StatusServiceUnavailable {
-		return &preflight.Refusal{Check: "probe", Cause: fmt.Errorf("%s: status %d, %v", r.probe.URL(), answer.Status, err), Mend: "give the router's address with --router, or do without the proof with --no-probe"}
+	if err := r.takeBaselines(ctx, r.current); err != nil {
+		return err
 	}
-	r.baseline = answer
 	ctx, cancel := context.WithTimeoutCause(ctx, r.proveWithin(), &Timeout{"proof", r.proveWithin()})
 	defer cancel()
-	for _, e := range endpoints {
-		if err := r.proveOne(ctx, e); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.proveAll(ctx, endpoints)
 }

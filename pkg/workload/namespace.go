@@ -3,165 +3,205 @@ package workload
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 )
 
 // Namespace is what a session looks at before it touches anything.
 type Namespace struct {
-	Name        string
-	Services    []corev1.Service
-	Slices      []discoveryv1.EndpointSlice
-	Pods        []corev1.Pod
-	ReplicaSets []appsv1.ReplicaSet
-	// Selectors are all that may select a pod here: Services, controllers, budgets.
-	Selectors []Selector
+	Name                   string
+	Services               []corev1.Service
+	Slices                 []discoveryv1.EndpointSlice
+	Pods                   []corev1.Pod
+	ReplicaSets            []appsv1.ReplicaSet
+	StatefulSets           []appsv1.StatefulSet
+	DaemonSets             []appsv1.DaemonSet
+	ReplicationControllers []corev1.ReplicationController
+	Budgets                []policyv1.PodDisruptionBudget
+	Policies               []networkingv1.NetworkPolicy
+	Autoscalers            []autoscalingv2.HorizontalPodAutoscaler
+	Quotas                 []corev1.ResourceQuota
+	Ranges                 []corev1.LimitRange
+	// Read by Describe, for the workloads that need them.
+	Revisions []appsv1.ControllerRevision
+	Claims    []corev1.PersistentVolumeClaim
 	// Unreadable names kinds that the caller may not list; nothing is known of them.
 	Unreadable []string
 }
 
-// Selector is an object that selects pods.
-type Selector struct {
-	Kind, Name string
-	labels.Selector
+// lists makes lists of a namespace, several at once.
+type lists struct {
+	*errgroup.Group
+	ns *Namespace
+	mu sync.Mutex
 }
 
-// String is kind/name.
-func (s Selector) String() string { return s.Kind + "/" + s.Name }
+// need makes a list without which nothing can be said.
+func (l *lists) need(kind string, list func() error) {
+	l.Go(func() error {
+		if err := list(); err != nil {
+			return fmt.Errorf("namespace %s: list %s: %w", l.ns.Name, kind, err)
+		}
+		return nil
+	})
+}
+
+// want makes a list that the caller may lack the right for.
+func (l *lists) want(kind string, list func() error) {
+	l.need(kind, func() error {
+		err := list()
+		if apierrors.IsForbidden(err) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.ns.Unreadable = append(l.ns.Unreadable, kind)
+			return nil
+		}
+		return err
+	})
+}
+
+func (l *lists) wait() error {
+	err := l.Wait()
+	slices.Sort(l.ns.Unreadable)
+	return err
+}
 
 // Read lists the namespace, each kind once. Services, EndpointSlices, pods and
 // ReplicaSets are needed; a caller who may not list one of the others is told so by
 // Unreadable.
 func Read(ctx context.Context, core kubernetes.Interface, namespace string) (*Namespace, error) {
 	ns := &Namespace{Name: namespace}
-	all := metav1.ListOptions{}
-	var (
-		deployments *appsv1.DeploymentList
-		stateful    *appsv1.StatefulSetList
-		daemons     *appsv1.DaemonSetList
-		replication *corev1.ReplicationControllerList
-		budgets     *policyv1.PodDisruptionBudgetList
-		unreadable  [5]bool
-	)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
+	l := &lists{Group: g, ns: ns}
+	all := metav1.ListOptions{}
+	l.need("Services", func() error {
 		list, err := core.CoreV1().Services(namespace).List(ctx, all)
 		if err == nil {
 			ns.Services = list.Items
 		}
-		return needed("Services", err)
+		return err
 	})
-	g.Go(func() error {
+	l.need("EndpointSlices", func() error {
 		list, err := core.DiscoveryV1().EndpointSlices(namespace).List(ctx, all)
 		if err == nil {
 			ns.Slices = list.Items
 		}
-		return needed("EndpointSlices", err)
+		return err
 	})
-	g.Go(func() error {
+	l.need("pods", func() error {
 		list, err := core.CoreV1().Pods(namespace).List(ctx, all)
 		if err == nil {
 			ns.Pods = list.Items
 		}
-		return needed("pods", err)
+		return err
 	})
-	g.Go(func() error {
+	l.need("ReplicaSets", func() error {
 		list, err := core.AppsV1().ReplicaSets(namespace).List(ctx, all)
 		if err == nil {
 			ns.ReplicaSets = list.Items
 		}
-		return needed("ReplicaSets", err)
+		return err
 	})
-	g.Go(func() (err error) {
-		deployments, err = core.AppsV1().Deployments(namespace).List(ctx, all)
-		return tolerated("Deployments", err, &unreadable[0])
-	})
-	g.Go(func() (err error) {
-		stateful, err = core.AppsV1().StatefulSets(namespace).List(ctx, all)
-		return tolerated("StatefulSets", err, &unreadable[1])
-	})
-	g.Go(func() (err error) {
-		daemons, err = core.AppsV1().DaemonSets(namespace).List(ctx, all)
-		return tolerated("DaemonSets", err, &unreadable[2])
-	})
-	g.Go(func() (err error) {
-		replication, err = core.CoreV1().ReplicationControllers(namespace).List(ctx, all)
-		return tolerated("ReplicationControllers", err, &unreadable[3])
-	})
-	g.Go(func() (err error) {
-		budgets, err = core.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, all)
-		return tolerated("PodDisruptionBudgets", err, &unreadable[4])
-	})
-	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("namespace %s: %w", namespace, err)
-	}
-	for i, kind := range []string{"Deployments", "StatefulSets", "DaemonSets", "ReplicationControllers", "PodDisruptionBudgets"} {
-		if unreadable[i] {
-			ns.Unreadable = append(ns.Unreadable, kind)
+	l.want("StatefulSets", func() error {
+		list, err := core.AppsV1().StatefulSets(namespace).List(ctx, all)
+		if err == nil {
+			ns.StatefulSets = list.Items
 		}
-	}
-	ns.collect(deployments.Items, stateful.Items, daemons.Items, replication.Items, budgets.Items)
-	return ns, nil
-}
-
-func needed(kind string, err error) error {
-	if err != nil {
-		return fmt.Errorf("list %s: %w", kind, err)
-	}
-	return nil
-}
-
-// tolerated lets a refusal pass: the list is empty then.
-func tolerated(kind string, err error, unreadable *bool) error {
-	if apierrors.IsForbidden(err) {
-		*unreadable = true
-		return nil
-	}
-	return needed(kind, err)
-}
-
-func (ns *Namespace) collect(deployments []appsv1.Deployment, stateful []appsv1.StatefulSet, daemons []appsv1.DaemonSet,
-	replication []corev1.ReplicationController, budgets []policyv1.PodDisruptionBudget) {
-	for _, s := range ns.Services {
-		if len(s.Spec.Selector) > 0 { // an empty one selects nothing
-			ns.Selectors = append(ns.Selectors, Selector{"service", s.Name, labels.SelectorFromSet(s.Spec.Selector)})
+		return err
+	})
+	l.want("DaemonSets", func() error {
+		list, err := core.AppsV1().DaemonSets(namespace).List(ctx, all)
+		if err == nil {
+			ns.DaemonSets = list.Items
 		}
-	}
-	for _, r := range ns.ReplicaSets {
-		ns.add("replicaset", r.Name, r.Spec.Selector)
-	}
-	for _, d := range deployments {
-		ns.add("deployment", d.Name, d.Spec.Selector)
-	}
-	for _, s := range stateful {
-		ns.add("statefulset", s.Name, s.Spec.Selector)
-	}
-	for _, d := range daemons {
-		ns.add("daemonset", d.Name, d.Spec.Selector)
-	}
-	for _, r := range replication {
-		ns.Selectors = append(ns.Selectors, Selector{"replicationcontroller", r.Name, labels.SelectorFromSet(r.Spec.Selector)})
-	}
-	for _, b := range budgets {
-		ns.add("poddisruptionbudget", b.Name, b.Spec.Selector)
-	}
+		return err
+	})
+	l.want("ReplicationControllers", func() error {
+		list, err := core.CoreV1().ReplicationControllers(namespace).List(ctx, all)
+		if err == nil {
+			ns.ReplicationControllers = list.Items
+		}
+		return err
+	})
+	l.want("PodDisruptionBudgets", func() error {
+		list, err := core.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, all)
+		if err == nil {
+			ns.Budgets = list.Items
+		}
+		return err
+	})
+	l.want("NetworkPolicies", func() error {
+		list, err := core.NetworkingV1().NetworkPolicies(namespace).List(ctx, all)
+		if err == nil {
+			ns.Policies = list.Items
+		}
+		return err
+	})
+	l.want("HorizontalPodAutoscalers", func() error {
+		list, err := core.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, all)
+		if err == nil {
+			ns.Autoscalers = list.Items
+		}
+		return err
+	})
+	l.want("ResourceQuotas", func() error {
+		list, err := core.CoreV1().ResourceQuotas(namespace).List(ctx, all)
+		if err == nil {
+			ns.Quotas = list.Items
+		}
+		return err
+	})
+	l.want("LimitRanges", func() error {
+		list, err := core.CoreV1().LimitRanges(namespace).List(ctx, all)
+		if err == nil {
+			ns.Ranges = list.Items
+		}
+		return err
+	})
+	return ns, l.wait()
 }
 
-// add takes an apps/v1 or policy/v1 selector: empty selects everything, nil nothing.
-func (ns *Namespace) add(kind, name string, selector *metav1.LabelSelector) {
-	s, err := metav1.LabelSelectorAsSelector(selector)
-	if err != nil {
-		return // the API server validated it: a selector newer than this client matches nothing for us
+// Describe reads what only some workloads need to be understood: the revisions of
+// StatefulSets and DaemonSets, the claims that pods of the Service mount.
+func (ns *Namespace) Describe(ctx context.Context, core kubernetes.Interface, service string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	l := &lists{Group: g, ns: ns}
+	var revisions, claims bool
+	for _, pod := range ns.Behind(service) {
+		owner := metav1.GetControllerOf(&pod)
+		revisions = revisions || owner != nil && (owner.Kind == kindStatefulSet || owner.Kind == kindDaemonSet)
+		claims = claims || slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.PersistentVolumeClaim != nil })
 	}
-	ns.Selectors = append(ns.Selectors, Selector{kind, name, s})
+	if revisions {
+		l.need("ControllerRevisions", func() error {
+			list, err := core.AppsV1().ControllerRevisions(ns.Name).List(ctx, metav1.ListOptions{})
+			if err == nil {
+				ns.Revisions = list.Items
+			}
+			return err
+		})
+	}
+	if claims {
+		l.want("PersistentVolumeClaims", func() error {
+			list, err := core.CoreV1().PersistentVolumeClaims(ns.Name).List(ctx, metav1.ListOptions{})
+			if err == nil {
+				ns.Claims = list.Items
+			}
+			return err
+		})
+	}
+	return l.wait()
 }
 
 // Service returns a Service by name, nil when there is none.
@@ -169,6 +209,16 @@ func (ns *Namespace) Service(name string) *corev1.Service {
 	for i := range ns.Services {
 		if ns.Services[i].Name == name {
 			return &ns.Services[i]
+		}
+	}
+	return nil
+}
+
+// Claim returns a claim by name, nil when it is not known.
+func (ns *Namespace) Claim(name string) *corev1.PersistentVolumeClaim {
+	for i := range ns.Claims {
+		if ns.Claims[i].Name == name {
+			return &ns.Claims[i]
 		}
 	}
 	return nil

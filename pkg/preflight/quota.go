@@ -1,0 +1,90 @@
+package preflight
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	resourcehelper "k8s.io/component-helpers/resource"
+)
+
+// Quota tells what a session's pods, n like pod, and its Service take of the namespace's
+// quotas, a line each, and refuses what is more than is left.
+func Quota(quotas []corev1.ResourceQuota, pod *corev1.Pod, n int) (lines []string, err error) {
+	takes := takes(pod, int64(n))
+	for _, q := range quotas {
+		if !scoped(q.Spec) {
+			continue
+		}
+		var parts []string
+		for _, name := range sorted(q.Status.Hard) {
+			need, counted := takes[name]
+			if !counted || need.IsZero() {
+				continue
+			}
+			hard, used := q.Status.Hard[name], q.Status.Used[name]
+			parts = append(parts, fmt.Sprintf("%s %s of %s used, the session takes %s", name, used.String(), hard.String(), need.String()))
+			after := used.DeepCopy()
+			after.Add(need)
+			if after.Cmp(hard) > 0 && err == nil {
+				err = &Refusal{
+					Check: "quota", Cause: fmt.Errorf("quota %s: %s: %s of %s used, %d sandbox pod(s) need %s more", q.Name, name, used.String(), hard.String(), n, need.String()),
+					Mend: "free some of the namespace's quota, ask for more, or give fewer --replicas",
+				}
+			}
+		}
+		if parts != nil {
+			lines = append(lines, fmt.Sprintf("quota %s: %s", q.Name, strings.Join(parts, "; ")))
+		}
+	}
+	return lines, err
+}
+
+// takes is what a quota counts of a session.
+func takes(pod *corev1.Pod, n int64) corev1.ResourceList {
+	out := corev1.ResourceList{
+		corev1.ResourcePods: *resource.NewQuantity(n, resource.DecimalSI), "count/pods": *resource.NewQuantity(n, resource.DecimalSI),
+		corev1.ResourceServices: *resource.NewQuantity(1, resource.DecimalSI), "count/services": *resource.NewQuantity(1, resource.DecimalSI),
+	}
+	times := func(q resource.Quantity) resource.Quantity { q.Mul(n); return q }
+	for name, q := range resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{}) {
+		out["requests."+name] = times(q)
+		if name == corev1.ResourceCPU || name == corev1.ResourceMemory {
+			out[name] = times(q)
+		}
+	}
+	for name, q := range resourcehelper.PodLimits(pod, resourcehelper.PodResourcesOptions{}) {
+		out["limits."+name] = times(q)
+	}
+	return out
+}
+
+// scoped says whether a quota counts sandbox pods: they have a deadline, their sidecar has
+// requests, and no priority class.
+func scoped(spec corev1.ResourceQuotaSpec) bool {
+	not := []corev1.ResourceQuotaScope{corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeBestEffort, corev1.ResourceQuotaScopePriorityClass}
+	for _, s := range spec.Scopes {
+		if slices.Contains(not, s) {
+			return false
+		}
+	}
+	if spec.ScopeSelector != nil {
+		for _, e := range spec.ScopeSelector.MatchExpressions {
+			if slices.Contains(not, e.ScopeName) && e.Operator != corev1.ScopeSelectorOpDoesNotExist && e.Operator != corev1.ScopeSelectorOpNotIn {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func sorted(list corev1.ResourceList) []corev1.ResourceName {
+	var out []corev1.ResourceName
+	for name := range list {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}

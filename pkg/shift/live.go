@@ -1,0 +1,143 @@
+package shift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// Expired says that a session's time to live is over.
+type Expired struct{ TTL time.Duration }
+
+func (e *Expired) Error() string {
+	return fmt.Sprintf("the session's time to live, %s, is over", e.TTL)
+}
+
+// live lets the caller work with the sandbox until its time is over or it fails.
+func (r *Runner) live(ctx context.Context) error {
+	if r.Detach {
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.target.Pods = r.containerIDs()
+	traced := make(chan struct{})
+	go func() {
+		defer close(traced)
+		if r.OnLive == nil {
+			return
+		}
+		if err := r.OnLive(ctx, r.target); err != nil && ctx.Err() == nil {
+			r.Report.Warn("%v", err)
+		}
+	}()
+	err := r.watchLive(ctx)
+	cancel(err)
+	<-traced
+	return err
+}
+
+// containerIDs are the runtime's IDs of the traced container, by pod.
+func (r *Runner) containerIDs() map[string]string {
+	out := map[string]string{}
+	for _, pod := range r.watcher.podList() {
+		out[pod.Name] = sandbox.ContainerID(pod, r.target.Container)
+	}
+	return out
+}
+
+func (r *Runner) watchLive(ctx context.Context) error {
+	expires := r.journal.Expires.Time
+	forEnd := time.Time{}
+	if r.For > 0 {
+		forEnd = r.Clock.Now().Add(r.For)
+	}
+	told := ""
+	stepping := newStepper(r)
+	rollout := r.newRollout()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := r.Clock.Now()
+		switch {
+		case !forEnd.IsZero() && !now.Before(forEnd):
+			return nil
+		case !now.Before(expires):
+			return &Expired{r.TTL}
+		}
+		left := expires.Sub(now)
+		if !forEnd.IsZero() {
+			left = min(left, forEnd.Sub(now))
+		}
+		if wait, more := stepping.wait(now); more {
+			left = min(left, wait)
+		}
+		timer.Reset(left)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			if err := stepping.step(ctx, r.Clock.Now()); err != nil {
+				return err
+			}
+			continue
+		case <-r.watcher.changed:
+		}
+		if err := r.dead(); err != nil {
+			return &Unready{err}
+		}
+		if len(r.endpoints()) == 0 {
+			return &Unready{errors.New("the sandbox is no longer ready: its traffic goes back")}
+		}
+		s, err := r.onRoute()
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			r.Report.Warn("somebody took the session off the Route: ending it")
+			return nil
+		}
+		if s.Journal != nil && !s.Journal.Expires.IsZero() {
+			expires = s.Journal.Expires.Time // somebody may have extended it
+		}
+		if now := r.foreign(s); now != told && now != "" {
+			told = now
+			r.Report.Warn("somebody %s: it stays so, and is not fought", now)
+		}
+		stepping.look(s)
+		if err := rollout.look(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// foreign tells what others changed of the live session's weights.
+func (r *Runner) foreign(s *session.Session) string {
+	route, seen := r.watcher.currentRoute()
+	if !seen || route == nil || s.Journal == nil || s.State != session.Live {
+		return ""
+	}
+	return strings.Join(session.Changed(route, s.Journal), ", ")
+}
+
+// onRoute is this session as its Route was last seen; nil when it is no longer on it. A
+// held session is the error Unready.
+func (r *Runner) onRoute() (*session.Session, error) {
+	route, seen := r.watcher.currentRoute()
+	if !seen {
+		return &session.Session{}, nil
+	}
+	switch s := sessionOf(route); {
+	case s == nil || s.ID != r.journal.Session || !s.Backend:
+		return nil, nil
+	case s.State == session.Held:
+		return nil, &Unready{errors.New("the guard found the sandbox not ready and gave its traffic back")}
+	default:
+		return s, nil
+	}
+}

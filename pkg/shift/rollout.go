@@ -1,0 +1,74 @@
+package shift
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/workload"
+)
+
+// RolledOut ends a session whose original runs another revision by now.
+type RolledOut struct{ What string }
+
+func (e *RolledOut) Error() string { return e.What }
+
+// rollout notices that the original runs another revision than the one that was cloned:
+// by pods among its endpoints that were not there before.
+type rollout struct {
+	r     *Runner
+	known map[string]bool // pods that were looked at
+	told  bool
+}
+
+func (r *Runner) newRollout() *rollout {
+	o := &rollout{r: r, known: map[string]bool{}}
+	for _, pod := range r.facts.Namespace.Behind(r.input.Service.Name) {
+		o.known[pod.Name] = sameRevision(pod.Labels, r.input.Program.Live.Labels)
+	}
+	return o
+}
+
+// look reads each new pod of the original once, and tells of the first of another
+// revision; it is an error where the user wants the session to end then.
+func (o *rollout) look(ctx context.Context) error {
+	if o.told {
+		return nil
+	}
+	r := o.r
+	for _, e := range route.Endpoints(r.current, r.input.Service.Name, r.watcher.endpointSlices()) {
+		if _, seen := o.known[e.Pod]; seen || e.Pod == "" {
+			continue
+		}
+		pod, err := r.Core.CoreV1().Pods(r.Namespace).Get(ctx, e.Pod, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil // the next event is another chance
+		}
+		o.known[e.Pod] = true
+		if sameRevision(pod.Labels, r.input.Program.Live.Labels) {
+			continue
+		}
+		o.told = true
+		what := fmt.Sprintf("%s was rolled out: pod %s is not of the revision that the sandbox runs", r.input.Program, pod.Name)
+		if r.FollowRollout {
+			return &RolledOut{what + ": the session ends, as asked for"}
+		}
+		r.Report.Warn("%s; the session goes on with the old one", what)
+	}
+	return nil
+}
+
+func sameRevision(a, b map[string]string) bool {
+	for _, key := range workload.RevisionLabels {
+		if a[key] != b[key] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,83 @@
+package workload
+
+import (
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// Selector is an object that selects pods.
+type Selector struct {
+	Kind, Name string
+	labels.Selector
+}
+
+// String is kind/name.
+func (s Selector) String() string { return s.Kind + "/" + s.Name }
+
+// Selectors are all that may select a pod of the namespace and do something about it:
+// Services, the controllers that adopt pods (a Deployment adopts ReplicaSets only), and
+// disruption budgets.
+func (ns *Namespace) Selectors() []Selector {
+	var out []Selector
+	// An empty selector of a Service or ReplicationController selects nothing, one of apps/v1
+	// or policy/v1 everything.
+	plain := func(kind, name string, selector map[string]string) {
+		if len(selector) > 0 {
+			out = append(out, Selector{kind, name, labels.SelectorFromSet(selector)})
+		}
+	}
+	full := func(kind, name string, selector *metav1.LabelSelector) {
+		// The API server validated it: one newer than this client matches nothing for us.
+		if s, err := metav1.LabelSelectorAsSelector(selector); err == nil {
+			out = append(out, Selector{kind, name, s})
+		}
+	}
+	for _, s := range ns.Services {
+		plain("service", s.Name, s.Spec.Selector)
+	}
+	for _, r := range ns.ReplicaSets {
+		full("replicaset", r.Name, r.Spec.Selector)
+	}
+	for _, s := range ns.StatefulSets {
+		full("statefulset", s.Name, s.Spec.Selector)
+	}
+	for _, d := range ns.DaemonSets {
+		full("daemonset", d.Name, d.Spec.Selector)
+	}
+	for _, r := range ns.ReplicationControllers {
+		plain("replicationcontroller", r.Name, r.Spec.Selector)
+	}
+	for _, b := range ns.Budgets {
+		full("poddisruptionbudget", b.Name, b.Spec.Selector)
+	}
+	return out
+}
+
+// Behind are the pods that a Service selects.
+func (ns *Namespace) Behind(service string) []corev1.Pod {
+	s := ns.Service(service)
+	if s == nil || len(s.Spec.Selector) == 0 {
+		return nil
+	}
+	selector := labels.SelectorFromSet(s.Spec.Selector)
+	var out []corev1.Pod
+	for _, pod := range ns.Pods {
+		if selector.Matches(labels.Set(pod.Labels)) {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// Scaling are the autoscalers of a program; KEDA scales by one of its own making.
+func (ns *Namespace) Scaling(p *Program) []autoscalingv2.HorizontalPodAutoscaler {
+	var out []autoscalingv2.HorizontalPodAutoscaler
+	for _, h := range ns.Autoscalers {
+		if t := h.Spec.ScaleTargetRef; t.Kind == p.Kind && t.Name == p.Name {
+			out = append(out, h)
+		}
+	}
+	return out
+}
