@@ -3,6 +3,8 @@ package route
 import (
 	"fmt"
 	"math"
+	"slices"
+	"sort"
 )
 
 // Floor says what the originals keep at 100 percent.
@@ -49,7 +51,10 @@ func Weights(originals []Backend, ready int, percent float64, floor Floor) (Plan
 		return Plan{Originals: make([]int32, len(originals)), Sandbox: 100, Share: 1}, nil
 	}
 	wanted := percent / 100
-	search := search{originals: originals, ready: ready, wanted: wanted, before: before, top: top}
+	search := search{originals: originals, ready: ready, wanted: wanted, top: top}
+	for _, o := range originals {
+		search.before = append(search.before, before[o.Service])
+	}
 	return search.best(), nil
 }
 
@@ -70,32 +75,36 @@ type search struct {
 	originals []Backend
 	ready     int
 	wanted    float64
-	before    map[string]float64
-	top       int32 // largest weight among originals that serve
+	before    []float64 // shares of the originals now
+	top       int32     // largest weight among originals that serve
+
+	backends []Backend // the originals with the weights that are tried, the sandbox last
+	weights  []int32   // the router's, of each server
 }
 
-// best tries every scale of the originals with every weight of the sandbox: 65,536
-// pairs, a few milliseconds.
-func (s search) best() Plan {
+// best tries every scale of the originals with the weights of the sandbox that can make
+// it better than what was found before: its share rises with its weight, so they are a
+// range.
+func (s *search) best() Plan {
 	var best Plan
 	least, leastChange := math.Inf(1), int32(math.MaxInt32)
-	backends := make([]Backend, len(s.originals)+1)
-	copy(backends, s.originals)
-	sandbox := &backends[len(s.originals)]
-	weights := make([]int32, len(backends))
+	s.backends, s.weights = append(slices.Clone(s.originals), Backend{Ready: s.ready}), make([]int32, len(s.originals)+1)
 	for scale := int32(1); scale <= MaxWeight; scale++ {
 		originals := values(s.originals, scale, s.top)
 		if over(originals) {
 			continue
 		}
 		for i := range originals {
-			backends[i].Weight = &originals[i]
+			s.backends[i].Weight = &originals[i]
 		}
-		for w := int32(1); w <= MaxWeight; w++ {
-			*sandbox = Backend{Weight: &w, Ready: s.ready}
-			share, worst := s.judge(backends, weights)
+		from := sort.Search(MaxWeight-1, func(i int) bool { share, _ := s.judge(int32(i + 1)); return share >= s.wanted-least-tie })
+		for w := int32(from + 1); w <= MaxWeight; w++ {
+			share, worst := s.judge(w)
+			if share > s.wanted+least+tie {
+				break
+			}
 			change := abs(scale - s.top)
-			if worst < least-1e-12 || worst < least+1e-12 && change < leastChange {
+			if worst < least-tie || worst < least+tie && change < leastChange {
 				least, leastChange = worst, change
 				best = Plan{Originals: originals, Sandbox: w, Share: share}
 			}
@@ -104,19 +113,23 @@ func (s search) best() Plan {
 	return best
 }
 
-// judge gives the sandbox's share (the last backend) and the largest error of any share.
-func (s search) judge(backends []Backend, weights []int32) (share, worst float64) {
-	serverWeights(backends, weights)
+// tie is the difference of errors that is none.
+const tie = 1e-12
+
+// judge gives, for a weight of the sandbox, its share and the largest error of any share.
+func (s *search) judge(w int32) (share, worst float64) {
+	last := len(s.backends) - 1
+	s.backends[last].Weight = &w
+	serverWeights(s.backends, s.weights)
 	total := 0.0
-	for i, b := range backends {
-		total += float64(weights[i]) * float64(b.Ready)
+	for i, b := range s.backends {
+		total += float64(s.weights[i]) * float64(b.Ready)
 	}
-	last := len(backends) - 1
-	share = float64(weights[last]) * float64(s.ready) / total
+	share = float64(s.weights[last]) * float64(s.ready) / total
 	worst = math.Abs(share - s.wanted)
-	for i, b := range backends[:last] {
-		ideal := (1 - s.wanted) * s.before[b.Service]
-		worst = max(worst, math.Abs(float64(weights[i])*float64(b.Ready)/total-ideal))
+	for i, b := range s.backends[:last] {
+		ideal := (1 - s.wanted) * s.before[i]
+		worst = max(worst, math.Abs(float64(s.weights[i])*float64(b.Ready)/total-ideal))
 	}
 	return share, worst
 }
