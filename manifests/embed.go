@@ -5,5 +5,5 @@ import "embed"
 
 // Files are the manifests, by folder.
 //
-//go:embed rbac scc guard guard-base guard-team guard-all-namespaces
+//go:embed rbac scc policy guard guard-base guard-team guard-all-namespaces
 var Files embed.FS

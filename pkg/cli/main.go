@@ -76,7 +76,7 @@ traffic there, traces the program in the VM's own kernel, and puts everything ba
 	a.clusterFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
 	root.AddCommand(a.shiftCommand(), a.statusCommand(), a.weightCommand(), a.extendCommand(), a.rollbackCommand(),
-		a.execCommand(), a.manifestsCommand(), a.versionCommand())
+		a.execCommand(), a.doctorCommand(), a.manifestsCommand(), a.versionCommand())
 	return root
 }
 

@@ -24,6 +24,7 @@ var parts = map[string]string{
 	"guard":                "the guard, its settings, rights and admission policy",
 	"guard-all-namespaces": "the same, watching every namespace",
 	"guard-team":           "a guard in a team's own namespace (-n), for who is no cluster administrator",
+	"policy":               "the admission policy of sandbox pods; apply the guard first, whose ConfigMap it reads",
 	"rbac":                 "the ClusterRole of application teams",
 	"scc":                  "the SecurityContextConstraints of sandboxes (OpenShift)",
 }

@@ -27,15 +27,17 @@ var needs = []need{
 	{"apps", "replicasets", "list"},
 }
 
-// permissions names each verb that the caller lacks. An incomplete answer (an
+func permissions(f *Facts) error { return Permissions(f.Namespace.Name, f.User, f.Rules) }
+
+// Permissions names each verb that a user lacks in a namespace. An incomplete answer (an
 // authorizer that can't list its rules) proves nothing and passes.
-func permissions(f *Facts) error {
-	if f.Rules == nil || f.Rules.Incomplete {
+func Permissions(namespace, user string, rules *authorizationv1.SubjectRulesReviewStatus) error {
+	if rules == nil || rules.Incomplete {
 		return nil
 	}
 	var missing []string
 	for _, n := range needs {
-		if !granted(f.Rules.ResourceRules, n) {
+		if !granted(rules.ResourceRules, n) {
 			resource := n.resource
 			if n.group != "" {
 				resource += "." + n.group
@@ -46,11 +48,10 @@ func permissions(f *Facts) error {
 	if missing == nil {
 		return nil
 	}
-	who := f.User
-	if who == "" {
-		who = "you"
+	if user == "" {
+		user = "you"
 	}
-	return fmt.Errorf("namespace %s: %s may not %s", f.Namespace.Name, who, strings.Join(missing, ", "))
+	return fmt.Errorf("namespace %s: %s may not %s", namespace, user, strings.Join(missing, ", "))
 }
 
 func granted(rules []authorizationv1.ResourceRule, n need) bool {

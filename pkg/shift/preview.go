@@ -2,16 +2,13 @@ package shift
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
@@ -30,17 +27,17 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		p.Live, err = r.CheckArm(ctx, r.facts.Route, r.journal)
-		return refused("the Route's patch", err)
+		return preflight.Refused("the Route's patch", err)
 	})
 	g.Go(func() (err error) {
 		p.Service, err = r.Core.CoreV1().Services(r.Namespace).Create(ctx, p.Service, options)
-		return refused("the sandbox's Service", err)
+		return preflight.Refused("the sandbox's Service", err)
 	})
 	g.Go(func() error {
 		// The pods differ by name only: one is judged.
 		pod, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, p.Pods[0], options)
 		if err != nil {
-			return refused("the sandbox's pod", err)
+			return preflight.Refused("the sandbox's pod", err)
 		}
 		p.Pods[0] = pod
 		return nil
@@ -48,7 +45,7 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 	for i := range p.Policies {
 		g.Go(func() (err error) {
 			p.Policies[i], err = r.Core.NetworkingV1().NetworkPolicies(r.Namespace).Create(ctx, p.Policies[i], options)
-			return refused("the sandbox's NetworkPolicy", err)
+			return preflight.Refused("the sandbox's NetworkPolicy", err)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -78,33 +75,6 @@ func (r *Runner) preview() (*Preview, error) {
 // holdsDrains says whether a guard sees cordoned nodes: only then may a drain be held up
 // by the session, as somebody lets go.
 func (r *Runner) holdsDrains() bool { return r.guard != nil && r.guard.Nodes }
-
-// meanings of refusals that people meet often, by a part of the API server's words.
-var meanings = []struct{ words, mend string }{
-	{"violates PodSecurity", "a namespace that holds sandboxes needs label pod-security.kubernetes.io/enforce=privileged; the sandbox policy still refuses every other privileged pod"},
-	{"unable to validate against any security context constraint", "you have no grant to use SCC osc-debug-kata: ask a cluster administrator for it (manifests/rbac)"},
-	{"RuntimeClass", "the cluster has no such RuntimeClass: install OpenShift sandboxed containers, or name another with --runtime-class"},
-	{"exceeded quota", "free some of the namespace's quota, or ask for more"},
-	{"cannot set an ownerRef", "you lack a right that owner references need: role edit has it"},
-	{"custom-host", "the Route's host or certificate is protected: ask for permission routes/custom-host"},
-}
-
-func refused(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if other := (*session.InSession)(nil); errors.As(err, &other) {
-		return err // somebody was faster: no judgement of the API server's
-	}
-	refusal := &preflight.Refusal{Check: "dry run", Cause: fmt.Errorf("the API server refuses %s: %w", what, err), Rights: apierrors.IsForbidden(err)}
-	for _, m := range meanings {
-		if strings.Contains(err.Error(), m.words) {
-			refusal.Mend = m.mend
-			break
-		}
-	}
-	return refusal
-}
 
 // Preview is what a session would write.
 type Preview struct {

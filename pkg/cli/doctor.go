@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osc-debug/osc-debug/pkg/doctor"
+)
+
+type doctorFlags struct {
+	doctor.Doctor
+	try     bool
+	timeout time.Duration
+	output  string
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	f := &doctorFlags{}
+	c := &cobra.Command{
+		Use: "doctor", Short: "Find out what a session here lacks, and what mends it", Args: noArgs,
+		Long: `Look at everything that a session in this namespace needs: your rights, the guard and its
+rights, pod security, SCC, runtime class, image, policies; and with --route at one Route.
+Nothing is written, except with --try, which starts a sandbox without traffic and deletes
+it.
+
+Exit code 0: sessions can be held (warnings and unknowns do not count); 1: something is
+missing.`,
+		Example: "  osc-debug doctor\n  osc-debug doctor --route echo-route --try\n  osc-debug doctor -o json | jq '.findings[] | select(.status == \"missing\")'",
+		RunE:    func(c *cobra.Command, _ []string) error { return a.runDoctor(c, f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.Route, "route", "", "look at this Route too")
+	fl.StringVar(&f.RuntimeClass, "runtime-class", "kata", "RuntimeClass of sandboxes")
+	fl.StringVar(&f.Image, "sidecar-image", sidecarImage, "image of the sidecar with the tools")
+	fl.BoolVar(&f.try, "try", false, "start a sandbox pod on the Route's account, without traffic, and delete it")
+	fl.DurationVar(&f.timeout, "timeout", 3*time.Minute, "how long the pod of --try may take to start")
+	fl.StringVarP(&f.output, "output", "o", "", "json")
+	a.completions(c)
+	return c
+}
+
+func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
+	switch {
+	case f.output != "" && f.output != "json":
+		return usage(c, fmt.Errorf("--output %q: json is known", f.output))
+	case f.try && f.Route == "":
+		return usage(c, errors.New("--try needs --route: the pod belongs to a Route, as every sandbox"))
+	case f.timeout <= 0 || f.timeout > time.Hour:
+		return usage(c, errors.New("--timeout: give a time up to 1h"))
+	}
+	clients, err := a.clients()
+	if err != nil {
+		return err
+	}
+	f.Store, f.Clock, f.Namespace = clients.Store, clients.clock, clients.namespace
+	findings := []doctor.Finding{}
+	lacking := 0
+	tell := func(found doctor.Finding) {
+		findings = append(findings, found)
+		if found.Status == doctor.Missing {
+			lacking++
+		}
+		if f.output == "" {
+			a.printFinding(found)
+		}
+	}
+	if err := f.Look(c.Context(), tell); err != nil {
+		return err
+	}
+	if f.try && lacking == 0 {
+		fmt.Fprintln(a.ErrOut, "starting a sandbox pod without traffic")
+		if err := f.Try(c.Context(), f.timeout, tell); err != nil {
+			return err
+		}
+	}
+	if f.output == "json" {
+		encoder := json.NewEncoder(a.Out)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(map[string]any{"namespace": f.Namespace, "findings": findings}); err != nil {
+			return err
+		}
+	}
+	if lacking > 0 {
+		return fmt.Errorf("namespace %s: %d of %d checks found something missing", f.Namespace, lacking, len(findings))
+	}
+	return nil
+}
+
+func (a *app) printFinding(f doctor.Finding) {
+	fmt.Fprintf(a.Out, "%-8s %-16s %s\n", f.Status, f.Check, f.Detail)
+	if f.Mend != "" {
+		fmt.Fprintf(a.Out, "%26smend: %s\n", "", f.Mend)
+	}
+}

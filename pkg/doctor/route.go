@@ -1,0 +1,57 @@
+package doctor
+
+import (
+	"context"
+
+	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/shift"
+)
+
+// route looks at one Route as a session's preflight does, and has the API server judge
+// everything that a session on it would write.
+func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
+	facts, err := preflight.Gather(ctx, d.Core, d.Routes, d.Namespace, d.Route)
+	if err != nil {
+		f, err := d.found(ctx, "route", "", missing("oc get routes -n NAMESPACE", "%v", err))
+		if err == nil {
+			tell(f)
+		}
+		return err
+	}
+	sound := true
+	for _, c := range preflight.Checks() {
+		if c.Name == "permissions" {
+			continue // looked at above
+		}
+		var wrong error
+		if cause := c.Run(facts); cause != nil {
+			wrong = &preflight.Refusal{Check: c.Name, Cause: cause, Mend: c.Mend}
+		}
+		f, err := d.found(ctx, "route: "+c.Name, "", wrong)
+		if err != nil {
+			return err
+		}
+		sound = sound && f.Status == OK
+		tell(f)
+	}
+	if !sound {
+		return nil
+	}
+	runner := &shift.Runner{Store: d.Store, Clock: d.Clock, Report: silent{}, Options: shift.Options{
+		Namespace: d.Namespace, Route: d.Route, Percent: 100, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image, NoProbe: true,
+	}}
+	_, err = runner.DryRun(ctx, true)
+	f, err := d.found(ctx, "route: session", "the API server admits everything that a session on it writes", err)
+	if err == nil {
+		tell(f)
+	}
+	return err
+}
+
+// silent is a report for nobody.
+type silent struct{}
+
+func (silent) Step(string, string) {}
+func (silent) Note(string, ...any) {}
+func (silent) Warn(string, ...any) {}

@@ -1,0 +1,50 @@
+package preflight
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// What mends obstacles that several checks meet.
+const (
+	MendSCC         = "you have no grant to use SCC osc-debug-kata: have a cluster administrator apply 'osc-debug manifests scc' and 'osc-debug manifests rbac', then 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=YOU -n NAMESPACE'"
+	MendPodSecurity = "a namespace that holds sandboxes needs a label, and the sandbox policy still refuses every other privileged pod: 'oc label namespace NAMESPACE pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false'"
+)
+
+// meanings of refusals that people meet often, by a part of the API server's words.
+var meanings = []struct{ words, mend string }{
+	{"violates PodSecurity", MendPodSecurity},
+	{"unable to validate against any security context constraint", MendSCC},
+	{"names in images, by digest", "have an administrator add the image, by digest, to images of ConfigMap osc-debug in namespace osc-debug: 'oc edit configmap osc-debug -n osc-debug'"},
+	{"no params found", "the sandbox policy finds no ConfigMap osc-debug in namespace osc-debug: have an administrator apply 'osc-debug manifests guard'"},
+	{"a runtime class for VMs", "name one of those with --runtime-class, or have an administrator add it to runtimeClasses of ConfigMap osc-debug in namespace osc-debug"},
+	{"usage per Container", "a LimitRange of the namespace does not let the pod in: 'oc describe limitrange' shows it"},
+	{"usage per Pod", "a LimitRange of the namespace does not let the pod in: 'oc describe limitrange' shows it"},
+	{"RuntimeClass", "the cluster has no such RuntimeClass: install OpenShift sandboxed containers, or name another with --runtime-class"},
+	{"exceeded quota", "free some of the namespace's quota, or ask for more"},
+	{"cannot set an ownerRef", "you lack a right that owner references need: role edit has it"},
+	{"custom-host", "the Route's host or certificate is protected: ask for permission routes/custom-host"},
+}
+
+// Refused says what the API server's refusal of an object means for who meets it.
+func Refused(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if other := (*session.InSession)(nil); errors.As(err, &other) {
+		return err // somebody was faster: no judgement of the API server's
+	}
+	refusal := &Refusal{Check: "dry run", Cause: fmt.Errorf("the API server refuses %s: %w", what, err), Rights: apierrors.IsForbidden(err)}
+	for _, m := range meanings {
+		if strings.Contains(err.Error(), m.words) {
+			refusal.Mend = m.mend
+			break
+		}
+	}
+	return refusal
+}
