@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 // completionTime bounds what a press of the tab key may cost.
@@ -53,13 +54,12 @@ func (a *app) completions(c *cobra.Command) {
 		}
 		return out
 	})
-	register("workload", func(ctx context.Context, c *clients) (out []string) {
-		if list, err := c.Core.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
-			for _, d := range list.Items {
-				out = append(out, "deployment/"+d.Name)
-			}
+	register("workload", func(ctx context.Context, c *clients) []string {
+		ns, err := workload.Read(ctx, c.Core, c.namespace)
+		if err != nil {
+			return nil
 		}
-		return out
+		return ns.Workloads()
 	})
 	register("container", func(ctx context.Context, c *clients) (out []string) {
 		if list, err := c.Core.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
@@ -72,7 +72,7 @@ func (a *app) completions(c *cobra.Command) {
 		slices.Sort(out)
 		return slices.Compact(out)
 	})
-	for flag, values := range map[string][]string{"trace": wire.Names(), "dry-run": {"none", "client", "server"}} {
+	for flag, values := range map[string][]string{"trace": wire.Names(), "dry-run": {"none", "client", "server"}, "follow-rollout": {"false", "rollback"}} {
 		if c.Flags().Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 		}

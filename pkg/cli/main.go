@@ -41,6 +41,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	defer interrupt.stop()
 	a.interrupt = interrupt
 	root := a.root()
+	rename(root, displayName(args[0]))
 	root.SetArgs(args[1:])
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -76,7 +77,7 @@ traffic there, traces the program in the VM's own kernel, and puts everything ba
 	a.clusterFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
 	root.AddCommand(a.shiftCommand(), a.statusCommand(), a.weightCommand(), a.extendCommand(), a.rollbackCommand(),
-		a.execCommand(), a.doctorCommand(), a.manifestsCommand(), a.versionCommand())
+		a.execCommand(), a.doctorCommand(), a.manifestsCommand(), a.versionCommand(), a.manCommand(root))
 	return root
 }
 

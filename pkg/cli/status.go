@@ -2,24 +2,21 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
+	"slices"
 	"time"
 
-	routev1 "github.com/openshift/api/route/v1"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
-// sessionStatus is one row of status, and one element of its JSON.
+// sessionStatus is what status shows of a session. Its JSON is what scripts read:
+// docs/output.md has the schema, to which fields are only added.
 type sessionStatus struct {
 	Namespace string  `json:"namespace"`
 	Route     string  `json:"route"`
@@ -31,9 +28,28 @@ type sessionStatus struct {
 	Workload  string  `json:"workload,omitempty"`
 	User      string  `json:"user,omitempty"`
 	// Expires is when the session ends at the latest.
-	Expires *metav1.Time `json:"expires,omitempty"`
-	Problem string       `json:"problem,omitempty"`
-	left    time.Duration
+	Expires  *metav1.Time    `json:"expires,omitempty"`
+	Problem  string          `json:"problem,omitempty"`
+	Backends []backendStatus `json:"backends"`
+	Pods     []podStatus     `json:"pods,omitempty"` // of the sandbox; with -o wide, tree, yaml and json
+	left     time.Duration
+}
+
+// backendStatus is one of the Route's Services.
+type backendStatus struct {
+	Service string  `json:"service"`
+	Weight  int32   `json:"weight"`
+	Servers int     `json:"servers"`
+	Share   float64 `json:"share"` // percent of new clients
+	Sandbox bool    `json:"sandbox,omitempty"`
+}
+
+// podStatus is one pod of a sandbox.
+type podStatus struct {
+	Name  string `json:"name"`
+	Phase string `json:"phase"`
+	Ready bool   `json:"ready"`
+	Node  string `json:"node,omitempty"`
 }
 
 type statusFlags struct {
@@ -47,11 +63,11 @@ func (a *app) statusCommand() *cobra.Command {
 		Use: "status", Short: "Show the sessions of a namespace, or of all", Args: noArgs,
 		Long: `Show each session with its state, the share of new clients that was asked for and the
 one that the router's arithmetic gives for the endpoints of now, the sandbox servers
-that are ready, and the time left.`,
-		Example: "  osc-debug status\n  osc-debug status --route echo-route -o json\n  osc-debug status -A -w",
+that are ready, and the time left. -o tree shows a session's backends and pods too.`,
+		Example: "  osc-debug status\n  osc-debug status --route echo-route -o tree -w\n  osc-debug status -A -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if f.output != "" && f.output != "json" {
-				return usage(c, fmt.Errorf("--output %q: json is known", f.output))
+			if !slices.Contains(statusFormats, f.output) {
+				return usage(c, fmt.Errorf("--output %q: name, wide, tree, yaml and json are known", f.output))
 			}
 			clients, err := a.clients()
 			if err != nil {
@@ -63,7 +79,7 @@ that are ready, and the time left.`,
 			if f.watch {
 				return a.watchStatus(c.Context(), clients, f)
 			}
-			rows, err := clients.statuses(c.Context(), f.route)
+			rows, err := clients.statuses(c.Context(), f)
 			if err != nil {
 				return err
 			}
@@ -71,15 +87,16 @@ that are ready, and the time left.`,
 		},
 	}
 	c.Flags().StringVar(&f.route, "route", "", "only the session of this Route")
-	c.Flags().StringVarP(&f.output, "output", "o", "", "json")
+	c.Flags().StringVarP(&f.output, "output", "o", "", "name, wide, tree, yaml or json")
 	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "the sessions of all namespaces")
 	c.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on and print each session that changes")
 	a.completions(c)
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(statusFormats[1:], cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
 // statuses are the sessions of the namespace, or of all, from one list of each kind.
-func (c *clients) statuses(ctx context.Context, routeName string) ([]sessionStatus, error) {
+func (c *clients) statuses(ctx context.Context, f *statusFlags) ([]sessionStatus, error) {
 	all, err := c.sessions(ctx, c.namespace)
 	if err != nil {
 		return nil, err
@@ -96,80 +113,52 @@ func (c *clients) statuses(ctx context.Context, routeName string) ([]sessionStat
 	for _, s := range list.Items {
 		slices[s.Namespace] = append(slices[s.Namespace], s)
 	}
-	for _, f := range all {
-		if routeName == "" || f.route.Name == routeName {
-			rows = append(rows, c.status(f, slices[f.route.Namespace]))
+	pods, err := c.sandboxPods(ctx, f, c.namespace)
+	if err != nil {
+		return nil, err
+	}
+	for _, found := range all {
+		if f.route == "" || found.route.Name == f.route {
+			rows = append(rows, c.status(found, slices[found.route.Namespace], pods[found.route.Namespace+"/"+found.session.ID]))
 		}
 	}
 	return rows, nil
 }
 
-// watchStatus prints the sessions that there are, and each one that changes, until the
-// context ends. A watch that breaks goes on where it was.
-func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error {
-	p := a.statusPrinter(f)
-	const (
-		anyRecent  = "0" // a version to begin at: what is there comes first
-		watchAgain = time.Second
-	)
-	version := anyRecent
-	for ctx.Err() == nil {
-		w, err := c.Routes.RouteV1().Routes(c.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: session.Label, ResourceVersion: version})
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-			return fmt.Errorf("watch Routes: %w", err)
-		}
-		if err != nil {
-			w, version = watch.NewEmptyWatch(), anyRecent
-		}
-		for event := range w.ResultChan() {
-			r, ok := event.Object.(*routev1.Route)
-			if !ok {
-				version = anyRecent // an error: what was missed is gone
-				break
-			}
-			version = r.ResourceVersion
-			if f.route != "" && r.Name != f.route {
-				continue
-			}
-			if err := p.printChange(ctx, c, event.Type, r); err != nil {
-				return err
-			}
-		}
-		w.Stop()
-		select {
-		case <-ctx.Done():
-		case <-time.After(watchAgain):
-		}
+// sandboxPods are the pods of sessions, by namespace and session, where the output has them.
+func (c *clients) sandboxPods(ctx context.Context, f *statusFlags, namespace string) (map[string][]podStatus, error) {
+	if f.output == "" || f.output == "name" {
+		return nil, nil
 	}
-	return nil
-}
-
-// printChange prints the row of a Route that changed.
-func (p *statusPrinter) printChange(ctx context.Context, c *clients, what watch.EventType, r *routev1.Route) error {
-	s := session.Of(r)
-	if what == watch.Deleted || s == nil {
-		fmt.Fprintf(p.ErrOut, "route %s/%s: no session any more\n", r.Namespace, r.Name)
-		return nil
-	}
-	list, err := c.Core.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	list, err := c.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label})
 	if err != nil {
-		return fmt.Errorf("list EndpointSlices: %w", err)
+		return nil, fmt.Errorf("list pods: %w", err)
 	}
-	return p.print([]sessionStatus{c.status(found{r, s}, list.Items)})
+	out := map[string][]podStatus{}
+	for _, p := range list.Items {
+		key := p.Namespace + "/" + p.Labels[session.Label]
+		ready := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		})
+		out[key] = append(out[key], podStatus{Name: p.Name, Phase: string(p.Status.Phase), Ready: ready, Node: p.Spec.NodeName})
+	}
+	return out, nil
 }
 
-func (c *clients) status(f found, slices []discoveryv1.EndpointSlice) sessionStatus {
-	row := sessionStatus{Namespace: f.route.Namespace, Route: f.route.Name, Session: f.session.ID, State: string(f.session.State)}
+// status judges a session by what was read.
+func (c *clients) status(f found, slices []discoveryv1.EndpointSlice, pods []podStatus) sessionStatus {
+	row := sessionStatus{Namespace: f.route.Namespace, Route: f.route.Name, Session: f.session.ID, State: string(f.session.State), Pods: pods}
 	servers := map[string]int{}
 	for _, b := range route.Backends(f.route, nil) {
 		servers[b.Service] = len(route.Endpoints(f.route, b.Service, slices))
 	}
 	own := session.ServiceName(f.session.ID)
-	row.Ready = servers[own]
-	row.Realised = 100 * route.Shares(route.Backends(f.route, servers))[own]
+	backends := route.Backends(f.route, servers)
+	shares := route.Shares(backends)
+	for _, b := range backends {
+		row.Backends = append(row.Backends, backendStatus{b.Service, b.Value(), b.Ready, 100 * shares[b.Service], b.Service == own})
+	}
+	row.Ready, row.Realised = servers[own], 100*shares[own]
 	if f.session.Broken != nil {
 		row.Problem = f.session.Broken.Error()
 	}
@@ -187,58 +176,4 @@ func (c *clients) status(f found, slices []discoveryv1.EndpointSlice) sessionSta
 		}
 	}
 	return row
-}
-
-// statusPrinter prints rows of status. It remembers the columns' widths.
-type statusPrinter struct {
-	*app
-	*statusFlags
-	table interface {
-		io.Writer
-		Flush() error
-	}
-	begun bool
-}
-
-func (a *app) statusPrinter(f *statusFlags) *statusPrinter {
-	return &statusPrinter{app: a, statusFlags: f, table: printers.GetNewTabWriter(a.Out)}
-}
-
-// print prints rows, with a head above the first ones.
-func (p *statusPrinter) print(rows []sessionStatus) error {
-	if p.output == "json" {
-		encoder := json.NewEncoder(p.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(map[string]any{"sessions": rows})
-	}
-	if len(rows) == 0 {
-		fmt.Fprintln(p.ErrOut, "no session")
-		return nil
-	}
-	where := func(namespace string) string {
-		if p.all {
-			return namespace + "\t"
-		}
-		return ""
-	}
-	if !p.begun {
-		fmt.Fprintln(p.table, where("NAMESPACE")+"ROUTE\tSESSION\tSTATE\tASKED\tREALISED\tREADY\tLEFT\tWORKLOAD\tUSER")
-		p.begun = true
-	}
-	for _, r := range rows {
-		left := "-"
-		if r.State != string(session.Draining) {
-			left = r.left.Round(time.Second).String()
-		}
-		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, left, r.Workload, r.User)
-	}
-	if err := p.table.Flush(); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		if r.Problem != "" {
-			fmt.Fprintf(p.ErrOut, "route %s: %s\n", r.Route, r.Problem)
-		}
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -135,4 +136,25 @@ func (ns *Namespace) revision(pod corev1.Pod, owner *metav1.OwnerReference) (*co
 func ownedBy(o metav1.Object, uid types.UID) bool {
 	c := metav1.GetControllerOf(o)
 	return c != nil && c.UID == uid
+}
+
+// Workloads names, as KIND/NAME, the programs of all pods of the namespace that can be
+// cloned.
+func (ns *Namespace) Workloads() []string {
+	var out []string
+	for _, pod := range ns.Pods {
+		owner := metav1.GetControllerOf(&pod)
+		switch {
+		case owner == nil:
+			out = append(out, "pod/"+pod.Name)
+		case owner.Kind == kindStatefulSet || owner.Kind == kindDaemonSet:
+			out = append(out, strings.ToLower(owner.Kind)+"/"+owner.Name)
+		default:
+			if p, err := ns.program(pod); err == nil {
+				out = append(out, p.String())
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

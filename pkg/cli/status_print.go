@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"k8s.io/cli-runtime/pkg/printers"
+	"sigs.k8s.io/yaml"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// statusFormats are the values of status' --output.
+var statusFormats = []string{"", "name", "wide", "tree", "yaml", "json"}
+
+// statusPrinter prints rows of status. It remembers the columns' widths.
+type statusPrinter struct {
+	*app
+	*statusFlags
+	table interface {
+		io.Writer
+		Flush() error
+	}
+	begun bool
+}
+
+func (a *app) statusPrinter(f *statusFlags) *statusPrinter {
+	return &statusPrinter{app: a, statusFlags: f, table: printers.GetNewTabWriter(a.Out)}
+}
+
+// print prints rows in the format that was asked for.
+func (p *statusPrinter) print(rows []sessionStatus) error {
+	switch p.output {
+	case "json":
+		encoder := json.NewEncoder(p.Out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(map[string]any{"sessions": rows})
+	case "yaml":
+		data, err := yaml.Marshal(map[string]any{"sessions": rows})
+		if err != nil {
+			return err
+		}
+		if p.watch {
+			fmt.Fprintln(p.Out, "---")
+		}
+		_, err = p.Out.Write(data)
+		return err
+	case "name":
+		for _, r := range rows {
+			fmt.Fprintln(p.Out, r.Session)
+		}
+		return nil
+	}
+	if len(rows) == 0 {
+		fmt.Fprintln(p.ErrOut, "no session")
+		return nil
+	}
+	if p.output == "tree" {
+		for _, r := range rows {
+			p.tree(r)
+		}
+	} else if err := p.rows(rows); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if r.Problem != "" {
+			fmt.Fprintf(p.ErrOut, "route %s: %s\n", r.Route, r.Problem)
+		}
+	}
+	return nil
+}
+
+// rows prints a table, with a head above the first rows.
+func (p *statusPrinter) rows(rows []sessionStatus) error {
+	where := func(namespace string) string {
+		if p.all {
+			return namespace + "\t"
+		}
+		return ""
+	}
+	wide := func(text string) string {
+		if p.output == "wide" {
+			return "\t" + text
+		}
+		return ""
+	}
+	if !p.begun {
+		fmt.Fprintln(p.table, where("NAMESPACE")+"ROUTE\tSESSION\tSTATE\tASKED\tREALISED\tREADY\tLEFT\tWORKLOAD\tUSER"+wide("WEIGHTS\tPODS"))
+		p.begun = true
+	}
+	for _, r := range rows {
+		var weights, pods []string
+		for _, b := range r.Backends {
+			weights = append(weights, fmt.Sprintf("%s=%d", b.Service, b.Weight))
+		}
+		for _, pod := range r.Pods {
+			pods = append(pods, pod.Name+"@"+pod.Node)
+		}
+		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, r.timeLeft(), r.Workload, r.User,
+			wide(strings.Join(weights, ",")+"\t"+strings.Join(pods, ",")))
+	}
+	return p.table.Flush()
+}
+
+func (r sessionStatus) timeLeft() string {
+	if r.State == string(session.Draining) {
+		return "-"
+	}
+	return r.left.Round(time.Second).String()
+}
+
+// tree prints a session with its backends and pods.
+func (p *statusPrinter) tree(r sessionStatus) {
+	fmt.Fprintf(p.Out, "%s/%s  session %s of %s: %s, %g%% asked, %.2f%% realised, %s left\n", r.Namespace, r.Route, r.Session, r.User, r.State, r.Asked, r.Realised, r.timeLeft())
+	for i, b := range r.Backends {
+		branch, rest := "├─", "│ "
+		if i == len(r.Backends)-1 {
+			branch, rest = "└─", "  "
+		}
+		what := ""
+		if b.Sandbox {
+			what = "  sandbox of " + r.Workload
+		}
+		fmt.Fprintf(p.Out, "%s %s  weight %d, %d server(s), %.2f%% of new clients%s\n", branch, b.Service, b.Weight, b.Servers, b.Share, what)
+		if !b.Sandbox {
+			continue
+		}
+		for n, pod := range r.Pods {
+			twig := "├─"
+			if n == len(r.Pods)-1 {
+				twig = "└─"
+			}
+			ready := "not ready"
+			if pod.Ready {
+				ready = "ready"
+			}
+			fmt.Fprintf(p.Out, "%s %s %s  %s, %s, node %s\n", rest, twig, pod.Name, pod.Phase, ready, pod.Node)
+		}
+	}
+}
