@@ -251,7 +251,11 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		return err
 	}
 	report := a.report()
-	runner := &shift.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Report: report}
+	exec := trace.Exec{Config: clients.config, Core: clients.Core}
+	runner := &shift.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Report: report,
+		Connections: func(ctx context.Context, pod string, ports []int32) (int, error) {
+			return exec.Connections(ctx, f.Namespace, pod, ports)
+		}}
 	if f.dryRun != "none" {
 		preview, err := runner.DryRun(c.Context(), f.dryRun == "server")
 		if err != nil {

@@ -48,3 +48,11 @@ func Refused(what string, err error) error {
 	}
 	return refusal
 }
+
+// OfLimits says whether a quota or LimitRange of the namespace is why the API server
+// refused something.
+func OfLimits(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "exceeded quota") || strings.Contains(text, "usage per Container") || strings.Contains(text, "usage per Pod") ||
+		strings.Contains(text, "limit to request ratio per")
+}

@@ -49,7 +49,7 @@ func (r *Runner) build(ctx context.Context) error {
 		made = nil // one was there already: list them
 	}
 	// The watches outlive this step's context on purpose: Run stops them.
-	w, err := watchSession(context.WithoutCancel(ctx), r.Core, r.Routes, r.current, made, r.journal.Session)
+	w, err := watchSession(context.WithoutCancel(ctx), r.Core, r.Routes, r.current, r.facts.Namespace, made, r.journal.Session)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (r *Runner) end(ctx context.Context) (session.Outcome, error) {
 	}
 	e := session.Ending{Store: r.Store, Namespace: r.Namespace, Route: r.Options.Route, ID: r.journal.Session, Known: r.current, Step: r.Report.Step}
 	if r.shifted {
-		e.Drain = Drain(r.Drain, r.probes(), r.endpoints())
+		e.Drain = r.drain()
 	}
 	out, err := e.Run(ctx)
 	if !r.shifted && err == nil {
@@ -37,6 +37,41 @@ func (r *Runner) end(ctx context.Context) (session.Outcome, error) {
 	}
 	r.event(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s is over, the Route's backends are restored", r.journal.Session, r.journal.User))
 	return out, err
+}
+
+// askTime bounds asking the sandbox for its connections.
+const askTime = 5 * time.Second
+
+// drain waits until the routers have let go, and tells what deleting the sandbox cuts.
+func (r *Runner) drain() func(context.Context) error {
+	endpoints := r.endpoints()
+	wait := Drain(r.Drain, r.probes(), endpoints)
+	return func(ctx context.Context) error {
+		if err := wait(ctx); err != nil {
+			return err
+		}
+		r.tellCut(ctx, endpoints)
+		return nil
+	}
+}
+
+// tellCut tells of connections that are still open: tunnels and long requests that an old
+// process of the router keeps.
+func (r *Runner) tellCut(ctx context.Context, endpoints []route.Endpoint) {
+	if r.Connections == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	for _, e := range endpoints {
+		n, err := r.Connections(ctx, e.Pod, []int32{e.Port})
+		switch {
+		case err != nil:
+			r.Report.Note("whether connections to %s are still open is not known: %v", e.Pod, err)
+		case n > 0:
+			r.Report.Warn("%d connection(s) to %s are still open (tunnels, long requests): they are cut now; a longer --drain lets them end", n, e.Pod)
+		}
+	}
 }
 
 // ramp gives an original that has fewer servers than before its traffic back in steps, so

@@ -39,7 +39,7 @@ func (r *Runner) plan() error {
 	id := session.NewID()
 	r.input = sandbox.Input{
 		Session: id, Route: r.facts.Route, Program: program, Service: ns.Service(r.facts.Route.Spec.To.Name),
-		Selectors: ns.Selectors(), Policies: ns.Policies, Ranges: ns.Ranges,
+		Selectors: ns.Selectors(), Policies: ns.Policies,
 		RuntimeClass: r.RuntimeClass, Image: r.Image, Replicas: r.Replicas, Changes: r.Changes,
 	}
 	if err := r.input.CheckChanges(); err != nil {

@@ -2,6 +2,7 @@ package shift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -18,44 +19,75 @@ import (
 )
 
 // dryRun has the API server judge everything that will be created and the first patch.
+// Where a LimitRange is in the way the sidecar is made to fit, once.
 func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
+	p, err := r.dryRunOnce(ctx)
+	namespace := r.facts.Namespace
+	switch {
+	case err == nil && r.input.Replicas == 1:
+		return p, nil
+	case err != nil && !preflight.OfLimits(err):
+		return nil, err
+	}
+	if limitsErr := namespace.Limits(ctx, r.Core); limitsErr != nil {
+		return nil, errors.Join(err, limitsErr)
+	}
+	if r.input.Ranges = namespace.Ranges; err != nil && len(namespace.Ranges) > 0 {
+		p, err = r.dryRunOnce(ctx)
+	}
+	if p == nil {
+		return nil, err
+	}
+	lines, tooMuch := preflight.Quota(namespace.Quotas, p.Pods[0], r.input.Replicas)
+	for _, line := range lines {
+		r.Report.Note("%s", line)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, tooMuch
+}
+
+// dryRunOnce returns the preview also where the API server refuses a part of it.
+func (r *Runner) dryRunOnce(ctx context.Context) (*Preview, error) {
 	p, err := r.preview()
 	if err != nil {
 		return nil, err
 	}
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: session.FieldManager}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		p.Live, err = r.CheckArm(ctx, r.facts.Route, r.journal)
+	g.Go(func() error {
+		live, err := r.CheckArm(ctx, r.facts.Route, r.journal)
+		if err == nil {
+			p.Live = live
+		}
 		return preflight.Refused("the Route's patch", err)
 	})
-	g.Go(func() (err error) {
-		p.Service, err = r.Core.CoreV1().Services(r.Namespace).Create(ctx, p.Service, options)
+	g.Go(func() error {
+		service, err := r.Core.CoreV1().Services(r.Namespace).Create(ctx, p.Service, options)
+		if err == nil {
+			p.Service = service
+		}
 		return preflight.Refused("the sandbox's Service", err)
 	})
 	g.Go(func() error {
 		// The pods differ by name only: one is judged.
 		pod, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, p.Pods[0], options)
-		if err != nil {
-			return preflight.Refused("the sandbox's pod", err)
+		if err == nil {
+			p.Pods[0] = pod
 		}
-		p.Pods[0] = pod
-		return nil
+		return preflight.Refused("the sandbox's pod", err)
 	})
 	for i := range p.Policies {
-		g.Go(func() (err error) {
-			p.Policies[i], err = r.Core.NetworkingV1().NetworkPolicies(r.Namespace).Create(ctx, p.Policies[i], options)
+		g.Go(func() error {
+			policy, err := r.Core.NetworkingV1().NetworkPolicies(r.Namespace).Create(ctx, p.Policies[i], options)
+			if err == nil {
+				p.Policies[i] = policy
+			}
 			return preflight.Refused("the sandbox's NetworkPolicy", err)
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return p, err
-	}
-	lines, err := preflight.Quota(r.facts.Namespace.Quotas, p.Pods[0], r.input.Replicas)
-	for _, line := range lines {
-		r.Report.Note("%s", line)
-	}
-	return p, err
+	return p, g.Wait()
 }
 
 // preview is what a session writes, before the API server has seen it.

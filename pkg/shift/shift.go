@@ -85,6 +85,8 @@ type Runner struct {
 	// OnLive is called when traffic has been shifted; it returns when its context ends.
 	// An error is told, and ends nothing.
 	OnLive func(ctx context.Context, t Target) error
+	// Connections counts the open connections to ports of a sandbox pod; nil: not asked.
+	Connections func(ctx context.Context, pod string, ports []int32) (int, error)
 
 	facts   *preflight.Facts
 	input   sandbox.Input

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 // watcher follows what one session needs: its pods, its Route, and the namespace's
@@ -49,8 +50,8 @@ func (l *listWatch) ListWithContext(ctx context.Context, o metav1.ListOptions) (
 }
 
 // watchSession begins to watch. current and pods are the Route and the session's pods as
-// they were just written.
-func watchSession(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, current *routev1.Route, pods []corev1.Pod, id string) (*watcher, error) {
+// they were just written, ns what preflight read.
+func watchSession(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, current *routev1.Route, ns *workload.Namespace, pods []corev1.Pod, id string) (*watcher, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{changed: make(chan struct{}, 1), cancel: cancel}
 	namespace := current.Namespace
@@ -72,7 +73,8 @@ func watchSession(ctx context.Context, core kubernetes.Interface, routes routecl
 			return core.CoreV1().Pods(namespace).Watch(ctx, o)
 		},
 	}}, &corev1.Pod{}, 0)
-	w.slices = cache.NewSharedInformer(&listWatch{ListWatch: cache.ListWatch{
+	slicesKnown := &discoveryv1.EndpointSliceList{ListMeta: metav1.ListMeta{ResourceVersion: ns.SlicesVersion}, Items: ns.Slices}
+	w.slices = cache.NewSharedInformer(&listWatch{known: slicesKnown, ListWatch: cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return core.DiscoveryV1().EndpointSlices(namespace).List(ctx, o)
 		},

@@ -31,11 +31,14 @@ type Namespace struct {
 	Budgets                []policyv1.PodDisruptionBudget
 	Policies               []networkingv1.NetworkPolicy
 	Autoscalers            []autoscalingv2.HorizontalPodAutoscaler
-	Quotas                 []corev1.ResourceQuota
-	Ranges                 []corev1.LimitRange
+	// SlicesVersion is the resourceVersion of the list of Slices, to watch from.
+	SlicesVersion string
 	// Read by Describe, for the workloads that need them.
 	Revisions []appsv1.ControllerRevision
 	Claims    []corev1.PersistentVolumeClaim
+	// Read by Limits.
+	Quotas []corev1.ResourceQuota
+	Ranges []corev1.LimitRange
 	// Unreadable names kinds that the caller may not list; nothing is known of them.
 	Unreadable []string
 }
@@ -95,7 +98,7 @@ func Read(ctx context.Context, core kubernetes.Interface, namespace string) (*Na
 	l.need("EndpointSlices", func() error {
 		list, err := core.DiscoveryV1().EndpointSlices(namespace).List(ctx, all)
 		if err == nil {
-			ns.Slices = list.Items
+			ns.Slices, ns.SlicesVersion = list.Items, list.ResourceVersion
 		}
 		return err
 	})
@@ -155,20 +158,6 @@ func Read(ctx context.Context, core kubernetes.Interface, namespace string) (*Na
 		}
 		return err
 	})
-	l.want("ResourceQuotas", func() error {
-		list, err := core.CoreV1().ResourceQuotas(namespace).List(ctx, all)
-		if err == nil {
-			ns.Quotas = list.Items
-		}
-		return err
-	})
-	l.want("LimitRanges", func() error {
-		list, err := core.CoreV1().LimitRanges(namespace).List(ctx, all)
-		if err == nil {
-			ns.Ranges = list.Items
-		}
-		return err
-	})
 	return ns, l.wait()
 }
 
@@ -201,6 +190,30 @@ func (ns *Namespace) Describe(ctx context.Context, core kubernetes.Interface, se
 			return err
 		})
 	}
+	return l.wait()
+}
+
+// Limits reads what bounds the namespace's pods. Only where the API server refuses one, or
+// several are to be made, is more to be known than its own judgement.
+func (ns *Namespace) Limits(ctx context.Context, core kubernetes.Interface) error {
+	g, ctx := errgroup.WithContext(ctx)
+	l := &lists{Group: g, ns: ns}
+	all := metav1.ListOptions{}
+	namespace := ns.Name
+	l.want("ResourceQuotas", func() error {
+		list, err := core.CoreV1().ResourceQuotas(namespace).List(ctx, all)
+		if err == nil {
+			ns.Quotas = list.Items
+		}
+		return err
+	})
+	l.want("LimitRanges", func() error {
+		list, err := core.CoreV1().LimitRanges(namespace).List(ctx, all)
+		if err == nil {
+			ns.Ranges = list.Items
+		}
+		return err
+	})
 	return l.wait()
 }
 

@@ -56,8 +56,8 @@ func TestTheGuardKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	running.Wait()
 }
 
-// killTries bounds the runs until a guard is killed at a request: how often it looks
-// depends on how the events of its watches come.
+// killTries bounds the runs until a process is killed at a request: how often a guard looks
+// depends on how the events of its watches come, and a command may end otherwise.
 const killTries = 3
 
 // killGuard runs a session with two guards, the first killed at a point, and says whether

@@ -84,8 +84,13 @@ func serve() error {
 	}
 	for ip, handler := range map[string]http.HandlerFunc{
 		originalIP: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "original") },
-		sandboxIP:  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "sandbox") },
-		failingIP:  func(w http.ResponseWriter, _ *http.Request) { failed.Add(1); http.Error(w, "broken", 500) },
+		sandboxIP: func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				time.Sleep(5 * time.Second)
+			}
+			fmt.Fprint(w, "sandbox")
+		},
+		failingIP: func(w http.ResponseWriter, _ *http.Request) { failed.Add(1); http.Error(w, "broken", 500) },
 	} {
 		for _, port := range []int{plainPort, tlsPort} {
 			listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, port))
@@ -208,7 +213,11 @@ func (e *env) deployment(name string, replicas int32, change func(*appsv1.Deploy
 		n := 0
 		if err == nil {
 			for _, s := range slices.Items {
-				n += len(s.Endpoints)
+				for _, endpoint := range s.Endpoints {
+					if ready := endpoint.Conditions.Ready; ready == nil || *ready {
+						n++
+					}
+				}
 			}
 		}
 		return n == int(replicas)
@@ -269,6 +278,11 @@ func (e *env) nothingLeft() {
 	e.ok(err)
 	budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
 	e.ok(err)
+	e.eventually("no mirrored NetworkPolicy", func() bool {
+		policies, err := core.NetworkingV1().NetworkPolicies(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+		e.ok(err)
+		return len(policies.Items) == 0 // the garbage collector's
+	})
 	for _, b := range budgets.Items {
 		e.t.Errorf("PodDisruptionBudget %s is left", b.Name)
 	}

@@ -89,24 +89,30 @@ func (e *env) killEverywhere(at []point, atATime int, run func(route, config str
 		running.Go(func() {
 			free <- struct{}{}
 			defer func() { <-free }()
-			k := newKiller(p)
-			r := run(name, e.proxied("alice", k.handle))
-			k.process <- r
-			r.wait()
-			if !k.killed.Load() && !p.polls() {
-				missed.Store(name, p)
+			for try := 1; ; try++ {
+				k := newKiller(p)
+				r := run(name, e.proxied("alice", k.handle))
+				k.process <- r
+				result := r.wait()
+				if k.killed.Load() || p.polls() {
+					return
+				}
+				if try == killTries {
+					missed.Store(name, fmt.Sprintf("not killed %s: the command made no such request: %s", p, result))
+					return
+				}
 			}
 		})
 	}
 	running.Wait()
-	missed.Range(func(_, p any) bool {
-		e.t.Errorf("not killed %s: the command made no such request", p)
+	missed.Range(func(_, why any) bool {
+		e.t.Error(why)
 		return true
 	})
 
-	// Arming ends a minute after --timeout, draining gets a minute, live and held end at
-	// their time.
-	for end := time.Now().Add(150 * time.Second); len(before) > 0 && time.Now().Before(end); time.Sleep(time.Second) {
+	// Arming ends a minute and a half after --timeout, draining gets a minute, live and held
+	// end at their time.
+	for end := time.Now().Add(4 * time.Minute); len(before) > 0 && time.Now().Before(end); time.Sleep(time.Second) {
 		list, err := routes.RouteV1().Routes(e.ns).List(e.t.Context(), metav1.ListOptions{})
 		e.ok(err)
 		for i := range list.Items {

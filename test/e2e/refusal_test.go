@@ -127,7 +127,25 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"hostPID": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { d.Spec.Template.Spec.HostPID = true }, code: 1, says: "uses the node's network, PID or IPC namespace"},
 		"written claim": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
-		}, setup: claim, code: 1, says: "writes to claim data"},
+		}, setup: claim, code: 1, says: "it can't be mounted beside the pod that has it: --empty-volume data"},
+		"missing Service": {route: func(r *routev1.Route) {
+			r.Spec.To.Name = "nope"
+			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("web", 1))
+		}, code: 1, says: "its Service nope does not exist"},
+		"a controller's": {route: func(r *routev1.Route) {
+			yes := true
+			r.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "WebApp", Name: "shop", UID: "x", Controller: &yes}}
+		}, code: 1, says: "is made by WebApp shop"},
+		"external certificate": {route: func(r *routev1.Route) {
+			r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", ExternalCertificate: &routev1.LocalObjectReference{Name: "cert"}}
+		}, code: 1, says: "spec.tls.externalCertificate is set"},
+		"re-encryption without a CA": {route: func(r *routev1.Route) {
+			r.Spec.TLS = &routev1.TLSConfig{Termination: "reencrypt"}
+			r.Spec.Port.TargetPort = intstr.FromString("https")
+		}, code: 1, says: "re-encrypts without a destination CA"},
+		"idled": {deployment: func(_ *appsv1.Deployment, s *corev1.Service) {
+			s.Annotations = map[string]string{"idling.alpha.openshift.io/idled-at": "2026-11-22T00:00:00Z"}
+		}, code: 1, says: "Service web is idled since 2026-11-22T00:00:00Z"},
 		"a budget for all pods": {setup: func(e *env) {
 			one := intstr.FromInt32(1)
 			_, err := core.PolicyV1().PodDisruptionBudgets(e.ns).Create(e.t.Context(), &policyv1.PodDisruptionBudget{

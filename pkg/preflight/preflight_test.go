@@ -1,0 +1,105 @@
+package preflight
+
+import (
+	"strings"
+	"testing"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// A Route that a GitOps tool applies is refused with the rule by which it lets go.
+func TestGitOpsMarks(t *testing.T) {
+	for name, c := range map[string]struct {
+		meta  metav1.ObjectMeta
+		says  []string
+		clear bool
+	}{
+		"nobody's":             {meta: metav1.ObjectMeta{}, clear: true},
+		"Helm's label alone":   {meta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/instance": "shop"}}, clear: true},
+		"Argo CD's annotation": {meta: metav1.ObjectMeta{Annotations: map[string]string{"argocd.argoproj.io/tracking-id": "shop:route.openshift.io/Route:shop/web"}}, says: []string{"Argo CD", "RespectIgnoreDifferences=true", "/metadata/annotations/osc-debug.dev~1journal", "--force"}},
+		"Argo CD's manager":    {meta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}, {Manager: "argocd-controller"}}}, says: []string{"Argo CD", "ignoreDifferences"}},
+		"Flux' Kustomization":  {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}}, says: []string{"Flux", "Kustomization apps", "kustomize.toolkit.fluxcd.io/reconcile=disabled"}},
+		"Flux told to let go":  {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}, clear: true},
+		"Flux once only":       {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}}, clear: true},
+		"Flux' HelmRelease":    {meta: metav1.ObjectMeta{Labels: map[string]string{"helm.toolkit.fluxcd.io/name": "shop"}}, says: []string{"Flux", "HelmRelease shop", "driftDetection", "--force"}},
+	} {
+		c.meta.Namespace, c.meta.Name = "shop", "web"
+		err := gitops(&Facts{Route: &routev1.Route{ObjectMeta: c.meta}})
+		if (err == nil) != c.clear {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, says := range c.says {
+			if !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: no %q in: %v", name, says, err)
+			}
+		}
+	}
+}
+
+func TestQuotasCountAllPodsOfASession(t *testing.T) {
+	quantity := resource.MustParse
+	pod := &corev1.Pod{Spec: corev1.PodSpec{
+		InitContainers: []corev1.Container{{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": quantity("300m")}}}},
+		Containers: []corev1.Container{
+			{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": quantity("100m"), "memory": quantity("64Mi")}, Limits: corev1.ResourceList{"memory": quantity("128Mi")}}},
+			{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": quantity("50m")}}},
+		},
+	}}
+	for name, c := range map[string]struct {
+		spec       corev1.ResourceQuotaSpec
+		hard, used corev1.ResourceList
+		n          int
+		refused    string
+		line       string
+	}{
+		"room":          {hard: corev1.ResourceList{"pods": quantity("5")}, used: corev1.ResourceList{"pods": quantity("3")}, n: 2, line: "quota q: pods 3 of 5 used, the session takes 2"},
+		"one too many":  {hard: corev1.ResourceList{"pods": quantity("5")}, used: corev1.ResourceList{"pods": quantity("3")}, n: 3, refused: "pods: 3 of 5 used, 3 sandbox pod(s) need 3 more"},
+		"the larger":    {hard: corev1.ResourceList{"requests.cpu": quantity("1")}, used: corev1.ResourceList{"requests.cpu": quantity("500m")}, n: 2, refused: "requests.cpu: 500m of 1 used, 2 sandbox pod(s) need 600m more"},
+		"cpu for short": {hard: corev1.ResourceList{"cpu": quantity("1")}, used: corev1.ResourceList{"cpu": quantity("800m")}, n: 1, refused: "cpu: 800m of 1 used"},
+		"limits":        {hard: corev1.ResourceList{"limits.memory": quantity("200Mi")}, used: corev1.ResourceList{"limits.memory": quantity("100Mi")}, n: 1, refused: "limits.memory"},
+		"a Service":     {hard: corev1.ResourceList{"services": quantity("1")}, used: corev1.ResourceList{"services": quantity("1")}, n: 1, refused: "services: 1 of 1 used"},
+		"others' scope": {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"NotTerminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1},
+		"its scope":     {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"Terminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1, refused: "pods: 0 of 0 used"},
+		"other things":  {hard: corev1.ResourceList{"configmaps": quantity("0")}, n: 1},
+		"no priority": {spec: corev1.ResourceQuotaSpec{ScopeSelector: &corev1.ScopeSelector{MatchExpressions: []corev1.ScopedResourceSelectorRequirement{
+			{ScopeName: "PriorityClass", Operator: "In", Values: []string{"high"}}}}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1},
+	} {
+		lines, err := Quota([]corev1.ResourceQuota{{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: c.spec, Status: corev1.ResourceQuotaStatus{Hard: c.hard, Used: c.used}}}, pod, c.n)
+		if (err != nil) != (c.refused != "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+			t.Errorf("%s: %v, wanted a refusal because %q", name, err, c.refused)
+		}
+		if c.line != "" && (len(lines) != 1 || lines[0] != c.line) {
+			t.Errorf("%s: %q, wanted %q", name, lines, c.line)
+		}
+	}
+}
+
+func TestRoutersThatDoNotServe(t *testing.T) {
+	ingress := func(name string, status corev1.ConditionStatus) routev1.RouteIngress {
+		return routev1.RouteIngress{RouterName: name, Conditions: []routev1.RouteIngressCondition{{Type: routev1.RouteAdmitted, Status: status, Reason: "HostAlreadyClaimed", Message: "taken"}}}
+	}
+	r := &routev1.Route{}
+	for _, c := range []struct {
+		ingress []routev1.RouteIngress
+		says    []string
+	}{
+		{[]routev1.RouteIngress{ingress("default", "True")}, nil},
+		{[]routev1.RouteIngress{ingress("default", "True"), ingress("internal", "False")}, []string{"router internal does not serve the Route (HostAlreadyClaimed: taken)"}},
+		{[]routev1.RouteIngress{ingress("default", "True"), ingress("internal", "True")}, []string{"2 routers serve the Route"}},
+	} {
+		r.Status.Ingress = c.ingress
+		got := OtherRouters(r)
+		if len(got) != len(c.says) {
+			t.Errorf("%v: %v", c.ingress, got)
+			continue
+		}
+		for i, says := range c.says {
+			if !strings.Contains(got[i], says) {
+				t.Errorf("%q, wanted %q", got[i], says)
+			}
+		}
+	}
+}

@@ -1,0 +1,458 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/test/haproxy"
+)
+
+// The numbers in these tests' names are those of docs/edge-cases.md.
+
+// ask sends one request with a cookie, if any, and returns body and the cookie that was set.
+func (e *env) ask(host, path string, cookie *http.Cookie) (body, set string) {
+	e.t.Helper()
+	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://"+routerIP+path, nil)
+	e.ok(err)
+	req.Host = host
+	if cookie != nil {
+		req.AddCookie(cookie)
+	}
+	resp, err := (&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		return err.Error(), ""
+	}
+	defer resp.Body.Close()
+	text := make([]byte, 64)
+	n, _ := resp.Body.Read(text)
+	for _, c := range resp.Cookies() {
+		set = c.Value
+	}
+	return string(text[:n]), set
+}
+
+// A backend named like a sandbox stands on the Route without any other mark: it is told,
+// and rollback removes it.
+func TestEdge03ASandboxIsAnAlternateAlready(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	before := e.tested()
+	_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"alternateBackends":[{"kind":"Service","name":"osc-debug-bcdfghjk","weight":10}]}}`), metav1.PatchOptions{})
+	e.ok(err)
+	if r := e.shift("--weight", "10").wait(); r.code != 1 || !strings.Contains(r.errOut, "session bcdfghjk of somebody is on it") {
+		t.Error(r)
+	}
+	if r := e.cli("rollback", "--route", "shop", "--drain", "0s"); r.code != 4 {
+		t.Error(r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+}
+
+// A Route that a GitOps tool applies is refused; with --force the session is held, and the
+// refusal has become a warning.
+func TestEdge09AGitOpsToolsRoute(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(func(r *routev1.Route) {
+		r.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "shop:route.openshift.io/Route:shop/shop"}
+	})
+	if r := e.shift("--weight", "10").wait(); r.code != 1 || !strings.Contains(r.errOut, "ignoreDifferences") {
+		t.Error(r)
+	}
+	if r := e.shift("--weight", "10", "--for", "1s", "--force").wait(); r.code != 0 || !strings.Contains(r.errOut, "--force: route "+e.ns+"/shop: Argo CD applies it") {
+		t.Error(r)
+	}
+}
+
+// Clients with the original's cookie stay with it at weight 0; clients with the sandbox'
+// cookie are the original's again once the session is over.
+func TestEdge10CookiesBeatWeights(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	r := e.route(nil)
+	host, name := r.Spec.Host, route.CookieName(r)
+	var old string
+	e.eventually("the original's cookie", func() bool {
+		var body string
+		body, old = e.ask(host, "/", nil)
+		return body == "original" && old != ""
+	})
+	run := e.shift("--weight", "100", "--exact")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	for range 10 {
+		if body, _ := e.ask(host, "/", &http.Cookie{Name: name, Value: old}); body != "original" {
+			t.Fatalf("a client with the original's cookie got %q", body)
+		}
+	}
+	body, own := e.ask(host, "/", nil)
+	if body != "sandbox" || own == "" {
+		t.Fatalf("a new client got %q, cookie %q", body, own)
+	}
+	run.signal(2)
+	if r := run.wait(); r.code != 0 {
+		t.Fatal(r)
+	}
+	for range 10 {
+		if body, _ := e.ask(host, "/", &http.Cookie{Name: name, Value: own}); body != "original" {
+			t.Fatalf("after the session a client with the sandbox' cookie got %q", body)
+		}
+	}
+}
+
+// Another Route of the same host, with another path, sees nothing of a session.
+func TestEdge11SiblingsOnOneHost(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.deployment("b", 1, nil)
+	r := e.route(func(r *routev1.Route) { r.Spec.Path = "/shop" })
+	sibling := e.route(func(s *routev1.Route) {
+		s.Name, s.Spec.Host, s.Spec.Path, s.Spec.To.Name = "sibling", r.Spec.Host, "/other", "b"
+	})
+	run := e.shift("--weight", "100", "--exact", "--for", "2s")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	for range 5 {
+		if body, _ := e.ask(r.Spec.Host, "/shop", nil); body != "sandbox" {
+			t.Errorf("the Route answers %q", body)
+		}
+		if body, _ := e.ask(r.Spec.Host, "/other", nil); body != "original" {
+			t.Errorf("its sibling answers %q", body)
+		}
+	}
+	if r := run.wait(); r.code != 0 {
+		t.Error(r)
+	}
+	if now := e.routeNamed("sibling"); now.ResourceVersion != sibling.ResourceVersion {
+		t.Error("the sibling was written")
+	}
+}
+
+// Two routers, one of which does not serve the Route: told, and no obstacle.
+func TestEdge12ARouterThatRejects(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	r := e.route(nil)
+	r.Status.Ingress = append(r.Status.Ingress, routev1.RouteIngress{RouterName: "internal", Host: r.Spec.Host,
+		Conditions: []routev1.RouteIngressCondition{{Type: routev1.RouteAdmitted, Status: corev1.ConditionFalse, Reason: "RouteNotAdmitted", Message: "not of its shard"}}})
+	_, err := routes.RouteV1().Routes(e.ns).UpdateStatus(t.Context(), r, metav1.UpdateOptions{})
+	e.ok(err)
+	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 0 || !strings.Contains(r.errOut, "router internal does not serve the Route (RouteNotAdmitted: not of its shard)") {
+		t.Error(r)
+	}
+}
+
+// Two changes within one reload of the router: the second one holds in the end.
+func TestEdge14TwoChangesWithinAReload(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	e.detached("--weight", "20")
+	for _, w := range []string{"80", "60"} {
+		if r := e.cli("weight", w, "--router", routerIP); r.code != 0 {
+			t.Fatal(r)
+		}
+	}
+	e.eventually("60 % in HAProxy", func() bool {
+		servers, err := haproxy.Servers(state, e.ns, "shop")
+		e.ok(err)
+		share := 100 * haproxy.Share(servers, "osc-debug-")
+		return share > 59.5 && share < 60.5
+	})
+	if r := e.cli("rollback", "--route", "shop"); r.code != 0 {
+		t.Error(r)
+	}
+}
+
+// An autoscaler that shrank the original meanwhile: the way back is taken in steps, until
+// the original has its pods again.
+func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 3, nil)
+	e.route(nil)
+	one := int32(1)
+	_, err := core.AutoscalingV2().HorizontalPodAutoscalers(e.ns).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, MinReplicas: &one, MaxReplicas: 5}}, metav1.CreateOptions{})
+	e.ok(err)
+	before := e.tested()
+	run := e.shift("--weight", "100", "--exact")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	e.scale("web", 1)
+	run.signal(2)
+	e.eventually("the first step back", func() bool { return strings.Contains(run.progress.String(), "  ramp ") })
+	e.scale("web", 3)
+	r := run.wait()
+	if r.code != 0 || !strings.Contains(r.errOut, "HorizontalPodAutoscaler web may shrink deployment/web") || !strings.Contains(r.errOut, "66.6667 % of new clients: deployment/web has 1 of 3 servers") {
+		t.Error(r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+}
+
+func (e *env) scale(deployment string, replicas int) {
+	e.t.Helper()
+	_, err := core.AppsV1().Deployments(e.ns).Patch(e.t.Context(), deployment, types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas), metav1.PatchOptions{})
+	e.ok(err)
+	e.eventually(fmt.Sprintf("%d endpoints of %s", replicas, deployment), func() bool {
+		list, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + deployment})
+		e.ok(err)
+		n := 0
+		for _, s := range list.Items {
+			for _, endpoint := range s.Endpoints {
+				if ready := endpoint.Conditions.Ready; ready == nil || *ready {
+					n++
+				}
+			}
+		}
+		return n == replicas
+	})
+}
+
+// A request that the sandbox answers slowly is under way when the session ends: the drain
+// lets it finish.
+func TestEdge16ALongRequestDuringTheRollback(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	host := e.route(nil).Spec.Host
+	run := e.shift("--weight", "100", "--exact", "--drain", "8s")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	answer := make(chan string, 1)
+	go func() {
+		body, _ := e.ask(host, "/slow", nil)
+		answer <- body
+	}()
+	time.Sleep(time.Second) // the request is under way; its answer takes 5 s
+	run.signal(2)
+	if r := run.wait(); r.code != 0 {
+		t.Error(r)
+	}
+	select {
+	case body := <-answer:
+		if body != "sandbox" {
+			t.Errorf("the slow request got %q", body)
+		}
+	default:
+		t.Error("the session's end did not wait for the slow request")
+	}
+}
+
+// On the way back the Route comes first, then Service and pod, then the last mark.
+func TestEdge18TheOrderOfTheWayBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	log := &requestLog{}
+	if r := e.start(e.proxied("alice", log.handle), "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--weight", "50", "--for", "1s").wait(); r.code != 0 {
+		t.Fatal(r)
+	}
+	var order []string
+	for _, r := range log.all() {
+		switch {
+		case strings.HasPrefix(r, "PATCH /apis/route"):
+			order = append(order, "route")
+		case strings.HasPrefix(r, "DELETE /api/v1/namespaces/…/services"):
+			order = append(order, "service")
+		case strings.HasPrefix(r, "DELETE /api/v1/namespaces/…/pods"):
+			order = append(order, "pod")
+		}
+	}
+	if got := strings.Join(order, " "); !strings.HasSuffix(got, "route service pod route") {
+		t.Errorf("writes in the order %s", got)
+	}
+}
+
+// Where everything is denied by default the session has the original's policies, and they
+// go with it. Nothing enforces policies on the local cluster: the objects are looked at.
+func TestMirroredPolicies(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	for name, spec := range map[string]networkingv1.NetworkPolicySpec{
+		"default-deny": {PolicyTypes: []networkingv1.PolicyType{"Ingress", "Egress"}},
+		"from-router": {PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"policy-group.network.openshift.io/ingress": ""}}}}}}},
+		"database": {PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "db"}},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}}}}},
+	} {
+		_, err := core.NetworkingV1().NetworkPolicies(e.ns).Create(t.Context(), &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
+		e.ok(err)
+	}
+	ours := func() []networkingv1.NetworkPolicy {
+		list, err := core.NetworkingV1().NetworkPolicies(e.ns).List(context.Background(), metav1.ListOptions{LabelSelector: session.Label})
+		e.ok(err)
+		return list.Items
+	}
+	run := e.shift("--weight", "50", "--for", "1s")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	mirrors := ours()
+	if len(mirrors) != 1 || mirrors[0].Annotations["osc-debug.dev/mirrors"] != "from-router" || mirrors[0].Spec.PodSelector.MatchLabels[session.Label] == "" {
+		t.Errorf("mirrored policies: %+v", mirrors)
+	}
+	r := run.wait()
+	if r.code != 0 || !strings.Contains(r.errOut, "NetworkPolicy from-router holds for the sandbox too") || !strings.Contains(r.errOut, "NetworkPolicy database of other pods names the original but not the sandbox") {
+		t.Error(r)
+	}
+	e.eventually("no mirrored policy is left", func() bool { return len(ours()) == 0 })
+}
+
+// A rollout of the original is told; with --follow-rollout=rollback it ends the session.
+func TestARolloutDuringTheSession(t *testing.T) {
+	t.Parallel()
+	for follow, c := range map[string]struct {
+		says string
+		ends bool
+	}{
+		"false":    {"the session goes on with the old one", false},
+		"rollback": {"the session ends, as asked for", true},
+	} {
+		t.Run(follow, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			e.deployment("web", 1, nil)
+			e.route(nil)
+			run := e.shift("--weight", "50", "--follow-rollout", follow)
+			if !run.reaches("live") {
+				t.Fatal(run.wait())
+			}
+			e.scale("web", 2) // another pod of the same revision is no rollout
+			_, err := core.AppsV1().Deployments(e.ns).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"template":{"metadata":{"annotations":{"rolled":"out"}}}}}`), metav1.PatchOptions{})
+			e.ok(err)
+			e.eventually("word of the rollout", func() bool {
+				return strings.Contains(run.progress.String(), "deployment/web was rolled out: pod web-") && strings.Contains(run.progress.String(), c.says)
+			})
+			if !c.ends {
+				run.signal(2)
+			}
+			if r := run.wait(); (r.code != 0) != c.ends {
+				t.Error(r)
+			}
+			e.nothingLeft()
+		})
+	}
+}
+
+// Steps rise in order; others' alternates may change and keep their ratio; once somebody
+// gives the sandbox a share of his own, no further step is taken.
+func TestSteps(t *testing.T) {
+	t.Parallel()
+	prepare := func(t *testing.T) *env {
+		e := newEnv(t)
+		e.deployment("web", 1, nil)
+		e.deployment("b", 1, nil)
+		e.route(func(r *routev1.Route) {
+			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("b", 50))
+		})
+		return e
+	}
+	patch := func(e *env, index int, weight int32) {
+		_, err := routes.RouteV1().Routes(e.ns).Patch(e.t.Context(), "shop", types.JSONPatchType, fmt.Appendf(nil, `[{"op":"replace","path":"/spec/alternateBackends/%d/weight","value":%d}]`, index, weight), metav1.PatchOptions{})
+		e.ok(err)
+	}
+	t.Run("to the end", func(t *testing.T) {
+		t.Parallel()
+		e := prepare(t)
+		run := e.shift("--steps", "5,25,60", "--interval", "3s")
+		if !run.reaches("live") {
+			t.Fatal(run.wait())
+		}
+		patch(e, 0, 77) // of b, who is no part of the session
+		e.eventually("60 %", func() bool {
+			s := session.Of(e.routeNamed("shop"))
+			return s != nil && s.Journal != nil && s.Journal.Asked == 60
+		})
+		run.signal(2)
+		r := run.wait()
+		if r.code != 4 || strings.Contains(r.errOut, "no more steps") {
+			t.Error(r)
+		}
+		for _, step := range []string{"5 % of new clients", "25 % of new clients", "60 % of new clients"} {
+			if !strings.Contains(r.errOut, step) {
+				t.Errorf("no step of %s: %s", step, r)
+			}
+		}
+		if spec := e.routeNamed("shop").Spec; *spec.To.Weight != 100 || len(spec.AlternateBackends) != 1 || *spec.AlternateBackends[0].Weight != 77 {
+			t.Errorf("the Route afterwards: %+v", spec)
+		}
+	})
+	t.Run("until somebody steps in", func(t *testing.T) {
+		t.Parallel()
+		e := prepare(t)
+		run := e.shift("--steps", "5,25,60", "--interval", "4s", "--for", "12s")
+		if !run.reaches("live") {
+			t.Fatal(run.wait())
+		}
+		patch(e, 1, 0) // the sandbox' own
+		r := run.wait()
+		if r.code != 4 || !strings.Contains(r.errOut, "no more steps are taken (left: 25 %, 60 %)") || strings.Contains(r.errOut, "25 % of new clients") {
+			t.Error(r)
+		}
+	})
+}
+
+// Asked for: another image and variables, an empty volume; and what is not there is refused.
+func TestChangesToTheClone(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, func(d *appsv1.Deployment, _ *corev1.Service) {
+		d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/srv"}}}}
+	})
+	e.route(func(r *routev1.Route) { r.Spec.Port.TargetPort = intstr.FromString("http") })
+	run := e.shift("--weight", "50", "--set-image", "web=quay.io/team/web:debug", "--set-env", "web:LOG=debug", "--empty-volume", "data", "--separate-pids")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	e.ok(err)
+	spec := pods.Items[0].Spec
+	if c := spec.Containers[0]; c.Image != "quay.io/team/web:debug" || len(c.Env) != 1 || c.Env[0].Value != "debug" || spec.Volumes[0].EmptyDir == nil || *spec.ShareProcessNamespace {
+		t.Errorf("the clone: %+v", spec)
+	}
+	run.signal(2)
+	if r := run.wait(); r.code != 0 {
+		t.Error(r)
+	}
+	for flag, says := range map[string]string{"--set-image=db=x": `no container "db"; it has web`, "--set-env=db:A=b": `no container "db"; it has web`, "--empty-volume=data,logs": `no volume "logs"; it has data`} {
+		if r := e.shift("--weight", "50", "--empty-volume", "data", flag).wait(); r.code != 1 || !strings.Contains(r.errOut, says) {
+			t.Errorf("%s: %s", flag, r)
+		}
+	}
+}
