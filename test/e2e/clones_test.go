@@ -1,0 +1,250 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"sigs.k8s.io/yaml"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/test/sample"
+)
+
+// clonedForReal are cases of pkg/sandbox/testdata/clone that run here, with the example's
+// image in place of theirs: as their own kind, by the real controllers and kubelets, with
+// the security contexts that OpenShift gave them.
+var clonedForReal = []string{
+	"deployment-restricted-v2", "deployment-anyuid", "deployment-nonroot-v2", "php-fpm-nginx", "init-migrations", "native-sidecar",
+	"projected-volumes", "statefulset", "daemonset", "replicaset", "replicationcontroller", "deploymentconfig", "bare-pod",
+}
+
+// Each of them is cloned, answers users from the VM, and what the kubelet runs there has the
+// users, groups, capabilities and seccomp profile of the original.
+func TestClonesThatRun(t *testing.T) {
+	free := make(chan struct{}, 3) // sandboxes that start in the emulated VM at once
+	cluster := sample.Cluster{State: state, CLI: binary}
+	if _, err := cluster.Kubectl(t.Context(), "apply", "-f", "test/e2e/testdata/deploymentconfig.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range clonedForReal {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			free <- struct{}{}
+			defer func() { <-free }()
+			e := newGuardedEnv(t)
+			e.runCase(cluster, name)
+			e.route(nil)
+			before := e.tested()
+			run := e.guarded("--weight", "100", "--timeout", "2m", "--replicas", "1", "--ttl", "5m")
+			if !run.reaches("live") {
+				t.Fatal(run.wait())
+			}
+			e.sameAsOriginal()
+			run.signal(2)
+			if r := run.wait(); r.code != 0 {
+				t.Error(r)
+			}
+			if after := e.tested(); after != before {
+				t.Errorf("before %s\nafter  %s", before, after)
+			}
+			e.nothingLeft()
+		})
+	}
+}
+
+// sameAsOriginal compares what runs in the sandbox with what runs outside.
+func (e *env) sameAsOriginal() {
+	e.t.Helper()
+	list, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{})
+	e.ok(err)
+	var original, clone *corev1.Pod
+	for i := range list.Items {
+		if p := &list.Items[i]; p.Labels[session.Label] != "" {
+			clone = p
+		} else if original == nil {
+			original = p
+		}
+	}
+	if clone == nil || original == nil || clone.Spec.NodeName == original.Spec.NodeName {
+		e.t.Fatalf("no clone on a node of its own among %d pods", len(list.Items))
+	}
+	if !reflect.DeepEqual(clone.Spec.SecurityContext, original.Spec.SecurityContext) {
+		e.t.Errorf("pod: %+v, the original has %+v", clone.Spec.SecurityContext, original.Spec.SecurityContext)
+	}
+	users := func(p *corev1.Pod, name string) *corev1.ContainerUser {
+		for _, s := range append(slices.Clone(p.Status.InitContainerStatuses), p.Status.ContainerStatuses...) {
+			if s.Name == name {
+				return s.User
+			}
+		}
+		return nil
+	}
+	for _, c := range append(slices.Clone(clone.Spec.InitContainers), clone.Spec.Containers...) {
+		for _, o := range append(slices.Clone(original.Spec.InitContainers), original.Spec.Containers...) {
+			if c.Name != o.Name {
+				continue
+			}
+			if !reflect.DeepEqual(c.SecurityContext, o.SecurityContext) {
+				e.t.Errorf("container %s: %+v, the original has %+v", c.Name, c.SecurityContext, o.SecurityContext)
+			}
+			// What the runtime says it runs as (groups by fsGroup and image included).
+			if u, w := users(clone, c.Name), users(original, c.Name); !reflect.DeepEqual(u, w) {
+				e.t.Errorf("container %s runs as %+v, the original's as %+v", c.Name, u, w)
+			}
+		}
+	}
+}
+
+// runCase makes the workload of a case, as OpenShift would have admitted its pods, and waits
+// until it serves.
+func (e *env) runCase(cluster sample.Cluster, name string) {
+	e.t.Helper()
+	file, err := os.ReadFile(filepath.Join("..", "..", "pkg", "sandbox", "testdata", "clone", name+".yaml"))
+	e.ok(err)
+	docs := bytes.Split(file, []byte("\n---\n"))
+	var w struct {
+		Kind     string            `json:"kind"`
+		Metadata metav1.ObjectMeta `json:"metadata"`
+		Spec     json.RawMessage   `json:"spec"`
+	}
+	e.ok(yaml.Unmarshal(docs[0], &w))
+	var inner struct {
+		Template corev1.PodTemplateSpec `json:"template"`
+	}
+	e.ok(json.Unmarshal(w.Spec, &inner))
+	template := inner.Template
+	if w.Kind == "Pod" {
+		template.ObjectMeta = w.Metadata
+		e.ok(json.Unmarshal(w.Spec, &template.Spec))
+	}
+	for _, doc := range docs[1:] {
+		var live struct {
+			Kind string          `json:"kind"`
+			Spec json.RawMessage `json:"spec"`
+		}
+		e.ok(yaml.Unmarshal(doc, &live))
+		if live.Kind != "Live" || live.Spec == nil {
+			continue
+		}
+		spec, err := json.Marshal(template.Spec)
+		e.ok(err)
+		merged, err := strategicpatch.StrategicMergePatch(spec, live.Spec, corev1.PodSpec{})
+		e.ok(err)
+		template.Spec = corev1.PodSpec{}
+		e.ok(json.Unmarshal(merged, &template.Spec))
+	}
+	var built struct{ SidecarImage string }
+	e.ok(json.Unmarshal([]byte(e.cli("version", "-o", "json").out), &built))
+	runnable(&template.Spec, built.SidecarImage)
+	template.Annotations, template.Labels = nil, map[string]string{"app": "web"}
+	e.create(cluster, w.Kind, template)
+	_, err = core.CoreV1().Services(e.ns).Create(e.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{
+		Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}}}}, metav1.CreateOptions{})
+	e.ok(err)
+	e.within(2*waitAtMost, "a ready pod of "+name, func() bool {
+		list, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{})
+		e.ok(err)
+		return len(list.Items) > 0 && slices.ContainsFunc(list.Items[0].Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		})
+	})
+}
+
+// runnable puts images that are here in place of the case's own; structure, ports' names
+// and security contexts stay.
+func runnable(spec *corev1.PodSpec, tools string) {
+	spec.ServiceAccountName, spec.NodeName, spec.NodeSelector, spec.PriorityClassName, spec.Priority = "", "", nil, "", nil
+	spec.ImagePullSecrets, spec.EphemeralContainers, spec.Affinity, spec.Hostname, spec.Subdomain = nil, nil, nil, "", ""
+	drop := func(v corev1.Volume) bool { return strings.HasPrefix(v.Name, "kube-api-access-") }
+	spec.Volumes = slices.DeleteFunc(spec.Volumes, drop)
+	yes := true
+	for i := range spec.Volumes {
+		if v := spec.Volumes[i].ConfigMap; v != nil {
+			v.Optional = &yes
+		}
+		if p := spec.Volumes[i].Projected; p != nil {
+			for j := range p.Sources {
+				if s := p.Sources[j].Secret; s != nil {
+					s.Optional = &yes
+				}
+				if s := p.Sources[j].ConfigMap; s != nil {
+					s.Optional = &yes
+				}
+			}
+		}
+	}
+	strip := func(c *corev1.Container) {
+		c.Env, c.EnvFrom, c.Command, c.Args, c.StartupProbe, c.LivenessProbe, c.ReadinessProbe, c.ImagePullPolicy = nil, nil, nil, nil, nil, nil, nil, ""
+		c.Resources = corev1.ResourceRequirements{}
+		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return strings.HasPrefix(m.Name, "kube-api-access-") })
+	}
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
+		strip(c)
+		c.Image, c.Command = tools, []string{"true"}
+		if c.RestartPolicy != nil {
+			c.Command = []string{"sleep", "3600"}
+		}
+	}
+	for i := range spec.Containers {
+		c := &spec.Containers[i]
+		strip(c)
+		if serves := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == "http" }); serves < 0 {
+			c.Image, c.Command, c.Ports = tools, []string{"sleep", "3600"}, nil
+			continue
+		}
+		c.Image, c.Args, c.Ports = handImage, []string{"-text", "hello", "-listen", ":8080"}, []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}
+		c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromString("http")}}, PeriodSeconds: 1, TimeoutSeconds: 5}
+	}
+}
+
+// create makes a workload of a kind with one pod.
+func (e *env) create(cluster sample.Cluster, kind string, template corev1.PodTemplateSpec) {
+	e.t.Helper()
+	ctx, options := e.t.Context(), metav1.CreateOptions{}
+	meta, selector, one := metav1.ObjectMeta{Name: "web"}, &metav1.LabelSelector{MatchLabels: template.Labels}, int32(1)
+	var err error
+	switch kind {
+	case "Pod":
+		_, err = core.CoreV1().Pods(e.ns).Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Labels: template.Labels}, Spec: template.Spec}, options)
+	case "Deployment":
+		_, err = core.AppsV1().Deployments(e.ns).Create(ctx, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template}}, options)
+	case "ReplicaSet":
+		_, err = core.AppsV1().ReplicaSets(e.ns).Create(ctx, &appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template}}, options)
+	case "StatefulSet":
+		_, err = core.AppsV1().StatefulSets(e.ns).Create(ctx, &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{ServiceName: "web", Selector: selector, Template: template}}, options)
+	case "DaemonSet":
+		_, err = core.AppsV1().DaemonSets(e.ns).Create(ctx, &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}}, options)
+	case "ReplicationController":
+		_, err = core.CoreV1().ReplicationControllers(e.ns).Create(ctx, &corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Replicas: &one, Template: &template}}, options)
+	case "DeploymentConfig":
+		file := filepath.Join(e.t.TempDir(), "dc.yaml")
+		e.ok(os.WriteFile(file, []byte("apiVersion: apps.openshift.io/v1\nkind: DeploymentConfig\nmetadata: {name: web, namespace: "+e.ns+"}\nspec: {replicas: 1}\n"), 0o600))
+		_, err = cluster.Kubectl(ctx, "create", "-f", file)
+		e.ok(err)
+		uid, uidErr := cluster.Kubectl(ctx, "get", "deploymentconfig", "web", "-n", e.ns, "-o", "jsonpath={.metadata.uid}")
+		e.ok(uidErr)
+		yes := true
+		template.Labels = map[string]string{"app": "web", "deployment": "web-1", "deploymentconfig": "web"}
+		rc := &corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}, Spec: corev1.ReplicationControllerSpec{Replicas: &one, Selector: template.Labels, Template: &template}}
+		rc.OwnerReferences = append(rc.OwnerReferences, metav1.OwnerReference{APIVersion: "apps.openshift.io/v1", Kind: "DeploymentConfig", Name: "web", Controller: &yes})
+		e.ok(json.Unmarshal([]byte(`"`+uid+`"`), &rc.OwnerReferences[0].UID))
+		_, err = core.CoreV1().ReplicationControllers(e.ns).Create(ctx, rc, options)
+	default:
+		e.t.Fatalf("no way to make a %s", kind)
+	}
+	e.ok(err)
+}
