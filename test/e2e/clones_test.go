@@ -146,9 +146,7 @@ func (e *env) runCase(cluster sample.Cluster, name string) {
 		template.Spec = corev1.PodSpec{}
 		e.ok(json.Unmarshal(merged, &template.Spec))
 	}
-	var built struct{ SidecarImage string }
-	e.ok(json.Unmarshal([]byte(e.cli("version", "-o", "json").out), &built))
-	runnable(&template.Spec, built.SidecarImage)
+	runnable(&template.Spec, e.sidecar())
 	template.Annotations, template.Labels = nil, map[string]string{"app": "web"}
 	e.create(cluster, w.Kind, template)
 	_, err = core.CoreV1().Services(e.ns).Create(e.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{

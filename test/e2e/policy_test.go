@@ -52,17 +52,7 @@ func (e *env) installPolicy() {
 			e.t.Cleanup(func() {
 				_ = client.ValidatingAdmissionPolicies().Delete(context.Background(), p.Name, metav1.DeleteOptions{})
 			})
-			binding := admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: p.Name}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-				PolicyName: p.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}, MatchResources: &admissionv1.MatchResources{NamespaceSelector: only}}}
-			if p.Spec.ParamKind != nil {
-				deny := admissionv1.DenyAction
-				binding.Spec.ParamRef = &admissionv1.ParamRef{Name: "osc-debug", Namespace: e.ns, ParameterNotFoundAction: &deny}
-			}
-			_, err = client.ValidatingAdmissionPolicyBindings().Create(ctx, &binding, metav1.CreateOptions{})
-			e.ok(err)
-			e.t.Cleanup(func() {
-				_ = client.ValidatingAdmissionPolicyBindings().Delete(context.Background(), p.Name, metav1.DeleteOptions{})
-			})
+			e.bindPolicy(p.Name, p.Spec.ParamKind != nil)
 		case "MutatingAdmissionPolicy":
 			var p admissionv1.MutatingAdmissionPolicy
 			e.ok(yaml.UnmarshalStrict([]byte(doc), &p))
@@ -86,15 +76,31 @@ func (e *env) installPolicy() {
 	e.parameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approved + " quay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64)})
 }
 
+// bindPolicy puts a policy in force in this test's namespace.
+func (e *env) bindPolicy(policy string, parameters bool) {
+	e.t.Helper()
+	binding := admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: policy}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+		PolicyName: policy, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		MatchResources: &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": e.ns}}}}}
+	if parameters {
+		deny := admissionv1.DenyAction
+		binding.Spec.ParamRef = &admissionv1.ParamRef{Name: settingsName, Namespace: e.ns, ParameterNotFoundAction: &deny}
+	}
+	bindings := core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
+	_, err := bindings.Create(e.t.Context(), &binding, metav1.CreateOptions{})
+	e.ok(err)
+	e.t.Cleanup(func() { _ = bindings.Delete(context.Background(), policy, metav1.DeleteOptions{}) })
+}
+
 // parameters sets those of the policy; nil takes them away.
 func (e *env) parameters(data map[string]string) {
 	e.t.Helper()
 	maps := core.CoreV1().ConfigMaps(e.ns)
-	_ = maps.Delete(e.t.Context(), "osc-debug", metav1.DeleteOptions{})
+	_ = maps.Delete(e.t.Context(), settingsName, metav1.DeleteOptions{})
 	if data == nil {
 		return
 	}
-	_, err := maps.Create(e.t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "osc-debug"}, Data: data}, metav1.CreateOptions{})
+	_, err := maps.Create(e.t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: settingsName}, Data: data}, metav1.CreateOptions{})
 	e.ok(err)
 }
 

@@ -1,0 +1,219 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// doctorClass is a runtime class of this test's own.
+const doctorClass = "e2e-doctor"
+
+// diagnosis is what doctor printed.
+type diagnosis struct {
+	result
+	Findings []struct{ Check, Status, Detail, Mend string }
+}
+
+// of gives the finding of a check.
+func (d diagnosis) of(check string) (status, text string) {
+	for _, f := range d.Findings {
+		if f.Check == check {
+			return f.Status, f.Detail + " " + f.Mend
+		}
+	}
+	return "", ""
+}
+
+// Each prerequisite of a session is taken away, one after the other: doctor finds it and
+// names what mends it; after the mend it finds nothing missing.
+func TestDoctorFindsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.sccResource()
+	image := e.sidecar()
+	e.installPolicy()
+	account := e.ownGuards("images="+image, "runtimeClasses=kata kata-remote "+doctorClass)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	e.runtimeClass("")
+	e.label("privileged")
+	e.grant("alice")
+	guard := e.guard("one", account)
+	guard.leads(t.Context(), "one")
+
+	// This namespace is the guard's home: to the command it is namespace osc-debug.
+	config := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		r.URL.Path = strings.Replace(r.URL.Path, "/namespaces/osc-debug/", "/namespaces/"+e.ns+"/", 1)
+		forward(w, r)
+	})
+	examine := func(args ...string) diagnosis {
+		d := diagnosis{result: e.start(config, append([]string{"doctor", "-o", "json", "--route", "shop", "--runtime-class", doctorClass}, args...)...).wait()}
+		if err := json.Unmarshal([]byte(d.out), &d); err != nil {
+			t.Fatalf("%v: %s", err, d)
+		}
+		return d
+	}
+	healthy := func(after string) {
+		t.Helper()
+		var d diagnosis
+		e.eventually("nothing missing after "+after, func() bool { d = examine(); return d.code == 0 })
+		for _, f := range d.Findings {
+			if f.Status != "ok" {
+				t.Errorf("after %s: %+v", after, f)
+			}
+		}
+	}
+	healthy("everything was set up")
+	before := e.versions()
+	examine()
+	if after := e.versions(); after != before {
+		t.Errorf("doctor changed something: before\n%s\nafter\n%s", before, after)
+	}
+	for _, c := range []struct {
+		check, status, says, mend string
+		takeAway, giveBack        func()
+	}{
+		{"permissions", "missing", "alice may not", "oc adm policy add-role-to-user edit alice -n " + e.ns, func() {
+			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
+		}, func() { e.bind("alice", "edit") }},
+		{"pod security", "missing", `enforces pod security "restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.label("restricted") }, func() { e.label("privileged") }},
+		{"pod security", "warning", "has no label", "oc label namespace " + e.ns, func() { e.label("") }, func() { e.label("privileged") }},
+		{"SCC", "missing", "alice may not use SCC osc-debug-kata", "--clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
+			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
+			e.ok(core.RbacV1().Roles(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
+		}, func() { e.grant("alice") }},
+		{"runtime class", "missing", "the cluster has no RuntimeClass " + doctorClass, "install OpenShift sandboxed containers", e.noRuntimeClass, func() { e.runtimeClass("") }},
+		{"sidecar image", "missing", "not among those that the administrator allows", "oc edit configmap osc-debug", func() { e.setting("images", approved) }, func() { e.setting("images", image) }},
+		{"sandbox pod", "missing", "names in images, by digest", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("images", "") }, func() { e.setting("images", image) }},
+		{"sandbox policy", "warning", "would be admitted", "osc-debug manifests policy", func() {
+			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-sandbox", metav1.DeleteOptions{}))
+		}, func() { e.bindPolicy(e.ns+"-osc-debug-sandbox", true) }},
+		{"guard's rights", "missing", "may not end sessions in namespace " + e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
+		{"route: balance", "missing", "leastconn does not follow weights", "set it to roundrobin", func() { e.annotate("leastconn") }, func() { e.annotate("roundrobin") }},
+		{"guard", "missing", "renewed its Lease", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.guard("two", account).leads(t.Context(), "two") }},
+		{"settings", "missing", "neither ConfigMap osc-debug/osc-debug nor one in namespace " + e.ns, "osc-debug manifests guard | oc apply -f -", func() { e.parameters(nil) }, func() {
+			e.parameters(map[string]string{"images": image, "runtimeClasses": "kata " + doctorClass, "namespaces": e.ns})
+		}},
+	} {
+		c.takeAway()
+		var d diagnosis
+		var status, text string
+		e.eventually(c.check+" is found", func() bool {
+			d = examine()
+			status, text = d.of(c.check)
+			return status == c.status
+		})
+		if !strings.Contains(text, c.says) || !strings.Contains(text, c.mend) {
+			t.Errorf("%s: found %q, wanted %q and %q", c.check, text, c.says, c.mend)
+		}
+		if (d.code == 1) != (c.status == "missing") {
+			t.Errorf("%s: exit code %d", c.check, d.code)
+		}
+		c.giveBack()
+		healthy(c.check)
+	}
+
+	// What only a pod shows.
+	none := "quay.io/osc-debug/none@sha256:" + strings.Repeat("6", 64)
+	e.setting("images", image+" "+none)
+	for name, c := range map[string]struct {
+		args     []string
+		takeAway func()
+		says     string
+	}{
+		"no such image": {[]string{"--sidecar-image", none}, func() {}, "push the image where the cluster's nodes can pull it"},
+		"no node":       {nil, func() { e.noRuntimeClass(); e.runtimeClass("nowhere") }, "no node takes a pod of runtime class " + doctorClass},
+	} {
+		c.takeAway()
+		d := examine(append([]string{"--try", "--timeout", "25s"}, c.args...)...)
+		if status, text := d.of("sandbox starts"); status != "missing" || d.code != 1 || !strings.Contains(text, c.says) {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	e.noRuntimeClass()
+	e.runtimeClass("")
+	if d := examine("--try", "--timeout", "2m"); d.code != 0 {
+		t.Errorf("a sandbox does not start: %s", d)
+	} else if status, _ := d.of("sandbox starts"); status != "ok" {
+		t.Errorf("a sandbox was not started: %s", d)
+	}
+	e.eventually("nothing of doctor's is left", func() bool { return e.sandboxes() == 0 })
+	if s := session.Of(e.routeNamed("shop")); s != nil {
+		t.Errorf("doctor left a mark: %+v", s)
+	}
+}
+
+// sccResource has the API server know SecurityContextConstraints, without their admission.
+func (e *env) sccResource() {
+	e.t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/openshift/api").Output()
+	e.ok(err)
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "security/v1/zz_generated.crd-manifests/*securitycontextconstraints.crd.yaml"))
+	e.ok(err)
+	if len(files) == 0 {
+		e.t.Fatal("the module of OpenShift's API has no SecurityContextConstraints")
+	}
+	e.kubectl("", "apply", "--server-side", "-f", files[0])
+}
+
+// sidecar is the image that the command has built in.
+func (e *env) sidecar() string {
+	e.t.Helper()
+	var built struct{ SidecarImage string }
+	e.ok(json.Unmarshal([]byte(e.cli("version", "-o", "json").out), &built))
+	return built.SidecarImage
+}
+
+// runtimeClass makes this test's runtime class: as kata, but where node is given on such
+// nodes only.
+func (e *env) runtimeClass(node string) {
+	e.t.Helper()
+	class, err := core.NodeV1().RuntimeClasses().Get(e.t.Context(), "kata", metav1.GetOptions{})
+	e.ok(err)
+	class.ObjectMeta = metav1.ObjectMeta{Name: doctorClass}
+	if node != "" {
+		class.Scheduling.NodeSelector = map[string]string{"e2e/doctor": node}
+	}
+	_, err = core.NodeV1().RuntimeClasses().Create(e.t.Context(), class, metav1.CreateOptions{})
+	e.ok(err)
+	e.t.Cleanup(e.noRuntimeClass)
+}
+
+func (e *env) noRuntimeClass() { e.kubectl("", "delete", "runtimeclass", doctorClass, "--ignore-not-found") }
+
+// label sets the namespace's pod security level, "" for none.
+func (e *env) label(level string) {
+	e.t.Helper()
+	value := "null"
+	if level != "" {
+		value = fmt.Sprintf("%q", level)
+	}
+	_, err := core.CoreV1().Namespaces().Patch(e.t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":`+value+`}}}`), metav1.PatchOptions{})
+	e.ok(err)
+}
+
+// setting changes one of the guard's settings.
+func (e *env) setting(key, value string) {
+	e.t.Helper()
+	_, err := core.CoreV1().ConfigMaps(e.ns).Patch(e.t.Context(), settingsName, types.MergePatchType, fmt.Appendf(nil, `{"data":{%q:%q}}`, key, value), metav1.PatchOptions{})
+	e.ok(err)
+}
+
+// annotate sets the Route's balance algorithm.
+func (e *env) annotate(balance string) {
+	e.t.Helper()
+	_, err := routes.RouteV1().Routes(e.ns).Patch(e.t.Context(), "shop", types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"haproxy.router.openshift.io/balance":%q}}}`, balance), metav1.PatchOptions{})
+	e.ok(err)
+}
