@@ -26,6 +26,7 @@ var parts = map[string]func(*bench) error{
 	"crash":   (*bench).crash,   // the sandbox' program killed under load, 20 times
 	"outage":  (*bench).outage,  // API server and etcd away while a session runs and ends
 	"node":    (*bench).node,    // the sandbox' node dies
+	"steps":   (*bench).steps,   // 5, 25, 100 percent of a StatefulSet while others change things
 }
 
 func main() {

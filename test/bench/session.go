@@ -58,6 +58,7 @@ func end(cmd *exec.Cmd) error {
 // status is what the command says of the session.
 type status struct {
 	Session, State string
+	Asked          float64
 	Realised       float64
 }
 

@@ -191,7 +191,9 @@ func (e *env) runtimeClass(node string) {
 	e.t.Cleanup(e.noRuntimeClass)
 }
 
-func (e *env) noRuntimeClass() { e.kubectl("", "delete", "runtimeclass", doctorClass, "--ignore-not-found") }
+func (e *env) noRuntimeClass() {
+	e.kubectl("", "delete", "runtimeclass", doctorClass, "--ignore-not-found")
+}
 
 // label sets the namespace's pod security level, "" for none.
 func (e *env) label(level string) {
