@@ -26,8 +26,6 @@ var needs = []authorizationv1.ResourceAttributes{
 	{Resource: "pods", Verb: "list"},
 	{Resource: "pods", Verb: "watch"},
 	{Resource: "pods", Verb: "delete"},
-	{Group: "policy", Resource: "poddisruptionbudgets", Verb: "list"},
-	{Group: "policy", Resource: "poddisruptionbudgets", Verb: "delete"},
 	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "list"},
 	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "watch"},
 }

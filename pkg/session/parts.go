@@ -21,18 +21,15 @@ func (p Part) Delete(ctx context.Context) error {
 	return p.delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
 }
 
-// Parts lists what bears a session's label, names its Route, and is no controller's; pods
-// are all that bear the label, to be watched from there.
+// Parts lists the Services and pods that bear a session's label, name its Route, and are no
+// controller's; pods are all that bear the label, to be watched from there. The session's
+// disruption budget and NetworkPolicies are its Service's and go with it.
 func (s Store) Parts(ctx context.Context, namespace, route, id string) (parts []Part, pods *corev1.PodList, err error) {
-	budgetClient, serviceClient, podClient := s.Core.PolicyV1().PodDisruptionBudgets(namespace), s.Core.CoreV1().Services(namespace), s.Core.CoreV1().Pods(namespace)
-	budgets, budgetsErr := budgetClient.List(ctx, labelled(id))
+	serviceClient, podClient := s.Core.CoreV1().Services(namespace), s.Core.CoreV1().Pods(namespace)
 	services, servicesErr := serviceClient.List(ctx, labelled(id))
 	pods, podsErr := podClient.List(ctx, labelled(id))
-	if err := errors.Join(budgetsErr, servicesErr, podsErr); err != nil {
+	if err := errors.Join(servicesErr, podsErr); err != nil {
 		return nil, nil, err
-	}
-	for i := range budgets.Items {
-		parts = append(parts, Part{&budgets.Items[i].ObjectMeta, "poddisruptionbudget", nil, budgetClient.Delete})
 	}
 	for i := range services.Items {
 		parts = append(parts, Part{&services.Items[i].ObjectMeta, "service", nil, serviceClient.Delete})

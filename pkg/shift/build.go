@@ -75,7 +75,10 @@ func (r *Runner) around(ctx context.Context) error {
 		return err
 	}
 	policies := sandbox.Policies(r.input)
-	if len(policies) > 0 && made.GetUID() == "" { // it was there: an answer was lost
+	if len(policies) == 0 && !r.holdsDrains() {
+		return nil
+	}
+	if made.GetUID() == "" { // it was there: an answer was lost
 		if made, err = services.Get(ctx, service.Name, metav1.GetOptions{}); err != nil {
 			return fmt.Errorf("read Service %s: %w", service.Name, err)
 		}
@@ -94,6 +97,7 @@ func (r *Runner) around(ctx context.Context) error {
 		return nil
 	}
 	budget := sandbox.Budget(r.input)
+	budget.OwnerReferences = sandbox.OwnedBy(made)
 	return create("PodDisruptionBudget "+budget.Name, func() error {
 		_, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, budget, options)
 		return err

@@ -113,7 +113,7 @@ func (r *Runner) tellPlan() {
 		r.Report.Warn("NetworkPolicy %s of other pods names the original but not the sandbox: they can't reach each other", name)
 	}
 	for _, h := range ns.Scaling(program) {
-		r.Report.Warn("HorizontalPodAutoscaler %s may shrink %s while it has less to do (%d pods now, %d at least); the way back is taken slowly if it did", h.Name, program, h.Status.CurrentReplicas, least(h))
+		r.Report.Warn("HorizontalPodAutoscaler %s may shrink %s while it has less to do (%d ready now, %d at least); the way back is taken slowly if it did", h.Name, program, program.Ready, least(h))
 	}
 	if len(ns.Unreadable) > 0 {
 		r.Report.Warn("you may not list %s here: what they do to the sandbox is not known", strings.Join(ns.Unreadable, ", "))

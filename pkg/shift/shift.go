@@ -330,4 +330,4 @@ func (r *Runner) event(ctx context.Context, reason, note string) {
 	}
 }
 
-func formatPercent(p float64) string { return fmt.Sprintf("%g %%", p) }
+func formatPercent(p float64) string { return fmt.Sprintf("%.4g %%", p) }

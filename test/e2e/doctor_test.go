@@ -68,6 +68,11 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	healthy := func(after string) {
 		t.Helper()
 		var d diagnosis
+		defer func() {
+			if t.Failed() {
+				t.Logf("after %s: %s", after, d)
+			}
+		}()
 		e.eventually("nothing missing after "+after, func() bool { d = examine(); return d.code == 0 })
 		for _, f := range d.Findings {
 			if f.Status != "ok" {

@@ -69,7 +69,7 @@ func TestMain(m *testing.M) {
 	}
 	config.QPS, config.Burst = 500, 1000
 	core, routes = kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
-	if err := errors.Join(makeHandNode(handNode), serve(), installGuard()); err != nil {
+	if err := errors.Join(makeHandNode(handNode), serve(), installGuard(), keepParameters(context.Background())); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
@@ -276,16 +276,13 @@ func (e *env) nothingLeft() {
 	e.ok(err)
 	services, err := core.CoreV1().Services(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
 	e.ok(err)
-	budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
-	e.ok(err)
-	e.eventually("no mirrored NetworkPolicy", func() bool {
+	e.eventually("neither disruption budget nor NetworkPolicy left", func() bool { // the garbage collector's
+		budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+		e.ok(err)
 		policies, err := core.NetworkingV1().NetworkPolicies(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
 		e.ok(err)
-		return len(policies.Items) == 0 // the garbage collector's
+		return len(budgets.Items)+len(policies.Items) == 0
 	})
-	for _, b := range budgets.Items {
-		e.t.Errorf("PodDisruptionBudget %s is left", b.Name)
-	}
 	for _, p := range pods.Items {
 		e.t.Errorf("pod %s is left", p.Name)
 	}

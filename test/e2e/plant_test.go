@@ -36,18 +36,26 @@ func (e *env) plant(route string, state session.State, left time.Duration) *sess
 		return j
 	}
 	e.endpoints(service.Name, true)
-	j.State, j.Realised, j.Expires.Time = session.Live, 100, time.Now().Add(left).Truncate(time.Second)
-	weights := map[string]int32{service.Name: 100}
-	for _, b := range j.Before.Backends {
-		weights[b.Service] = 0
-	}
-	r, err = store.Shift(ctx, r, j, weights)
-	e.ok(err)
+	r = e.goLive(route, j, left)
 	if state == session.Held {
 		_, err = store.Hold(ctx, r, j.Session)
 		e.ok(err)
 	}
 	return j
+}
+
+// goLive gives all traffic to a planted session, which ends after a time.
+func (e *env) goLive(route string, j *session.Journal, left time.Duration) *routev1.Route {
+	e.t.Helper()
+	store := session.Store{Core: core, Routes: routes}
+	j.State, j.Realised, j.Expires.Time = session.Live, 100, time.Now().Add(left).Truncate(time.Second)
+	weights := map[string]int32{session.ServiceName(j.Session): 100}
+	for _, b := range j.Before.Backends {
+		weights[b.Service] = 0
+	}
+	r, err := store.Shift(e.t.Context(), e.routeNamed(route), j, weights)
+	e.ok(err)
+	return r
 }
 
 // sandboxOf makes the Service and the pod of a session.
@@ -68,10 +76,13 @@ func (e *env) sandboxOf(r *routev1.Route, id string) (*corev1.Service, *corev1.P
 	return service, pod
 }
 
+// endpointsWithin is long: a thousand Services at once take Kubernetes a while.
+const endpointsWithin = 5 * time.Minute
+
 // endpoints waits until a Service has a ready endpoint, or none.
 func (e *env) endpoints(service string, ready bool) {
 	e.t.Helper()
-	e.eventually("endpoints of "+service, func() bool {
+	e.within(endpointsWithin, "endpoints of "+service, func() bool {
 		list, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service, ResourceVersion: "0"})
 		e.ok(err)
 		n := 0

@@ -52,14 +52,19 @@ func TestSoakAThousandSessions(t *testing.T) {
 	e.judge("guard beside 10,000 Routes without sessions: requests in 30 s, the Lease aside", idle == 0, fmt.Sprint(idle), "0")
 	e.judge(fmt.Sprintf("its memory (%d MiB without them)", alone), with <= alone+4, fmt.Sprintf("%d MiB", with), "the same, +- 4 MiB")
 
+	planted := make([]*session.Journal, manySessions)
+	e.each(manySessions, func(n int) {
+		name := fmt.Sprintf("shop-%d", n)
+		e.plainRoute(name)
+		planted[n] = e.plant(name, session.Arming, time.Hour)
+	})
+	e.each(manySessions, func(n int) { e.endpoints(session.ServiceName(planted[n].Session), true) })
 	// All end within the minute after this.
 	end := time.Now().Add(plantTime).Truncate(time.Second)
 	due := make([]time.Time, manySessions)
 	e.each(manySessions, func(n int) {
-		name := fmt.Sprintf("shop-%d", n)
-		e.plainRoute(name)
 		due[n] = end.Add(time.Duration(n) * time.Minute / manySessions).Truncate(time.Second)
-		e.plant(name, session.Live, time.Until(due[n]))
+		e.goLive(fmt.Sprintf("shop-%d", n), planted[n], time.Until(due[n]))
 	})
 	if left := time.Until(end); left < 90*time.Second {
 		t.Fatalf("planting took too long: only %s are left; raise plantTime", left)
