@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,6 +35,19 @@ func (d diagnosis) of(check string) (status, text string) {
 		}
 	}
 	return "", ""
+}
+
+// wrong is what is not well, "" for nothing.
+func (d diagnosis) wrong() (out string) {
+	if d.code != 0 {
+		out = d.errOut
+	}
+	for _, f := range d.Findings {
+		if f.Status != "ok" {
+			out += fmt.Sprintf("%+v\n", f)
+		}
+	}
+	return out
 }
 
 // Each prerequisite of a session is taken away, one after the other: doctor finds it and
@@ -67,18 +81,14 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	}
 	healthy := func(after string) {
 		t.Helper()
-		var d diagnosis
-		defer func() {
-			if t.Failed() {
-				t.Logf("after %s: %s", after, d)
-			}
-		}()
-		e.eventually("nothing missing after "+after, func() bool { d = examine(); return d.code == 0 })
-		for _, f := range d.Findings {
-			if f.Status != "ok" {
-				t.Errorf("after %s: %+v", after, f)
+		var wrong string
+		for end := time.Now().Add(waitAtMost); time.Now().Before(end); {
+			d := examine()
+			if wrong = d.wrong(); wrong == "" {
+				return
 			}
 		}
+		t.Fatalf("after %s still: %s", after, wrong)
 	}
 	healthy("everything was set up")
 	before := e.versions()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -97,10 +96,7 @@ type bareSession struct {
 func (e *env) bare(route string) *bareSession {
 	e.t.Helper()
 	b := &bareSession{e: e, route: route, account: e.ownGuards()}
-	weight := int32(100)
-	r, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: route},
-		Spec: routev1.RouteSpec{Host: route + "-" + e.ns + ".apps.osc-debug.test", To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: &weight}}}, metav1.CreateOptions{})
-	e.ok(err)
+	r := e.plainRoute(route)
 	b.before = looks(r)
 	return b
 }

@@ -114,6 +114,7 @@ type env struct {
 	t         *testing.T
 	ns        string
 	sandboxIP string
+	owner     types.UID // of sandbox pods that a test makes by hand
 }
 
 // newEnv makes a namespace in which alice has role edit, and plays the kubelet there:

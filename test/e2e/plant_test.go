@@ -96,3 +96,13 @@ func (e *env) endpoints(service string, ready bool) {
 		return ready == (n > 0)
 	})
 }
+
+// plainRoute makes a Route that no router need serve.
+func (e *env) plainRoute(name string) *routev1.Route {
+	e.t.Helper()
+	weight := int32(100)
+	r, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: routev1.RouteSpec{Host: name + "-" + e.ns + ".apps.osc-debug.test", To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: &weight}}}, metav1.CreateOptions{})
+	e.ok(err)
+	return r
+}

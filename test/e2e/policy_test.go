@@ -138,6 +138,7 @@ func (e *env) parameters(data map[string]string) {
 func (e *env) grant(user string) {
 	e.t.Helper()
 	_, err := core.RbacV1().Roles(e.ns).Create(e.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "scc-" + user}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"pods/ephemeralcontainers"}, Verbs: []string{"update", "patch"}}, // which role edit lacks
 		{APIGroups: []string{"security.openshift.io"}, Resources: []string{"securitycontextconstraints"}, ResourceNames: []string{"osc-debug-kata"}, Verbs: []string{"use"}}}}, metav1.CreateOptions{})
 	e.ok(err)
 	_, err = core.RbacV1().RoleBindings(e.ns).Create(e.t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "scc-" + user},
@@ -161,8 +162,8 @@ func (e *env) sandboxPod(name string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: e.ns, Labels: map[string]string{session.Label: "bcdfghjk"},
-			Annotations:     map[string]string{session.RouteNameKey: "shop", session.RouteUIDKey: "route-uid", "openshift.io/required-scc": "osc-debug-kata"},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "route.openshift.io/v1", Kind: "Route", Name: "shop", UID: "route-uid"}},
+			Annotations:     map[string]string{session.RouteNameKey: "shop", session.RouteUIDKey: string(e.owner), "openshift.io/required-scc": "osc-debug-kata"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "route.openshift.io/v1", Kind: "Route", Name: "shop", UID: e.owner}},
 		},
 		Spec: corev1.PodSpec{
 			SchedulerName: "nobody", RuntimeClassName: &kata, ActiveDeadlineSeconds: &deadline, ShareProcessNamespace: &yes,
@@ -324,6 +325,7 @@ func ordinary(change func(*corev1.Pod)) func(*corev1.Pod) {
 func TestTheSandboxPolicy(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
+	e.owner = e.plainRoute("shop").UID
 	e.grant("alice")
 	_, err := core.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-plain"}, Handler: "runc"}, metav1.CreateOptions{})
 	e.ok(err)
@@ -451,11 +453,7 @@ func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
 		if !offends {
 			ordinary(func(*corev1.Pod) {})(p)
 		}
-		p.OwnerReferences = nil
-		if p.Labels == nil {
-			p.Labels = map[string]string{}
-		}
-		p.Labels["app"] = "try"
+		p.OwnerReferences, p.Labels = nil, map[string]string{"app": "try"} // no session, so that the SCC alone decides
 		return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels, Annotations: p.Annotations}, Spec: p.Spec}
 	}
 	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "try"}}

@@ -156,13 +156,6 @@ func (e *env) each(n int, do func(int)) {
 	}
 }
 
-func (e *env) plainRoute(name string) {
-	weight := int32(100)
-	_, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: routev1.RouteSpec{Host: name + "-" + e.ns + ".apps.osc-debug.test", To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: &weight}}}, metav1.CreateOptions{})
-	e.ok(err)
-}
-
 // idle counts requests of half a minute, those of the Lease aside.
 func (e *env) idle(log *requestLog) (n int) {
 	time.Sleep(20 * time.Second) // until what was planted has come to rest
