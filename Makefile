@@ -8,7 +8,7 @@ LDFLAGS  = -s -w -X $(CLI).version=$(VERSION) -X $(CLI).sidecarImage=$(SIDECAR)
 CLUSTER := $(CACHE)/cluster
 export OSC_DEBUG_CACHE := $(CACHE)
 
-.PHONY: help build cross images generate test unit e2e lint bench bench-cold soak fuzz demo cluster-up cluster-down cluster-status devcluster clean
+.PHONY: help build install cross images generate test unit e2e lint bench bench-cold soak fuzz demo cluster-up cluster-down cluster-status devcluster clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,19 @@ help: ## List the targets
 build: ## Build the command and the guard for this machine into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/osc-debug ./cmd/osc-debug
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/osc-guard ./cmd/osc-guard
+
+PREFIX = /usr/local
+
+install: build ## Install the command, as a plugin of oc and kubectl too, with completion and manual pages, under PREFIX
+	install -D -m 755 $(BIN)/osc-debug $(DESTDIR)$(PREFIX)/bin/osc-debug
+	for cli in oc kubectl; do \
+		ln -sf osc-debug $(DESTDIR)$(PREFIX)/bin/$$cli-osc_debug; \
+		printf '#!/bin/sh\nexec %s osc-debug __complete "$$@"\n' $$cli >$(DESTDIR)$(PREFIX)/bin/$${cli}_complete-osc_debug; \
+		chmod 755 $(DESTDIR)$(PREFIX)/bin/$${cli}_complete-osc_debug; \
+	done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(BIN)/osc-debug completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/osc-debug
+	$(BIN)/osc-debug man $(DESTDIR)$(PREFIX)/share/man/man1
 
 cross: ## Build the command for linux, darwin and windows on amd64 and arm64
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \
