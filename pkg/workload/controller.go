@@ -38,24 +38,26 @@ func (ns *Namespace) program(pod corev1.Pod) (*Program, error) {
 			return nil, fmt.Errorf("pod %s: its ReplicaSet %s is gone", pod.Name, owner.Name)
 		}
 		rs := &ns.ReplicaSets[i]
-		return fromTemplate(pod, rs, kindReplicaSet, &rs.Spec.Template), nil
+		kind, name := top(kindReplicaSet, rs)
+		return fromTemplate(pod, kind, name, &rs.Spec.Template), nil
 	case kindReplicationController:
 		i := slices.IndexFunc(ns.ReplicationControllers, func(rc corev1.ReplicationController) bool { return rc.UID == owner.UID })
 		if i < 0 || ns.ReplicationControllers[i].Spec.Template == nil {
 			return nil, fmt.Errorf("pod %s: its ReplicationController %s is gone, or you may not read it", pod.Name, owner.Name)
 		}
 		rc := &ns.ReplicationControllers[i]
-		if metav1.GetControllerOf(rc) == nil {
+		kind, name := top(kindReplicationController, rc)
+		if kind == kindReplicationController {
 			// Its template may have changed since, and nothing tells.
-			return ownProgram(pod, kindReplicationController, rc.Name), nil
+			return ownProgram(pod, kind, name), nil
 		}
-		return fromTemplate(pod, rc, kindReplicationController, rc.Spec.Template), nil
+		return fromTemplate(pod, kind, name, rc.Spec.Template), nil
 	case kindStatefulSet, kindDaemonSet:
 		template, err := ns.revision(pod, owner)
 		if err != nil {
 			return nil, err
 		}
-		return fromTemplate(pod, nil, owner.Kind, template).named(owner.Name), nil
+		return fromTemplate(pod, owner.Kind, owner.Name, template), nil
 	case kindJob:
 		return nil, fmt.Errorf("pod %s belongs to Job %s: a job runs to its end, and a second one would do its work twice: debug a workload that serves", pod.Name, owner.Name)
 	}
@@ -71,25 +73,20 @@ func ownProgram(pod corev1.Pod, kind, name string) *Program {
 	return p
 }
 
-// fromTemplate is a program known from the template that its pod was made from. Where the
-// template's maker has a controller itself, that one is the program's.
-func fromTemplate(pod corev1.Pod, maker metav1.Object, kind string, template *corev1.PodTemplateSpec) *Program {
-	p := &Program{Kind: kind, Labels: template.Labels, Annotations: template.Annotations, Spec: *template.Spec.DeepCopy(), Live: pod}
+// fromTemplate is a program known from the template that its pod was made from.
+func fromTemplate(pod corev1.Pod, kind, name string, template *corev1.PodTemplateSpec) *Program {
+	p := &Program{Kind: kind, Name: name, Labels: template.Labels, Annotations: template.Annotations, Spec: *template.Spec.DeepCopy(), Live: pod}
 	p.Spec.Volumes = append(p.Spec.Volumes, unnamedVolumes(p.Spec, pod.Spec)...)
 	p.leaveMesh()
-	if maker == nil {
-		return p
-	}
-	p.Name = maker.GetName()
-	if top := metav1.GetControllerOf(maker); top != nil {
-		p.Kind, p.Name = top.Kind, top.Name
-	}
 	return p
 }
 
-func (p *Program) named(name string) *Program {
-	p.Name = name
-	return p
+// top is the controller of a controller where it has one, else the controller itself.
+func top(kind string, o metav1.Object) (string, string) {
+	if c := metav1.GetControllerOf(o); c != nil {
+		return c.Kind, c.Name
+	}
+	return kind, o.GetName()
 }
 
 // unnamedVolumes are those that the template mounts but does not have: a StatefulSet's

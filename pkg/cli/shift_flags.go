@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/settings"
+	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/wire"
+)
+
+// Defaults of the time to live.
+const (
+	defaultTTL = 30 * time.Minute
+	slackTTL   = 5 * time.Minute
+)
+
+type shiftFlags struct {
+	shift.Options
+	exact, failover bool
+	noGuard         bool
+	traces          []string
+	dryRun, output  string
+	steps           []float64
+	images, env     []string // --set-image and --set-env as given
+	followRollout   string
+}
+
+// check judges what can be judged without a cluster.
+func (f *shiftFlags) check() error {
+	if err := f.checkSteps(); err != nil {
+		return err
+	}
+	if err := f.parseChanges(); err != nil {
+		return err
+	}
+	switch {
+	case f.Options.Route == "":
+		return errors.New("--route: name the Route")
+	case f.followRollout != "false" && f.followRollout != "rollback":
+		return fmt.Errorf("--follow-rollout=%s: false or rollback", f.followRollout)
+	case !(f.Percent >= 0 && f.Percent <= 100): // so that NaN is refused too
+		return errors.New("--weight: give a percentage from 0 to 100")
+	case f.exact && f.failover:
+		return errors.New("--exact and --failover exclude each other")
+	case f.Detach && f.noGuard:
+		return errors.New("--detach needs a guard: leave --no-guard out")
+	case f.Detach && (len(f.traces) > 0 || f.For > 0):
+		return errors.New("--detach ends this command: use --ttl for the session's time, and trace from the foreground")
+	case f.Replicas < 0 || f.Replicas > 20:
+		return errors.New("--replicas: from 1 to 20")
+	case f.For < 0 || f.TTL < 0 || f.Drain < 0 || f.Timeout <= 0:
+		return errors.New("--for, --ttl, --drain and --timeout take positive times, such as 10m")
+	case f.dryRun != "none" && f.dryRun != "client" && f.dryRun != "server":
+		return fmt.Errorf("--dry-run=%s: none, client or server", f.dryRun)
+	case f.Image == "":
+		return errors.New("--sidecar-image: this build has no default, name an image")
+	case f.RuntimeClass == "":
+		return errors.New("--runtime-class: a sandbox without one would be no VM")
+	}
+	if f.TTL == 0 {
+		f.TTL = defaultTTL
+		if f.For > 0 {
+			f.TTL = f.For + slackTTL
+		}
+	}
+	if f.TTL > settings.Longest {
+		return fmt.Errorf("a session of %s is longer than a sandbox lives: %s at most", f.TTL, settings.Longest)
+	}
+	if f.dryRun == "none" && f.output != "" && len(f.traces) == 0 {
+		return errors.New("--output goes with --dry-run or --trace")
+	}
+	_, err := wire.Lookup(f.traces)
+	return err
+}
+
+// checkSteps takes --steps for --weight.
+func (f *shiftFlags) checkSteps() error {
+	if f.steps == nil {
+		return nil
+	}
+	switch {
+	case f.Percent >= 0:
+		return errors.New("--weight and --steps exclude each other")
+	case f.Detach:
+		return errors.New("--steps are taken in the foreground: leave --detach out")
+	case f.Interval <= 0:
+		return errors.New("--interval: give a positive time such as 30s")
+	}
+	for i, p := range f.steps {
+		if !(p > 0 && p <= 100) || i > 0 && p <= f.steps[i-1] {
+			return errors.New("--steps: give rising percentages up to 100, such as 5,25,100")
+		}
+	}
+	f.Percent, f.Steps = f.steps[0], f.steps
+	return nil
+}
+
+// parseChanges reads --set-image and --set-env.
+func (f *shiftFlags) parseChanges() error {
+	f.FollowRollout = f.followRollout == "rollback"
+	f.Changes.Images, f.Changes.Env = map[string]string{}, map[string][]corev1.EnvVar{}
+	for _, given := range f.images {
+		container, image, ok := strings.Cut(given, "=")
+		if !ok || container == "" || image == "" || strings.ContainsAny(image, " \t\n") {
+			return fmt.Errorf("--set-image %q: give CONTAINER=IMAGE", given)
+		}
+		f.Changes.Images[container] = image
+	}
+	for _, given := range f.env {
+		container, pair, ok := strings.Cut(given, ":")
+		key, value, both := strings.Cut(pair, "=")
+		if !ok || !both || container == "" || key == "" {
+			return fmt.Errorf("--set-env %q: give CONTAINER:KEY=VALUE", given)
+		}
+		f.Changes.Env[container] = append(f.Changes.Env[container], corev1.EnvVar{Name: key, Value: value})
+	}
+	return nil
+}
+
+// settle fills in what the administrator set, and refuses what he forbids.
+func (f *shiftFlags) settle(c *cobra.Command, clients *clients) error {
+	set, err := clients.settings(c.Context())
+	if err != nil {
+		return err
+	}
+	if !c.Flags().Changed("drain") {
+		f.Drain = set.Drain
+	}
+	f.ReloadInterval, f.Guarded = set.ReloadInterval, !f.noGuard
+	f.Floor = floor(f.Guarded, f.exact, f.failover)
+	switch {
+	case f.TTL > set.MaxDuration:
+		return usage(c, fmt.Errorf("a session of %s is longer than the longest, %s", f.TTL, set.MaxDuration))
+	case len(set.RuntimeClasses) > 0 && !slices.Contains(set.RuntimeClasses, f.RuntimeClass):
+		return forbidden("runtime class", "--runtime-class="+f.RuntimeClass, set.RuntimeClasses)
+	case len(set.Images) > 0 && !slices.Contains(set.Images, f.Image):
+		return forbidden("sidecar image", "--sidecar-image="+f.Image, set.Images)
+	}
+	return nil
+}
+
+func forbidden(what, given string, allowed []string) error {
+	return &preflight.Refusal{Check: "settings", Rights: true,
+		Cause: fmt.Errorf("%s: this cluster's administrator allows %s %s", given, what, strings.Join(allowed, ", "))}
+}
+
+// floor is what the original keeps at 100 percent: with a guard nothing, since it takes
+// the router's failover upon itself; without one the smallest share.
+func floor(guarded, exact, failover bool) route.Floor {
+	if exact || guarded && !failover {
+		return route.Exact
+	}
+	return route.KeepFloor
+}
