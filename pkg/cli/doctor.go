@@ -37,7 +37,7 @@ missing.`,
 	fl.StringVar(&f.RuntimeClass, "runtime-class", "kata", "RuntimeClass of sandboxes")
 	fl.StringVar(&f.Image, "sidecar-image", sidecarImage, "image of the sidecar with the tools")
 	fl.BoolVar(&f.try, "try", false, "start a sandbox pod on the Route's account, without traffic, and delete it")
-	fl.DurationVar(&f.timeout, "timeout", 3*time.Minute, "how long the pod of --try may take to start")
+	fl.DurationVar(&f.timeout, "timeout", 90*time.Second, "how long the pod of --try may take to start; up to 1m50s")
 	fl.StringVarP(&f.output, "output", "o", "", "json")
 	a.completions(c)
 	return c
@@ -49,8 +49,8 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 		return usage(c, fmt.Errorf("--output %q: json is known", f.output))
 	case f.try && f.Route == "":
 		return usage(c, errors.New("--try needs --route: the pod belongs to a Route, as every sandbox"))
-	case f.timeout <= 0 || f.timeout > time.Hour:
-		return usage(c, errors.New("--timeout: give a time up to 1h"))
+	case f.timeout <= 0 || f.timeout > doctor.LongestTry:
+		return usage(c, fmt.Errorf("--timeout: give a time up to %s", doctor.LongestTry))
 	}
 	clients, err := a.clients()
 	if err != nil {

@@ -20,6 +20,10 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
+// LongestTry bounds Try: a guard deletes sandbox pods whose Route has no mark of them after
+// two minutes.
+const LongestTry = 110 * time.Second
+
 // deletion bounds how long deleting the pod may take.
 const deletion = time.Minute
 

@@ -159,7 +159,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	}
 	e.noRuntimeClass()
 	e.runtimeClass("")
-	if d := examine("--try", "--timeout", "2m"); d.code != 0 {
+	if d := examine("--try", "--timeout", "100s"); d.code != 0 {
 		t.Errorf("a sandbox does not start: %s", d)
 	} else if status, _ := d.of("sandbox starts"); status != "ok" {
 		t.Errorf("a sandbox was not started: %s", d)
