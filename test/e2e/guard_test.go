@@ -22,7 +22,7 @@ import (
 )
 
 // guardedNamespaces are those that the guard is told of: it watches no others.
-const guardedNamespaces = 40
+const guardedNamespaces = 60
 
 var nextGuarded atomic.Int32
 
