@@ -25,7 +25,7 @@ var parts = map[string]string{
 	"guard-all-namespaces": "the same, watching every namespace",
 	"guard-team":           "a guard in a team's own namespace (-n), for who is no cluster administrator",
 	"policy":               "the admission policy of sandbox pods; apply the guard first, whose ConfigMap it reads",
-	"rbac":                 "the ClusterRole of application teams",
+	"rbac":                 "the ClusterRoles of application teams: osc-debug-user, osc-debug-viewer",
 	"scc":                  "the SecurityContextConstraints of sandboxes (OpenShift)",
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/shift"
 	"github.com/osc-debug/osc-debug/pkg/trace"
@@ -108,7 +109,7 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 	if f.dryRun != "none" {
 		preview, err := runner.DryRun(c.Context(), f.dryRun == "server")
 		if err != nil {
-			return err
+			return concrete(err, f.Namespace)
 		}
 		return printPreview(a.Out, preview, f.output)
 	}
@@ -158,7 +159,7 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 	case errors.Is(err, shift.ErrInterrupted):
 		return &exitError{code: codeInterrupted, err: errors.New("interrupted before the session was live: everything is undone")}
 	case err != nil:
-		return err
+		return concrete(err, f.Namespace)
 	}
 	if result.Detached {
 		fmt.Fprintf(a.ErrOut, "session %s is live on route %s until %s; the guard ends it then, or 'osc-debug rollback --route %s -n %s' before\n",
@@ -167,4 +168,12 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 	}
 	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s is as it was\n", result.Session, where)
 	return nil
+}
+
+// concrete names the namespace in what a refusal says would mend it.
+func concrete(err error, namespace string) error {
+	if refusal := (*preflight.Refusal)(nil); errors.As(err, &refusal) {
+		refusal.Mend = preflight.Concrete(refusal.Mend, namespace, "")
+	}
+	return err
 }

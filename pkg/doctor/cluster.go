@@ -45,7 +45,7 @@ func (d *Doctor) permissions(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("your rights can't be asked for: %w", err)
 	}
 	if err := preflight.Permissions(d.Namespace, d.user, &review.Status); err != nil {
-		return "", missing("oc adm policy add-role-to-user edit USER -n NAMESPACE", "%v", err)
+		return "", missing(preflight.MendPermissions, "%v", err)
 	}
 	return fmt.Sprintf("%s may hold sessions in namespace %s", d.user, d.Namespace), nil
 }

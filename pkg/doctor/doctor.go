@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/preflight"
@@ -121,18 +120,9 @@ func (d *Doctor) found(ctx context.Context, name, detail string, err error) (Fin
 	case ctx.Err() != nil:
 		return Finding{}, context.Cause(ctx)
 	case errors.As(err, &t):
-		return Finding{name, t.status, t.detail, d.concrete(t.mend)}, nil
+		return Finding{name, t.status, t.detail, preflight.Concrete(t.mend, d.Namespace, d.user)}, nil
 	case errors.As(err, &refusal):
-		return Finding{name, Missing, refusal.Cause.Error(), d.concrete(refusal.Mend)}, nil
+		return Finding{name, Missing, refusal.Cause.Error(), preflight.Concrete(refusal.Mend, d.Namespace, d.user)}, nil
 	}
 	return Finding{name, Unknown, err.Error(), ""}, nil
-}
-
-// concrete fills in of a mend what is known here.
-func (d *Doctor) concrete(mend string) string {
-	user := d.user
-	if user == "" {
-		user = "YOU"
-	}
-	return strings.NewReplacer("NAMESPACE", d.Namespace, "YOU", user, "USER", user).Replace(mend)
 }

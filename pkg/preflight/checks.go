@@ -42,7 +42,7 @@ type Check struct {
 // Checks are the checks of a Route, in the order a person would ask them.
 func Checks() []Check {
 	return []Check{
-		{Name: "permissions", Run: permissions, Mend: "ask a namespace administrator for role edit, or 'oc adm policy add-role-to-user edit USER'"},
+		{Name: "permissions", Run: permissions, Mend: MendPermissions},
 		{Name: "session", Run: noSession},
 		{Name: "owner", Run: noOwner, Mend: "debug a Route of your own: the controller would undo every change"},
 		{Name: "admitted", Run: admitted, Mend: "a Route must be served before traffic can be shifted; 'oc describe route' tells more"},
@@ -64,7 +64,7 @@ func Judge(f *Facts, force bool) (warnings []*Refusal, err error) {
 		if cause == nil {
 			continue
 		}
-		refusal := &Refusal{Check: c.Name, Cause: cause, Mend: c.Mend, Rights: c.Name == "permissions"}
+		refusal := &Refusal{Check: c.Name, Cause: cause, Mend: Concrete(c.Mend, f.Namespace.Name, f.User), Rights: c.Name == "permissions"}
 		if !force || !c.Forcible {
 			return warnings, refusal
 		}

@@ -8,7 +8,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// need is a right that a session uses. manifests/rbac and role edit grant all of them.
+// need is a right that a session uses. ClusterRole osc-debug-user (manifests/rbac) and role
+// edit grant all of them.
 type need struct{ group, resource, verb string }
 
 var needs = []need{

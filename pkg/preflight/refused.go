@@ -13,8 +13,17 @@ import (
 // What mends obstacles that several checks meet.
 const (
 	MendSCC         = "you have no grant to use SCC osc-debug-kata: have a cluster administrator apply 'osc-debug manifests scc' and 'osc-debug manifests rbac', then 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=YOU -n NAMESPACE'"
+	MendPermissions = "ask for 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=YOU -n NAMESPACE' (a cluster administrator makes the role: 'osc-debug manifests rbac')"
 	MendPodSecurity = "a namespace that holds sandboxes needs a label, and the sandbox policy still refuses every other privileged pod: 'oc label namespace NAMESPACE pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false'"
 )
+
+// Concrete fills into what mends the namespace and the user, "" for one who is not known.
+func Concrete(mend, namespace, user string) string {
+	if user == "" {
+		user = "YOU"
+	}
+	return strings.NewReplacer("NAMESPACE", namespace, "YOU", user).Replace(mend)
+}
 
 // meanings of refusals that people meet often, by a part of the API server's words.
 var meanings = []struct{ words, mend string }{
@@ -26,8 +35,9 @@ var meanings = []struct{ words, mend string }{
 	{"usage per Container", "a LimitRange of the namespace does not let the pod in: 'oc describe limitrange' shows it"},
 	{"usage per Pod", "a LimitRange of the namespace does not let the pod in: 'oc describe limitrange' shows it"},
 	{"RuntimeClass", "the cluster has no such RuntimeClass: install OpenShift sandboxed containers, or name another with --runtime-class"},
+	{"must specify", "a quota of the namespace wants limits or requests of every container: give them to the workload's, or let a LimitRange set defaults"},
 	{"exceeded quota", "free some of the namespace's quota, or ask for more"},
-	{"cannot set an ownerRef", "you lack a right that owner references need: role edit has it"},
+	{"cannot set an ownerRef", "you lack a right that owner references need: roles edit and osc-debug-user have it"},
 	{"custom-host", "the Route's host or certificate is protected: ask for permission routes/custom-host"},
 }
 

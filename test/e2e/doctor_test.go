@@ -100,7 +100,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		check, status, says, mend string
 		takeAway, giveBack        func()
 	}{
-		{"permissions", "missing", "alice may not", "oc adm policy add-role-to-user edit alice -n " + e.ns, func() {
+		{"permissions", "missing", "alice may not", "oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
 		}, func() { e.bind("alice", "edit") }},
 		{"pod security", "missing", `enforces pod security "restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.label("restricted") }, func() { e.label("privileged") }},

@@ -65,13 +65,18 @@ func (e *env) accountOf(account string) string {
 // kubectl runs it as the administrator, with standard input.
 func (e *env) kubectl(in string, args ...string) string {
 	e.t.Helper()
-	cmd := exec.Command(filepath.Join(state, "kubectl"), append([]string{"--kubeconfig", kubeconfig("admin")}, args...)...)
+	cmd := kubectlAs("admin", args...)
 	cmd.Stdin = strings.NewReader(in)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		e.t.Fatalf("kubectl %v: %v: %s", args, err, out)
 	}
 	return string(out)
+}
+
+// kubectlAs is kubectl as a user.
+func kubectlAs(user string, args ...string) *exec.Cmd {
+	return exec.Command(filepath.Join(state, "kubectl"), append([]string{"--kubeconfig", kubeconfig(user)}, args...)...)
 }
 
 // guard starts a replica, with a kubeconfig of ownGuards or a proxied one.
@@ -106,7 +111,7 @@ func TestATeamsOwnGuard(t *testing.T) {
 	e.bind("bob", "admin")
 	printed, err := exec.Command(binary, "manifests", "guard-team", "-n", e.ns).Output()
 	e.ok(err)
-	apply := exec.Command(filepath.Join(state, "kubectl"), "--kubeconfig", kubeconfig("bob"), "apply", "-f", "-")
+	apply := kubectlAs("bob", "apply", "-f", "-")
 	apply.Stdin = bytes.NewReader(printed)
 	if out, err := apply.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -171,6 +171,17 @@ func TestRefusalsChangeNothing(t *testing.T) {
 				return err == nil && q.Status.Used.Pods().Value() == 1
 			})
 		}, code: 6, says: "free some of the namespace's quota"},
+		"quota that wants limits": {setup: func(e *env) {
+			_, err := core.CoreV1().ResourceQuotas(e.ns).Create(e.t.Context(), &corev1.ResourceQuota{
+				ObjectMeta: metav1.ObjectMeta{Name: "sandboxes"}, Spec: corev1.ResourceQuotaSpec{
+					Scopes: []corev1.ResourceQuotaScope{corev1.ResourceQuotaScopeTerminating}, Hard: corev1.ResourceList{"limits.cpu": resource.MustParse("8")}},
+			}, metav1.CreateOptions{})
+			e.ok(err)
+			e.eventually("the quota's count", func() bool {
+				q, err := core.CoreV1().ResourceQuotas(e.ns).Get(e.t.Context(), "sandboxes", metav1.GetOptions{})
+				return err == nil && q.Status.Hard != nil
+			})
+		}, code: 6, says: "wants limits or requests of every container"},
 		"no rights":              {setup: func(e *env) { e.bind("bob", "view"); e.bind("bob", "development-routes-edit") }, user: "bob", code: 6, says: "bob may not create services, delete services, create pods, delete pods, create pods/exec"},
 		"router out of reach":    {args: []string{"--router", "127.0.0.1:1"}, code: 1, says: "give the router's address with --router"},
 		"too much for five pods": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { *d.Spec.Replicas = 9 }, code: 1, says: "ask for --weight 83, or give --replicas"},

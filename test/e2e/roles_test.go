@@ -1,0 +1,112 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// A team's role is enough for all of a session, without role edit, and for nothing beside
+// it; a viewer sees sessions and may not touch them.
+func TestTheTeamsRolesAreEnough(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	printed, err := exec.Command(binary, "manifests", "rbac").Output()
+	e.ok(err)
+	e.kubectl(string(printed), "apply", "-f", "-")
+	e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
+	e.bind("alice", "osc-debug-user")
+	e.bind("bob", "osc-debug-viewer")
+	e.deployment("web", 1, onRealNode)
+	e.neighbours()
+	e.route(nil)
+	before := e.tested()
+
+	e.eventually("alice's rights", func() bool { return e.cli("doctor", "--route", "shop").code == 0 })
+	if r := e.guarded("--weight", "100", "--dry-run=server", "-o", "yaml").wait(); r.code != 0 || strings.Contains(r.errOut, "may not list") {
+		t.Error(r)
+	}
+	run := e.guarded("--weight", "100", "--trace", "open", "--timeout", "2m", "--ttl", "5m")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	if strings.Contains(run.progress.String(), "may not list") {
+		t.Errorf("something was not to be read: %s", run.progress.String())
+	}
+	policies, err := core.NetworkingV1().NetworkPolicies(e.ns).List(t.Context(), metav1.ListOptions{})
+	e.ok(err)
+	budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(t.Context(), metav1.ListOptions{})
+	e.ok(err)
+	if len(policies.Items) != 2 || len(budgets.Items) != 2 {
+		t.Errorf("%d NetworkPolicies and %d budgets: beside the original's one there must be the session's", len(policies.Items), len(budgets.Items))
+	}
+	for _, args := range [][]string{{"status"}, {"status", "-o", "tree"}, {"weight", "50", "--router", routerIP}, {"extend", "1m"}, {"exec", "--", "id"}} {
+		if r := e.cli(args...); r.code != 0 {
+			t.Errorf("%v: %s", args, r)
+		}
+	}
+	bob := func(args ...string) result { return e.start("bob", args...).wait() }
+	if r := bob("status", "-o", "tree"); r.code != 0 || !strings.Contains(r.out, "alice") {
+		t.Errorf("the viewer's status: %s", r)
+	}
+	for _, args := range [][]string{{"rollback"}, {"weight", "1", "--router", routerIP}, {"extend", "1m"}, {"exec", "--", "id"}} {
+		if r := bob(args...); r.code == 0 {
+			t.Errorf("the viewer could %v: %s", args, r)
+		}
+	}
+	if r := e.cli("rollback"); r.code != 0 {
+		t.Error(r)
+	}
+	run.wait()
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+	for _, denied := range []string{"get secrets", "list configmaps", "update pods", "patch services", "delete networkpolicies", "update routes", "create routes", "create deployments.apps", "patch statefulsets.apps", "create pods/portforward", "create pods/ephemeralcontainers"} {
+		verb, what, _ := strings.Cut(denied, " ")
+		if out := e.mayI("alice", verb, what); out != "no" {
+			t.Errorf("alice may %s: %s", denied, out)
+		}
+	}
+}
+
+// mayI asks whether a user has a right in the namespace: yes or no.
+func (e *env) mayI(user, verb, what string) string {
+	e.t.Helper()
+	out, err := kubectlAs(user, "-n", e.ns, "auth", "can-i", verb, what).Output() // exit 1 means no
+	if err != nil && len(out) == 0 {
+		e.t.Fatal(fmt.Errorf("kubectl auth can-i: %w", err))
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// neighbours puts around Deployment web what a session reads and works around.
+func (e *env) neighbours() {
+	e.t.Helper()
+	web := metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+	meta := metav1.ObjectMeta{Name: "web"}
+	one := intstr.FromInt32(1)
+	_, err := core.NetworkingV1().NetworkPolicies(e.ns).Create(e.t.Context(), &networkingv1.NetworkPolicy{ObjectMeta: meta,
+		Spec: networkingv1.NetworkPolicySpec{PodSelector: web, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}, Ingress: []networkingv1.NetworkPolicyIngressRule{{}}}}, metav1.CreateOptions{})
+	e.ok(err)
+	_, err = core.PolicyV1().PodDisruptionBudgets(e.ns).Create(e.t.Context(), &policyv1.PodDisruptionBudget{ObjectMeta: meta,
+		Spec: policyv1.PodDisruptionBudgetSpec{Selector: &web, MaxUnavailable: &one}}, metav1.CreateOptions{})
+	e.ok(err)
+	_, err = core.AutoscalingV2().HorizontalPodAutoscalers(e.ns).Create(e.t.Context(), &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: meta,
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{MaxReplicas: 2, ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}}}, metav1.CreateOptions{})
+	e.ok(err)
+	_, err = core.CoreV1().ResourceQuotas(e.ns).Create(e.t.Context(), &corev1.ResourceQuota{ObjectMeta: meta,
+		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("10")}}}, metav1.CreateOptions{})
+	e.ok(err)
+}
