@@ -53,7 +53,7 @@ func TestRestoreOfAnyRoute(t *testing.T) {
 				weights[ref.Name] = int32(random.IntN(257))
 			}
 			j.State = Live
-			apply(shift(j, weights))
+			apply(shift(j, weights, true))
 			if random.IntN(4) == 0 {
 				apply(hold(j.Session))
 			}

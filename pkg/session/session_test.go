@@ -39,7 +39,7 @@ func live(t *testing.T, r *routev1.Route, weights map[string]int32) *Journal {
 	}
 	weights[ServiceName(id)] = 100
 	j.State, j.Expires = Live, metav1.NewTime(time.Unix(2000, 0))
-	if err := shift(j, weights)(r); err != nil {
+	if err := shift(j, weights, false)(r); err != nil {
 		t.Fatal(err)
 	}
 	return j
@@ -158,7 +158,7 @@ func TestEveryChangeIsIdempotent(t *testing.T) {
 	r := route(ptr[int32](100))
 	j := live(t, r, map[string]int32{"web": 0})
 	again := r.DeepCopy()
-	if err := shift(j, map[string]int32{"web": 0, ServiceName(id): 100})(again); err != nil {
+	if err := shift(j, map[string]int32{"web": 0, ServiceName(id): 100}, false)(again); err != nil {
 		t.Fatal(err)
 	}
 	if ops := diff(r, again); len(ops) != 0 {
@@ -254,7 +254,11 @@ func TestHoldAndResume(t *testing.T) {
 		}
 	}
 	j.State = Live
-	if err := shift(j, map[string]int32{"web": 1, "b": 2, ServiceName(id): 200})(r); err != nil {
+	weights := map[string]int32{"web": 1, "b": 2, ServiceName(id): 200}
+	if err := shift(j, weights, false)(r); err == nil || Of(r).State != Held {
+		t.Errorf("resumed by who does not know that it is held: %v", err)
+	}
+	if err := shift(j, weights, true)(r); err != nil {
 		t.Fatal(err)
 	}
 	if err := extend(id, metav1.NewTime(time.Unix(9000, 0)))(r); err != nil {

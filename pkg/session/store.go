@@ -38,9 +38,11 @@ func (s Store) CheckArm(ctx context.Context, r *routev1.Route, j *Journal) (*rou
 	return s.writeWith(ctx, r.Namespace, r.Name, r, arm(&copied), metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
 }
 
-// Shift sets the weights of every backend, by Service name.
+// Shift sets the weights of every backend, by Service name. It resumes a held session if r
+// shows it held; one that is held since is left so.
 func (s Store) Shift(ctx context.Context, r *routev1.Route, j *Journal, weights map[string]int32) (*routev1.Route, error) {
-	return s.write(ctx, r.Namespace, r.Name, r, shift(j, weights))
+	known := Of(r)
+	return s.write(ctx, r.Namespace, r.Name, r, shift(j, weights, known != nil && known.State == Held))
 }
 
 // Hold takes traffic off the sandbox and keeps it, to be looked at.

@@ -51,8 +51,9 @@ func arm(j *Journal) change {
 	}
 }
 
-// shift sets weights, by Service, and writes down that it did.
-func shift(j *Journal, weights map[string]int32) change {
+// shift sets weights, by Service, and writes down that it did. Only who knows that the
+// session is held resumes it.
+func shift(j *Journal, weights map[string]int32, resumes bool) change {
 	return func(r *routev1.Route) error {
 		if err := sameRoute(r, j); err != nil {
 			return err
@@ -60,6 +61,9 @@ func shift(j *Journal, weights map[string]int32) change {
 		s := Of(r)
 		if s == nil || s.ID != j.Session || !s.Backend || s.Journal == nil {
 			return fmt.Errorf("route %s/%s: somebody removed session %s from it", r.Namespace, r.Name, j.Session)
+		}
+		if s.State == Held && !resumes {
+			return fmt.Errorf("route %s/%s: session %s is held by now: its sandbox was not ready", r.Namespace, r.Name, j.Session)
 		}
 		for _, ref := range references(r) {
 			if _, ok := weights[ref.Name]; !ok {

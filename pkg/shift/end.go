@@ -96,7 +96,7 @@ func (r *Runner) ramp(ctx context.Context) {
 		r.Report.Step("ramp", fmt.Sprintf("%s of new clients: %s has %d of %d servers", formatPercent(r.Percent), r.input.Program, now, before))
 		r.current, r.journal.Asked = on, r.Percent
 		originals, _ := session.Originals(on, s.Journal)
-		if err := r.reweigh(ctx, r.Percent, originals, slices); err != nil {
+		if err := r.reweigh(ctx, r.Store, r.Percent, originals, slices); err != nil {
 			r.Report.Warn("not slowly: %v", err)
 			return
 		}

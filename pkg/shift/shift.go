@@ -291,12 +291,12 @@ func (r *Runner) shift(ctx context.Context) error {
 // setWeights writes the weights that come nearest to a percentage, by the endpoints
 // that are ready now.
 func (r *Runner) setWeights(ctx context.Context, percent float64) error {
-	return r.reweigh(ctx, percent, session.WeightsOf(r.current), r.watcher.endpointSlices())
+	return r.reweigh(ctx, r.Store, percent, session.WeightsOf(r.current), r.watcher.endpointSlices())
 }
 
 // reweigh writes the weights for a percentage. originals are the backends as they are
 // without the session; the session's own may be among them.
-func (r *Runner) reweigh(ctx context.Context, percent float64, originals session.Weights, slices []discoveryv1.EndpointSlice) error {
+func (r *Runner) reweigh(ctx context.Context, store session.Store, percent float64, originals session.Weights, slices []discoveryv1.EndpointSlice) error {
 	own := session.ServiceName(r.journal.Session)
 	var backends []route.Backend
 	for _, b := range originals.Backends {
@@ -317,7 +317,7 @@ func (r *Runner) reweigh(ctx context.Context, percent float64, originals session
 		weights[b.Service] = plan.Originals[i]
 	}
 	r.shifted = true
-	updated, err := r.Shift(ctx, r.current, r.journal, weights)
+	updated, err := store.Shift(ctx, r.current, r.journal, weights)
 	if err == nil {
 		r.current = updated
 	}

@@ -8,15 +8,24 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
+// A step that somebody else's write came before is tried again after stepRetry, at most
+// stepTries times in a row.
+const (
+	stepRetry = time.Second
+	stepTries = 5
+)
+
 // stepper raises a live session's share step by step.
 type stepper struct {
 	r    *Runner
 	left []float64 // percentages still to come
 	due  time.Time
+	try  int     // failed tries of the next step
+	was  float64 // asked before the step under way, whose write may or may not have happened
 }
 
 func newStepper(r *Runner) *stepper {
-	s := &stepper{r: r}
+	s := &stepper{r: r, was: r.journal.Asked}
 	if len(r.Steps) > 1 {
 		s.left, s.due = r.Steps[1:], r.Clock.Now().Add(r.Interval)
 	}
@@ -28,28 +37,35 @@ func (s *stepper) wait(now time.Time) (d time.Duration, more bool) {
 	return max(0, s.due.Sub(now)), len(s.left) > 0
 }
 
-// step takes the next step once it is due, and sees that users are answered after it.
+// step takes the next step once it is due, and sees that users are answered after it. A
+// Route that somebody else wrote meanwhile is looked at again first.
 func (s *stepper) step(ctx context.Context, now time.Time) error {
 	if len(s.left) == 0 || now.Before(s.due) {
 		return nil
 	}
 	r := s.r
-	on, seen := r.watcher.currentRoute()
-	if !seen || on == nil {
+	s.due = now.Add(stepRetry)
+	on, _ := r.watcher.currentRoute()
+	was := sessionOf(on)
+	if was == nil || was.Journal == nil || was.State != session.Live {
+		return nil // what happened is the session's affair, not the step's
+	}
+	if s.look(was); len(s.left) == 0 {
 		return nil
 	}
-	was := session.Of(on)
-	if s.look(was); len(s.left) == 0 || was == nil || was.Journal == nil {
-		return nil
-	}
-	r.current, r.Percent = on, s.left[0]
-	s.left = s.left[1:]
+	r.current, r.Percent, r.journal.Asked = on, s.left[0], s.left[0]
 	r.Report.Step(StepShift, r.detail(StepShift))
-	r.journal.Asked = r.Percent
 	originals, _ := session.Originals(on, was.Journal)
-	if err := r.reweigh(ctx, r.Percent, originals, r.watcher.endpointSlices()); err != nil {
-		return err
+	store := r.Store
+	store.Once = true
+	if err := r.reweigh(ctx, store, r.Percent, originals, r.watcher.endpointSlices()); err != nil {
+		if s.try++; s.try == stepTries || !session.Retriable(err) {
+			return err
+		}
+		r.Report.Note("once more in %s: %v", stepRetry, err)
+		return nil
 	}
+	s.left, s.try, s.was = s.left[1:], 0, r.Percent
 	r.Report.Note("asked %g %%, realised %.2f %% by the router's arithmetic", r.Percent, r.journal.Realised)
 	r.Report.Step(StepVerify, r.detail(StepVerify))
 	if err := r.verify(ctx); err != nil {
@@ -63,12 +79,12 @@ func (s *stepper) step(ctx context.Context, now time.Time) error {
 // backend or of the primary, or with 'osc-debug weight'. Others' alternate backends are
 // no matter of the session's share: they keep their ratio in the next step.
 func (s *stepper) look(now *session.Session) {
-	on, seen := s.r.watcher.currentRoute()
-	if len(s.left) == 0 || now == nil || now.Journal == nil || !seen || on == nil {
+	on, _ := s.r.watcher.currentRoute()
+	if len(s.left) == 0 || on == nil || now == nil || now.Journal == nil {
 		return
 	}
 	why := ""
-	if now.Journal.Asked != s.r.journal.Asked {
+	if asked := now.Journal.Asked; asked != s.r.journal.Asked && asked != s.was {
 		why = "gave the session another share"
 	}
 	for _, service := range []string{on.Spec.To.Name, session.ServiceName(now.ID)} {

@@ -37,7 +37,7 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Sessio
 		return nil, err
 	}
 	originals, _ := session.Originals(r.current, r.journal)
-	if err := r.reweigh(ctx, r.Percent, originals, list.Items); err != nil {
+	if err := r.reweigh(ctx, r.Store, r.Percent, originals, list.Items); err != nil {
 		return nil, err
 	}
 	r.event(ctx, "DebugSessionWeighed", fmt.Sprintf("session %s of %s: %.2f %% of new clients go to its sandbox", s.ID, s.Journal.User, r.journal.Realised))

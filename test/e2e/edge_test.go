@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -410,6 +411,38 @@ func TestSteps(t *testing.T) {
 			}
 		}
 		if spec := e.routeNamed("shop").Spec; *spec.To.Weight != 100 || len(spec.AlternateBackends) != 1 || *spec.AlternateBackends[0].Weight != 77 {
+			t.Errorf("the Route afterwards: %+v", spec)
+		}
+	})
+	t.Run("an edit in the instant of a step", func(t *testing.T) {
+		t.Parallel()
+		e := prepare(t)
+		patches := 0
+		config := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+			if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/routes/shop") && r.URL.Query().Get("dryRun") == "" {
+				if patches++; patches == 3 { // after those of arming and the first step
+					patch(e, 0, 33)
+				}
+			}
+			forward(w, r)
+		})
+		run := e.start(config, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--steps", "5,25", "--interval", "2s")
+		if !run.reaches("live") {
+			t.Fatal(run.wait())
+		}
+		e.eventually("25 %", func() bool {
+			s := session.Of(e.shop())
+			return s != nil && s.Journal != nil && s.Journal.Asked == 25
+		})
+		spec := e.shop().Spec
+		if web, b := float64(*spec.To.Weight), float64(*spec.AlternateBackends[0].Weight); math.Abs(b/web-0.33) > 0.05 {
+			t.Errorf("web %g, b %g: the step overwrote the edit", web, b)
+		}
+		run.signal(2)
+		if r := run.wait(); r.code != 4 || !strings.Contains(r.errOut, "once more in 1s") {
+			t.Error(r)
+		}
+		if spec := e.shop().Spec; *spec.To.Weight != 100 || *spec.AlternateBackends[0].Weight != 33 {
 			t.Errorf("the Route afterwards: %+v", spec)
 		}
 	})
