@@ -38,7 +38,7 @@ missing.`,
 	fl.StringVar(&f.Image, "sidecar-image", sidecarImage, "image of the sidecar with the tools")
 	fl.BoolVar(&f.try, "try", false, "start a sandbox pod on the Route's account, without traffic, and delete it")
 	fl.DurationVar(&f.timeout, "timeout", 90*time.Second, "how long the pod of --try may take to start; up to 1m50s")
-	fl.StringVarP(&f.output, "output", "o", "", "json")
+	fl.StringVarP(&f.output, "output", "o", "", "output format: json")
 	a.completions(c)
 	return c
 }
@@ -70,6 +70,9 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 	}
 	if err := f.Look(c.Context(), tell); err != nil {
 		return err
+	}
+	if f.try && lacking > 0 {
+		fmt.Fprintln(a.ErrOut, "--try is left out: mend first what is missing")
 	}
 	if f.try && lacking == 0 {
 		fmt.Fprintln(a.ErrOut, "starting a sandbox pod without traffic")

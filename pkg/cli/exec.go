@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/remotecommand"
@@ -25,7 +26,7 @@ func (a *app) execCommand() *cobra.Command {
 		Use:   "exec [-it] [-- COMMAND [ARG...]]",
 		Short: "Run a command in the sandbox's sidecar, as root of its VM",
 		Long: `Run a command (default: an interactive shell) in the sidecar of a session's first
-sandbox pod. It sees the program's processes and its network. The exit code is the
+sandbox pod ('oc exec POD -c osc-debug' reaches others). It sees the program's processes and its network. The exit code is the
 command's own; 125 when it could not be run.`,
 		Example: `  osc-debug exec -it
   osc-debug exec --route echo-route -- tcpdump -c 10 -n -i any port 8080`,
@@ -49,6 +50,9 @@ command's own; 125 when it could not be run.`,
 }
 
 func (a *app) runExec(c *cobra.Command, f *execFlags, args []string) error {
+	if len(args) > 0 && c.ArgsLenAtDash() != 0 {
+		return usage(c, fmt.Errorf("put -- before the command: osc-debug exec -- %s", strings.Join(args, " ")))
+	}
 	if len(args) == 0 {
 		args, f.stdin, f.tty = []string{"bash"}, true, isTerminal(a.Out)
 	}

@@ -43,11 +43,14 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	root := a.root()
 	rename(root, displayName(args[0]))
 	root.SetArgs(args[1:])
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return codeOK
 	}
 	var exit *exitError
+	if c == root && !errors.As(err, &exit) {
+		err = usage(root, err) // a verb that is not known
+	}
 	if errors.As(err, &exit) && exit.silent {
 		return exit.code
 	}

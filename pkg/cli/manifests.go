@@ -43,7 +43,7 @@ func (a *app) manifestsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "manifests PART", Short: "Print what an administrator applies to the cluster", Long: long,
 		Example: "  osc-debug manifests guard --image registry.example.com/team/guard@sha256:... | oc apply -f -\n" +
-			"  osc-debug manifests guard-team -n shop | oc apply -f -",
+			"  osc-debug manifests guard-team -n shop --image registry.example.com/team/guard@sha256:... | oc apply -f -",
 		Args:      oneArg("one of " + strings.Join(names, ", ")),
 		ValidArgs: names,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -52,6 +52,9 @@ func (a *app) manifestsCommand() *cobra.Command {
 			}
 			if image != "" && !strings.Contains(image, "@sha256:") {
 				return usage(c, fmt.Errorf("--image %q: name it by digest (…@sha256:…), as 'make images' prints it", image))
+			}
+			if image == "" && strings.HasPrefix(args[0], "guard") {
+				fmt.Fprintf(a.ErrOut, "osc-debug: without --image the manifests name %s, which nobody publishes\n", guardImage)
 			}
 			return a.printManifests(args[0], image)
 		},

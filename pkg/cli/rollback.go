@@ -18,9 +18,10 @@ import (
 )
 
 type rollbackFlags struct {
-	route, session, router string
-	drain, timeout         time.Duration
-	all                    bool
+	route, session string
+	routers        []string
+	drain, timeout time.Duration
+	all, wait      bool
 }
 
 func (a *app) rollbackCommand() *cobra.Command {
@@ -31,7 +32,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Long: `End a session from whatever state it is in, also one whose 'shift' was killed. What
 somebody else changed of the Route meanwhile stays (exit code 4 then). Rolling back
 what is rolled back already is no error.`,
-		Example: "  osc-debug rollback --route echo-route\n  osc-debug rollback --all",
+		Example: "  osc-debug rollback --route echo-route\n  osc-debug rollback --all --wait=false",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.all && f.route+f.session != "" {
@@ -45,7 +46,8 @@ what is rolled back already is no error.`,
 	fl.StringVarP(&f.session, "session", "s", "", "ID of the session")
 	fl.DurationVar(&f.drain, "drain", 0, "least time between restoring the Route and deleting the sandbox (default: as the administrator set, else 8s)")
 	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long all of it may take, beyond the drain")
-	fl.StringVar(&f.router, "router", "", "where to see that the router let go: HOST or HOST:PORT (default: only wait)")
+	fl.StringSliceVar(&f.routers, "router", nil, "where to see that the router let go: HOST or HOST:PORT, one for each router (default: only wait)")
+	fl.BoolVar(&f.wait, "wait", true, "wait until the sandbox is gone; with --wait=false the guard deletes it, a minute after the traffic went back")
 	fl.BoolVar(&f.all, "all", false, "every session of the namespace, those of others too")
 	a.completions(c)
 	return c
@@ -56,14 +58,25 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) error {
 	if err != nil {
 		return err
 	}
+	set, err := clients.settings(c.Context())
+	if err != nil {
+		set = settings.Defaults() // ending a session never depends on the settings
+	}
 	if !c.Flags().Changed("drain") {
-		f.drain = settings.Defaults().Drain // ending a session never depends on the settings
-		if set, err := clients.settings(c.Context()); err == nil {
-			f.drain = set.Drain
-		}
+		f.drain = set.Drain
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), f.timeout+f.drain)
 	defer cancel()
+	if f.drain > set.Drain+settings.Courtesy {
+		if _, err := settings.FindGuard(ctx, clients.Core, clients.namespace, session.JournalVersion, clients.clock.Now); err == nil {
+			return usage(c, tooLongDrain(f.drain, set))
+		}
+	}
+	if !f.wait {
+		if _, err := settings.FindGuard(ctx, clients.Core, clients.namespace, session.JournalVersion, clients.clock.Now); err != nil {
+			return fmt.Errorf("--wait=false leaves the sandbox to a guard, and none stands by: %w", err)
+		}
+	}
 	if f.all {
 		a.interrupt.onSecond("osc-debug rollback --all -n " + clients.namespace)
 		return a.rollbackAll(ctx, clients, f)
@@ -107,6 +120,9 @@ func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlag
 	if !session.ValidID(target.session.ID) {
 		return fmt.Errorf("route %s: its journal can't be read (%v) and no other mark names the session: remove annotation %s by hand", where, target.session.Broken, session.JournalKey)
 	}
+	if !f.wait {
+		return a.restore(ctx, clients, target)
+	}
 	report := a.report()
 	e := session.Ending{Store: clients.Store, Namespace: target.route.Namespace, Route: target.route.Name, ID: target.session.ID, Step: report.Step}
 	if target.session.State != session.Arming {
@@ -120,14 +136,32 @@ func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlag
 		return err
 	}
 	if out.Foreign {
-		return &exitError{code: codeForeign, err: fmt.Errorf("route %s: rolled back; somebody else had changed it meanwhile, and that change stayed", where)}
+		return foreign(where)
 	}
 	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s is as it was\n", e.ID, where)
 	return nil
 }
 
+// restore puts the Route back and leaves the sandbox to the guard.
+func (a *app) restore(ctx context.Context, c *clients, target found) error {
+	where := target.route.Namespace + "/" + target.route.Name
+	_, out, err := c.Restore(ctx, target.route.Namespace, target.route.Name, target.session.ID, target.route)
+	if err != nil {
+		return err
+	}
+	if out.Foreign {
+		return foreign(where)
+	}
+	fmt.Fprintf(a.ErrOut, "route %s is as it was; the guard deletes the sandbox of session %s\n", where, target.session.ID)
+	return nil
+}
+
+func foreign(where string) error {
+	return &exitError{code: codeForeign, err: fmt.Errorf("route %s: rolled back; somebody else had changed it meanwhile, and that change stayed", where)}
+}
+
 func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found) (func(context.Context) error, error) {
-	if f.router == "" || !route.Sticky(t.route) {
+	if f.routers == nil || !route.Sticky(t.route) {
 		return shift.Drain(f.drain, nil, nil), nil
 	}
 	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(ctx, metav1.ListOptions{})
@@ -135,7 +169,11 @@ func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found) (func(
 		return nil, fmt.Errorf("list EndpointSlices: %w", err)
 	}
 	endpoints := route.Endpoints(t.route, session.ServiceName(t.session.ID), slices.Items)
-	return shift.Drain(f.drain, []*probe.Probe{probe.New(t.route, f.router)}, endpoints), nil
+	var probes []*probe.Probe
+	for _, router := range f.routers {
+		probes = append(probes, probe.New(t.route, router))
+	}
+	return shift.Drain(f.drain, probes, endpoints), nil
 }
 
 // sweep removes what sessions of this Route left although the Route bears no mark.

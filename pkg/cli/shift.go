@@ -59,6 +59,7 @@ failover (--exact gives that up).`,
 	fl.Float64Var(&f.Percent, "weight", -1, "percentage of new clients for the sandbox, 0 to 100")
 	fl.Float64SliceVar(&f.steps, "steps", nil, "percentages to take one after the other instead of --weight, such as 5,25,100")
 	fl.DurationVar(&f.Interval, "interval", 30*time.Second, "time between --steps")
+	fl.Lookup("weight").DefValue, fl.Lookup("steps").DefValue = "0", ""
 	fl.StringVar(&f.Workload, "workload", "", "KIND/NAME that the Route's pods must belong to")
 	fl.StringVar(&f.Container, "container", "", "container to trace (default: the one with the Route's port)")
 	fl.StringVar(&f.RuntimeClass, "runtime-class", "kata", "RuntimeClass of the sandbox")
@@ -71,7 +72,7 @@ failover (--exact gives that up).`,
 	fl.BoolVar(&f.Changes.KeepsLiveness, "keep-liveness", false, "keep liveness probes, which a breakpoint would fail")
 	fl.StringVar(&f.followRollout, "follow-rollout", "false", "when the original is rolled out meanwhile: false goes on and tells, rollback ends the session")
 	fl.BoolVar(&f.Force, "force", false, "hold a session also where a GitOps tool applies the Route, or a Service or disruption budget selects every pod")
-	fl.DurationVar(&f.For, "for", 0, "end the session after this time (default: at Ctrl-C)")
+	fl.DurationVar(&f.For, "for", 0, "end the session after this time (default: at Ctrl-C or --ttl)")
 	fl.DurationVar(&f.TTL, "ttl", 0, "end it at the latest after this time (default: --for + 5m, else 30m)")
 	fl.DurationVar(&f.Drain, "drain", 0, "least time between restoring the Route and deleting the sandbox (default: as the administrator set, else 8s)")
 	fl.DurationVar(&f.Timeout, "timeout", 5*time.Minute, "how long the sandbox may take to become ready")
@@ -158,6 +159,8 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 		return &exitError{code: codeForeign, err: errors.New(text)}
 	case errors.Is(err, shift.ErrInterrupted):
 		return &exitError{code: codeInterrupted, err: errors.New("interrupted before the session was live: everything is undone")}
+	case result.Expired:
+		return fmt.Errorf("%w: everything is put back. --ttl gives a session more, 'osc-debug extend' one that is live", err)
 	case err != nil:
 		return concrete(err, f.Namespace)
 	}

@@ -137,15 +137,25 @@ func (f *shiftFlags) settle(c *cobra.Command, clients *clients) error {
 	}
 	f.ReloadInterval, f.Guarded = set.ReloadInterval, !f.noGuard
 	f.Floor = floor(f.Guarded, f.exact, f.failover)
+	if !c.Flags().Changed("ttl") && f.For <= set.MaxDuration {
+		f.TTL = min(f.TTL, set.MaxDuration)
+	}
 	switch {
 	case f.TTL > set.MaxDuration:
-		return usage(c, fmt.Errorf("a session of %s is longer than the longest, %s", f.TTL, set.MaxDuration))
+		return usage(c, fmt.Errorf("a session of %s is longer than the administrator allows: give --ttl (and --for) up to %s", f.TTL, set.MaxDuration))
+	case f.Guarded && f.Drain > set.Drain+settings.Courtesy:
+		return usage(c, tooLongDrain(f.Drain, set))
 	case len(set.RuntimeClasses) > 0 && !slices.Contains(set.RuntimeClasses, f.RuntimeClass):
 		return forbidden("runtime class", "--runtime-class="+f.RuntimeClass, set.RuntimeClasses)
 	case len(set.Images) > 0 && !slices.Contains(set.Images, f.Image):
 		return forbidden("sidecar image", "--sidecar-image="+f.Image, set.Images)
 	}
 	return nil
+}
+
+// tooLongDrain says that the guard would not wait for so long.
+func tooLongDrain(drain time.Duration, set settings.Settings) error {
+	return fmt.Errorf("--drain %s: the guard deletes a sandbox %s after its traffic went back: have an administrator raise drain in ConfigMap osc-debug", drain, set.Drain+settings.Courtesy)
 }
 
 func forbidden(what, given string, allowed []string) error {

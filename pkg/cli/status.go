@@ -53,8 +53,13 @@ type podStatus struct {
 }
 
 type statusFlags struct {
-	route, output string
-	all, watch    bool
+	route, session, output string
+	all, watch             bool
+}
+
+// asks says whether a session is among those asked for.
+func (f *statusFlags) asks(route, id string) bool {
+	return (f.route == "" || f.route == route) && (f.session == "" || f.session == id)
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -87,7 +92,8 @@ that are ready, and the time left. -o tree shows a session's backends and pods t
 		},
 	}
 	c.Flags().StringVar(&f.route, "route", "", "only the session of this Route")
-	c.Flags().StringVarP(&f.output, "output", "o", "", "name, wide, tree, yaml or json")
+	c.Flags().StringVarP(&f.session, "session", "s", "", "only the session with this ID")
+	c.Flags().StringVarP(&f.output, "output", "o", "", "output format: name, wide, tree, yaml or json")
 	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "the sessions of all namespaces")
 	c.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on and print each session that changes")
 	a.completions(c)
@@ -118,7 +124,7 @@ func (c *clients) statuses(ctx context.Context, f *statusFlags) ([]sessionStatus
 		return nil, err
 	}
 	for _, found := range all {
-		if f.route == "" || found.route.Name == f.route {
+		if f.asks(found.route.Name, found.session.ID) {
 			rows = append(rows, c.status(found, slices[found.route.Namespace], pods[found.route.Namespace+"/"+found.session.ID]))
 		}
 	}

@@ -21,9 +21,12 @@ func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error
 		anyRecent  = "0" // a version to begin at: what is there comes first
 		watchAgain = time.Second
 	)
-	version := anyRecent
+	version, selector := anyRecent, session.Label
+	if f.session != "" {
+		selector += "=" + f.session
+	}
 	for ctx.Err() == nil {
-		w, err := c.Routes.RouteV1().Routes(c.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: session.Label, ResourceVersion: version})
+		w, err := c.Routes.RouteV1().Routes(c.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: selector, ResourceVersion: version})
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -35,6 +35,6 @@ func (a *app) versionCommand() *cobra.Command {
 			return usage(c, fmt.Errorf("--output %q: json is known", output))
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "", "json")
+	c.Flags().StringVarP(&output, "output", "o", "", "output format: json")
 	return c
 }

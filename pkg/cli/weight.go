@@ -40,6 +40,7 @@ is proven first, as at the beginning.`,
 				return err
 			}
 			o.Namespace, o.Route, o.Percent = target.route.Namespace, target.route.Name, percent
+			failover = failover || target.session.Journal.Failover && !exact
 			o.Guarded, o.Floor, o.ReloadInterval = !noGuard, floor(!noGuard, exact, failover), set.ReloadInterval
 			runner := &shift.Runner{Store: clients.Store, Options: o, Clock: clients.clock, Report: a.report()}
 			j, err := runner.Weigh(c.Context(), target.route, target.session)
@@ -52,9 +53,10 @@ is proven first, as at the beginning.`,
 	}
 	fl := c.Flags()
 	sessionFlags(c, &routeName, &id)
-	fl.BoolVar(&exact, "exact", false, "at 100 percent leave nothing at the original (the default with a guard)")
-	fl.BoolVar(&failover, "failover", false, "at 100 percent keep the smallest share at the original")
-	fl.BoolVar(&noGuard, "no-guard", false, "do without a guard")
+	fl.BoolVar(&exact, "exact", false, "at 100 percent leave nothing at the original (default: as the session began)")
+	fl.BoolVar(&failover, "failover", false, "at 100 percent keep the smallest share at the original (default: as the session began)")
+	fl.BoolVar(&o.Force, "force", false, "give a sandbox more than 1.5 times the load of an original's pods")
+	fl.BoolVar(&noGuard, "no-guard", false, "do without a guard, for a session that began with --no-guard")
 	fl.StringSliceVar(&o.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, one for each router (default: the Route's host)")
 	fl.BoolVar(&o.NoProbe, "no-probe", false, "do not prove a held sandbox before it is resumed")
 	a.completions(c)

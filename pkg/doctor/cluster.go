@@ -17,6 +17,9 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
+// applyGuard installs the cluster's guard, or updates it.
+const applyGuard = "osc-debug manifests guard --image GUARD@sha256:… | oc apply -f -"
+
 func (d *Doctor) apiServer(context.Context) (string, error) {
 	version, err := d.Core.Discovery().ServerVersion()
 	if err != nil {
@@ -62,23 +65,29 @@ func (d *Doctor) readSettings(ctx context.Context) (string, error) {
 			return "", missing("oc edit configmap osc-debug -n "+home, "%v", err)
 		}
 	}
-	return "", missing("have a cluster administrator apply it: osc-debug manifests guard | oc apply -f -",
+	return "", missing("have a cluster administrator apply it: "+applyGuard,
 		"neither ConfigMap %s/%s nor one in namespace %s: defaults hold, and the sandbox policy has no parameters", settings.Home, settings.ConfigName, d.Namespace)
 }
 
-// findGuard is the cluster's guard, else the namespace's own.
+// findGuard is the cluster's guard, or the namespace's own where that one would end a
+// session and the cluster's would not.
 func (d *Doctor) findGuard(ctx context.Context) (*settings.Guard, error) {
+	ends := func(g *settings.Guard, err error) bool {
+		return err == nil && g.Ends(d.Namespace, session.JournalVersion, d.Clock.Now()) == nil
+	}
 	g, err := settings.ReadGuard(ctx, d.Core, settings.Home)
-	if err != nil {
-		if own, ownErr := settings.ReadGuard(ctx, d.Core, d.Namespace); ownErr == nil {
-			return own, nil
-		}
+	if ends(g, err) {
+		return g, nil
+	}
+	own, ownErr := settings.ReadGuard(ctx, d.Core, d.Namespace)
+	if ends(own, ownErr) || err != nil && ownErr == nil {
+		return own, nil
 	}
 	return g, err
 }
 
 func (d *Doctor) guard(ctx context.Context) (string, error) {
-	mend := "have a cluster administrator apply it: osc-debug manifests guard | oc apply -f -; or, for this namespace alone: osc-debug manifests guard-team -n NAMESPACE | oc apply -f -"
+	mend := "have a cluster administrator apply it: " + applyGuard + "; or, for this namespace alone: osc-debug manifests guard-team -n NAMESPACE --image GUARD@sha256:… | oc apply -f -; if it is applied: oc get pods -n " + settings.Home
 	g, err := d.findGuard(ctx)
 	if err != nil {
 		return "", missing(mend, "none stands by: %v", err)
@@ -99,7 +108,7 @@ func (d *Doctor) guardsRights(ctx context.Context) (string, error) {
 			"the guard in namespace %s may not end sessions in namespace %s", g.Home, d.Namespace)
 	}
 	if g.Journal < session.JournalVersion {
-		return "", missing("have it updated: osc-debug manifests guard | oc apply -f -", "the guard reads journals up to version %d, this command writes %d", g.Journal, session.JournalVersion)
+		return "", missing("have it updated: "+applyGuard, "the guard reads journals up to version %d, this command writes %d", g.Journal, session.JournalVersion)
 	}
 	return "it may restore Routes and delete sandboxes here", nil
 }

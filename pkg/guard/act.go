@@ -146,7 +146,8 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 }
 
 // sweep deletes what is a session's sandbox beyond doubt, and returns how many pods of it
-// are still there. What only bears the marks is left alone.
+// are still there. The Service goes last, and with it the copied NetworkPolicies, which bind
+// the pods as long as they are. What only bears the marks is left alone.
 func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int, err error) {
 	parts, _, err := g.Cleanup.Parts(ctx, k.namespace, k.route, k.id)
 	if err != nil {
@@ -154,26 +155,40 @@ func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int
 	}
 	var failed error
 	for _, p := range parts {
-		if p.Pod != nil && !g.isSandbox(p.Pod) || p.Pod == nil && p.Name != session.ServiceName(k.id) {
-			continue
-		}
-		if ours, err := g.ours(ctx, k, live, p.ObjectMeta); err != nil || !ours {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		gone := false
-		if p.DeletionTimestamp == nil {
-			err := p.Delete(ctx)
-			gone = apierrors.IsNotFound(err)
-			if err != nil && !gone {
-				failed = errors.Join(failed, err)
+		if p.Pod != nil && g.isSandbox(p.Pod) {
+			there, err := g.remove(ctx, k, live, p)
+			if there {
+				left++
 			}
-		}
-		if p.Pod != nil && !gone {
-			left++
+			failed = errors.Join(failed, err)
 		}
 	}
-	return left, failed
+	if left > 0 || failed != nil {
+		return left, failed
+	}
+	for _, p := range parts {
+		if p.Pod == nil && p.Name == session.ServiceName(k.id) {
+			_, err := g.remove(ctx, k, live, p)
+			failed = errors.Join(failed, err)
+		}
+	}
+	return 0, failed
+}
+
+// remove deletes a part that is the session's, and says whether it may still be there.
+func (g *Guard) remove(ctx context.Context, k key, live *routev1.Route, p session.Part) (there bool, err error) {
+	if ours, err := g.ours(ctx, k, live, p.ObjectMeta); err != nil || !ours {
+		return false, err
+	}
+	if p.DeletionTimestamp != nil {
+		return true, nil
+	}
+	if err := p.Delete(ctx); apierrors.IsNotFound(err) {
+		return false, nil
+	} else if err != nil {
+		return true, err
+	}
+	return true, nil
 }
 
 // isSandbox: a pod under a runtime class for sandboxes, with our sidecar, whichever image

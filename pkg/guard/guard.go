@@ -42,6 +42,7 @@ type Guard struct {
 	events  chan func(context.Context)
 	acting  atomic.Bool
 	lost    context.CancelCauseFunc // begins again: a right was lost
+	known   *settings.Settings      // the last that could be used, this life's or an earlier one's
 	mu      sync.Mutex
 	memory  map[key]*memory
 	synced  atomic.Bool
@@ -62,14 +63,11 @@ const (
 	eventsWaiting  = 1000 // Events are a courtesy: more are dropped
 )
 
-// courtesy and orphan: see Limits.
-const (
-	courtesy = time.Minute
-	orphan   = 2 * time.Minute
-)
+// orphan: see Limits.
+const orphan = 2 * time.Minute
 
 func (g *Guard) limits() Limits {
-	return Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: courtesy, Orphan: orphan}
+	return Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: orphan}
 }
 
 // Watch fills the caches of the namespaces, in goroutines that spawn starts and that end

@@ -78,11 +78,13 @@ func Serve(ctx context.Context, o Options) error {
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
 	var remembered map[key]*memory // by the life before, where only the settings changed
+	var known *settings.Settings   // the last that could be used
 	for ctx.Err() == nil {
-		g := &Guard{memory: remembered, Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
+		g := &Guard{memory: remembered, known: known, Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
 		remembered = nil
 		current.Store(g)
 		err := g.run(ctx, o.Name, watchdog)
+		known = g.known
 		switch {
 		case errors.Is(err, errSettings):
 			o.Log.Info("settings or rights changed, beginning again")
@@ -152,11 +154,11 @@ func (g *Guard) run(process context.Context, name string, watchdog *leaderelecti
 	defer running.Wait()
 	defer cancel(nil)
 	core := g.Urgent.Core
-	var err error
-	if g.Settings, err = settings.Read(ctx, core, g.Home); err != nil {
-		return fmt.Errorf("read the settings: %w", err)
+	asked, err := g.readSettings(ctx)
+	if err != nil {
+		return err
 	}
-	asked := g.Settings
+	g.Settings = asked
 	allowed, missing, err := Allowed(ctx, core, g.Settings.Namespaces)
 	if err != nil {
 		return err
@@ -200,6 +202,21 @@ func (g *Guard) run(process context.Context, name string, watchdog *leaderelecti
 	watchdog.SetLeaderElection(elector)
 	elector.Run(ctx)
 	return context.Cause(ctx)
+}
+
+// readSettings reads what is set. What can't be used does not end sessions' safety: the
+// last that could holds.
+func (g *Guard) readSettings(ctx context.Context) (settings.Settings, error) {
+	s, err := settings.Read(ctx, g.Urgent.Core, g.Home)
+	if invalid := (*settings.Invalid)(nil); errors.As(err, &invalid) && g.known != nil {
+		g.Log.Error("settings can't be used, the last ones stay", "error", err)
+		return *g.known, nil
+	}
+	if err != nil {
+		return s, fmt.Errorf("read the settings: %w", err)
+	}
+	g.known = &s
+	return s, nil
 }
 
 // resign gives the Lease back when the process ends, so that the other replica need not

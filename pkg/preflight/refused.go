@@ -14,7 +14,7 @@ import (
 const (
 	MendSCC         = "you have no grant to use SCC osc-debug-kata: have a cluster administrator apply 'osc-debug manifests scc' and 'osc-debug manifests rbac', then 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=YOU -n NAMESPACE'"
 	MendPermissions = "ask for 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=YOU -n NAMESPACE' (a cluster administrator makes the role: 'osc-debug manifests rbac')"
-	MendPodSecurity = "a namespace that holds sandboxes needs a label, and the sandbox policy still refuses every other privileged pod: 'oc label namespace NAMESPACE pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false'"
+	MendPodSecurity = "a namespace that holds sandboxes needs a label, and the sandbox policy still refuses every other privileged pod: 'oc label namespace NAMESPACE pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite'"
 )
 
 // Concrete fills into what mends the namespace and the user, "" for one who is not known.

@@ -82,17 +82,37 @@ type search struct {
 	weights  []int32   // the router's, of each server
 }
 
-// best tries every scale of the originals with the weights of the sandbox that can make
-// it better than what was found before: its share rises with its weight, so they are a
-// range.
+// gross is an error of a share that keeping the ratio of backends without servers is not
+// worth.
+const gross = 0.01
+
+// best is the best plan that keeps the originals' ratio; where a heavy backend without any
+// server leaves no room for that, its weight stays behind.
 func (s *search) best() Plan {
-	var best Plan
+	best, least := s.among(false)
+	if least > gross {
+		if other, worst := s.among(true); worst < least {
+			return other
+		}
+	}
+	return best
+}
+
+// among tries every scale of the originals with the weights of the sandbox that can make
+// it better than what was found before: its share rises with its weight, so they are a
+// range. With clamp also those where a backend without servers would weigh too much.
+func (s *search) among(clamp bool) (best Plan, least float64) {
 	least, leastChange := math.Inf(1), int32(math.MaxInt32)
 	s.backends, s.weights = append(slices.Clone(s.originals), Backend{Ready: s.ready}), make([]int32, len(s.originals)+1)
 	for scale := int32(1); scale <= MaxWeight; scale++ {
 		originals := values(s.originals, scale, s.top)
 		if over(originals) {
-			continue
+			if !clamp {
+				continue
+			}
+			for i := range originals {
+				originals[i] = min(originals[i], MaxWeight)
+			}
 		}
 		for i := range originals {
 			s.backends[i].Weight = &originals[i]
@@ -110,7 +130,7 @@ func (s *search) best() Plan {
 			}
 		}
 	}
-	return best
+	return best, least
 }
 
 // tie is the difference of errors that is none.

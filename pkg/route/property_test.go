@@ -88,7 +88,9 @@ func wrongWith(originals []Backend, ready int, percent float64, floor Floor, pla
 		case o.Value() > 0 && w == 0 && (percent < 100 || floor != Exact):
 			return "a backend lost its weight"
 		}
-		top = max(top, w)
+		if o.Ready > 0 {
+			top = max(top, w)
+		}
 		after = append(after, Backend{Service: o.Service, Weight: &plan.Originals[i], Ready: o.Ready})
 	}
 	if plan.Sandbox < 0 || plan.Sandbox > MaxWeight || (percent > 0) != (plan.Sandbox > 0) {
@@ -106,6 +108,9 @@ func wrongWith(originals []Backend, ready int, percent float64, floor Floor, pla
 	scale := float64(top) / float64(largest(originals))
 	for i, o := range originals {
 		ideal := max(float64(o.Value())*scale, min(1, float64(o.Value())))
+		if o.Ready == 0 && plan.Originals[i] == MaxWeight && ideal > MaxWeight {
+			continue // no server, and no room for its ratio
+		}
 		if math.Abs(float64(plan.Originals[i])-ideal) > 1 {
 			return "others lost their ratio"
 		}
@@ -113,10 +118,13 @@ func wrongWith(originals []Backend, ready int, percent float64, floor Floor, pla
 	return ""
 }
 
+// largest is the largest weight among backends that serve.
 func largest(backends []Backend) int32 {
 	top := int32(0)
 	for _, b := range backends {
-		top = max(top, b.Value())
+		if b.Ready > 0 {
+			top = max(top, b.Value())
+		}
 	}
 	return top
 }

@@ -70,6 +70,7 @@ func TestWeightsForAPercentage(t *testing.T) {
 		{"a fifth", one, 1, 20, KeepFloor, 20, 0.1},
 		{"a fifth beside three", three, 1, 20, KeepFloor, 20, 0.1},
 		{"a half with alternates", alternates, 1, 50, KeepFloor, 50, 0.5},
+		{"a percent beside a heavy one without servers", []Backend{{Service: "a", Weight: ptr[int32](1), Ready: 1}, {Service: "b", Weight: ptr[int32](100)}}, 1, 1, KeepFloor, 1, 0.1},
 		{"all, exactly", one, 1, 100, Exact, 100, 0},
 		{"all, with a floor", one, 1, 100, KeepFloor, 99.61, 0.01},
 		{"all, with a floor of three", three, 1, 100, KeepFloor, 98.84, 0.01},
@@ -91,6 +92,23 @@ func TestWeightsForAPercentage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestLoad(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		percent float64
+		backend []Backend
+		want    float64
+	}{
+		{"one Service", 50, []Backend{{Service: "a", Weight: ptr[int32](100), Ready: 4}}, 2},
+		{"the canary of ten", 100, []Backend{{Service: "a", Weight: ptr[int32](10), Ready: 1}, {Service: "b", Weight: ptr[int32](90), Ready: 9}}, 10},
+		{"no share of its own", 50, []Backend{{Service: "a", Weight: ptr[int32](0), Ready: 1}, {Service: "b", Weight: ptr[int32](100), Ready: 3}}, 2},
+	} {
+		if got := Load(c.backend, "a", c.percent); math.Abs(got-c.want) > 0.2 {
+			t.Errorf("%s: the work of %.2f servers, wanted %.2f", c.name, got, c.want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,8 +13,9 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
-// pin makes containers what runs: the image by the digest that was pulled, the
-// security context that admission gave the live pod. Liveness probes go, since a
+// pin makes containers what runs: the image by the digest that was pulled, the security
+// context that admission gave the live pod, the resources that an autoscaler or a resize
+// gave it, the labels that variables tell. Liveness probes go, since a
 // breakpoint must not kill the program, and so do ports on the node. The user's changes
 // come last.
 func (in Input) pin(containers, live []corev1.Container, statuses []corev1.ContainerStatus) {
@@ -27,7 +29,7 @@ func (in Input) pin(containers, live []corev1.Container, statuses []corev1.Conta
 		}
 		for _, l := range live {
 			if l.Name == c.Name {
-				c.SecurityContext = l.SecurityContext.DeepCopy()
+				c.SecurityContext, c.Resources = l.SecurityContext.DeepCopy(), *l.Resources.DeepCopy()
 			}
 		}
 		for _, s := range statuses {
@@ -37,12 +39,33 @@ func (in Input) pin(containers, live []corev1.Container, statuses []corev1.Conta
 				c.Image, c.ImagePullPolicy = digest, corev1.PullIfNotPresent
 			}
 		}
+		in.keepLabelVariables(c)
 		if image, ok := in.Images[c.Name]; ok {
 			c.Image, c.ImagePullPolicy = image, ""
 		}
 		for _, e := range in.Env[c.Name] {
 			c.Env = slices.DeleteFunc(c.Env, func(was corev1.EnvVar) bool { return was.Name == e.Name })
 			c.Env = append(c.Env, e)
+		}
+	}
+}
+
+var labelField = regexp.MustCompile(`^metadata\.labels\['(.+)'\]$`)
+
+// keepLabelVariables gives variables that tell a label which the clone loses its value.
+func (in Input) keepLabelVariables(c *corev1.Container) {
+	kept, _, _ := in.Labels()
+	for i := range c.Env {
+		from := c.Env[i].ValueFrom
+		if from == nil || from.FieldRef == nil {
+			continue
+		}
+		key := labelField.FindStringSubmatch(from.FieldRef.FieldPath)
+		if key == nil {
+			continue
+		}
+		if _, there := kept[key[1]]; !there {
+			c.Env[i].Value, c.Env[i].ValueFrom = in.Program.Live.Labels[key[1]], nil
 		}
 	}
 }

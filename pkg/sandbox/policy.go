@@ -36,6 +36,20 @@ func Policies(in Input) []*networkingv1.NetworkPolicy {
 	return out
 }
 
+// Confining names the NetworkPolicies that select the sandbox but not the original: what
+// they do not allow the sandbox can't do, though the original can.
+func Confining(in Input) []string {
+	kept, _, _ := in.Labels()
+	own, original := labels.Set(withSession(kept, in.Session)), labels.Set(in.Program.Live.Labels)
+	var out []string
+	for _, p := range in.Policies {
+		if s, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector); err == nil && s.Matches(own) && !s.Matches(original) {
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}
+
 // Strangers names the NetworkPolicies by which other pods of the namespace let the
 // original in or reach it, but not the sandbox.
 func Strangers(in Input) []string {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -30,17 +31,38 @@ type Ending struct {
 	Step func(name, detail string)
 }
 
-// Run ends the session. An error of drain does not keep the rest from being done.
+// StillReached is the error of a drain that ended with a router still sending requests to
+// a pod: to delete it now would fail them.
+type StillReached struct{ Pod string }
+
+func (e *StillReached) Error() string {
+	return fmt.Sprintf("a router still sends requests to pod %s although the Route is restored: see whether it reloads", e.Pod)
+}
+
+// Run ends the session. Only a router that is seen not to let go keeps the sandbox from
+// being deleted.
 func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	e.Step(StepRestore, fmt.Sprintf("route %s/%s", e.Namespace, e.Route))
 	route, out, err := e.Restore(ctx, e.Namespace, e.Route, e.ID, e.Known)
+	if other := (*InSession)(nil); errors.As(err, &other) {
+		// Somebody removed our marks, and another session is on the Route by now.
+		e.Step(StepDelete, "Service and pods of session "+e.ID)
+		return Outcome{Foreign: true}, e.Teardown(ctx, e.Namespace, e.Route, e.ID)
+	}
 	if err != nil {
 		return out, err
 	}
 	if e.Drain != nil {
 		e.Step(StepDrain, "the router lets go of the sandbox")
-		if err := e.Drain(ctx); err != nil && ctx.Err() != nil {
+		err := e.Drain(ctx)
+		if still := (*StillReached)(nil); errors.As(err, &still) {
+			return out, &Leftovers{e.Namespace, []string{"pod/" + still.Pod, "service/" + ServiceName(e.ID)}, err}
+		}
+		if err != nil && ctx.Err() != nil {
 			return out, err
+		}
+		if err != nil {
+			e.Step(StepDrain, fmt.Sprintf("whether the router let go was not to be seen: %v", err))
 		}
 	}
 	e.Step(StepDelete, "Service and pods of session "+e.ID)

@@ -64,15 +64,17 @@ type Weights struct {
 
 // Journal is the undo record.
 type Journal struct {
-	Version  int         `json:"version"`
-	Session  string      `json:"session"`
-	State    State       `json:"state"`
-	RouteUID string      `json:"routeUID"`
-	User     string      `json:"user,omitempty"` // a claim; the audit log is the truth
-	Workload string      `json:"workload,omitempty"`
-	Asked    float64     `json:"asked"`    // percent of new clients
-	Realised float64     `json:"realised"` // percent, by the router's arithmetic
-	ArmBy    metav1.Time `json:"armBy"`    // still arming after that: abandoned
+	Version  int     `json:"version"`
+	Session  string  `json:"session"`
+	State    State   `json:"state"`
+	RouteUID string  `json:"routeUID"`
+	User     string  `json:"user,omitempty"` // a claim; the audit log is the truth
+	Workload string  `json:"workload,omitempty"`
+	Asked    float64 `json:"asked"`    // percent of new clients
+	Realised float64 `json:"realised"` // percent, by the router's arithmetic
+	// Failover says that the originals keep the smallest share at 100 percent.
+	Failover bool        `json:"failover,omitempty"`
+	ArmBy    metav1.Time `json:"armBy"` // still arming after that: abandoned
 	Expires  metav1.Time `json:"expires,omitzero"`
 	Before   Weights     `json:"before"`
 	Set      Weights     `json:"set"`

@@ -11,13 +11,15 @@ const defaultWeight = 100
 
 // Restore puts a Route's backends back by the journal, three-way: a weight that still
 // is what the session set goes back to what it was, one that somebody else set stays
-// his, and only the session's own backend goes. foreign says that somebody else had
-// changed the backends.
+// his, and only the session's own backend goes. Where that would leave no backend with a
+// weight although there was one, all have the weights that they had. foreign says that
+// somebody else had changed the backends.
 func Restore(spec *routev1.RouteSpec, j *Journal) (foreign bool) {
 	own := ServiceName(j.Session)
 	if spec.To.Name == own { // somebody made the sandbox the primary backend
 		foreign = true
 		spec.To.Name, spec.To.Weight = j.Before.Backends[0].Service, j.Before.Backends[0].Weight
+		spec.AlternateBackends = moveUp(spec, j)
 	} else if !restoreWeight(&spec.To, j) {
 		foreign = true
 	}
@@ -42,7 +44,46 @@ func Restore(spec *routev1.RouteSpec, j *Journal) (foreign bool) {
 		kept = []routev1.RouteTargetReference{}
 	}
 	spec.AlternateBackends = kept
+	if total(spec) == 0 {
+		reviveBefore(spec, j)
+	}
 	return foreign
+}
+
+// moveUp takes the primary backend out of the alternates, where somebody put it, with the
+// weight that it has there: named twice, the router would go by the last and answer 503.
+func moveUp(spec *routev1.RouteSpec, j *Journal) []routev1.RouteTargetReference {
+	var kept []routev1.RouteTargetReference
+	for _, a := range spec.AlternateBackends {
+		if a.Name != spec.To.Name {
+			kept = append(kept, a)
+			continue
+		}
+		restoreWeight(&a, j)
+		spec.To.Weight = a.Weight
+	}
+	return kept
+}
+
+// reviveBefore gives every backend the weight that it had before the session.
+func reviveBefore(spec *routev1.RouteSpec, j *Journal) {
+	if before, ok := j.Before.of(spec.To.Name); ok {
+		spec.To.Weight = before
+	}
+	for i := range spec.AlternateBackends {
+		if before, ok := j.Before.of(spec.AlternateBackends[i].Name); ok {
+			spec.AlternateBackends[i].Weight = before
+		}
+	}
+}
+
+// total is the weight of all backends together.
+func total(spec *routev1.RouteSpec) int32 {
+	sum := value(spec.To.Weight)
+	for _, a := range spec.AlternateBackends {
+		sum += value(a.Weight)
+	}
+	return sum
 }
 
 // restoreWeight says whether the weight was the session's to restore.
@@ -104,18 +145,16 @@ func RestoreBlind(spec *routev1.RouteSpec, id string) {
 		spec.To, spec.AlternateBackends = spec.AlternateBackends[0], spec.AlternateBackends[1:]
 	}
 	kept := []routev1.RouteTargetReference{}
-	total := int32(0)
 	for _, a := range spec.AlternateBackends {
 		if a.Name != own {
 			kept = append(kept, a)
-			total += value(a.Weight)
 		}
 	}
 	if len(kept) == 0 {
 		kept = nil
 	}
 	spec.AlternateBackends = kept
-	if total+value(spec.To.Weight) == 0 {
+	if total(spec) == 0 {
 		w := int32(defaultWeight)
 		spec.To.Weight = &w
 	}

@@ -34,7 +34,7 @@ func journal() *Journal {
 func live(t *testing.T, r *routev1.Route, weights map[string]int32) *Journal {
 	t.Helper()
 	j := journal()
-	if err := arm(j)(r); err != nil {
+	if err := arm(j, r)(r); err != nil {
 		t.Fatal(err)
 	}
 	weights[ServiceName(id)] = 100
@@ -121,11 +121,18 @@ func TestWhatOthersChangedStays(t *testing.T) {
 			r.Spec.To.Name = ServiceName(id)
 			r.Spec.AlternateBackends = r.Spec.AlternateBackends[:1]
 		}, route(ptr[int32](100), alternate("b", 20))},
+		{"the sandbox made primary, the primary an alternate", func(r *routev1.Route) { // oc set route-backends
+			r.Spec.To, r.Spec.AlternateBackends[1] = r.Spec.AlternateBackends[1], r.Spec.To
+			r.Spec.AlternateBackends[1].Weight = ptr[int32](3)
+		}, route(ptr[int32](3), alternate("b", 20))},
+		{"nobody left who serves", func(r *routev1.Route) {
+			r.Spec.To.Weight, r.Spec.AlternateBackends[0].Weight = ptr[int32](0), ptr[int32](0)
+		}, route(ptr[int32](100), alternate("b", 20))},
 		{"our label", func(r *routev1.Route) { delete(r.Labels, Label) }, route(ptr[int32](100), alternate("b", 20))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := route(ptr[int32](100), alternate("b", 20))
-			live(t, r, map[string]int32{"web": 0, "b": 0})
+			live(t, r, map[string]int32{"web": 1, "b": 1})
 			c.change(r)
 			var out Outcome
 			if err := restore(id, &out)(r); err != nil {
@@ -180,7 +187,7 @@ func TestASecondSessionIsRefused(t *testing.T) {
 	live(t, r, map[string]int32{"web": 0})
 	other := journal()
 	other.Session = "zzzzzzzz"
-	err := arm(other)(r)
+	err := arm(other, r)(r)
 	if err == nil || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), "alice") {
 		t.Errorf("error %v must name session and user", err)
 	}
@@ -225,7 +232,7 @@ func mustEncode(j *Journal) string {
 func TestPatchesCarryTheVersionThatWasRead(t *testing.T) {
 	old := route(ptr[int32](100))
 	changed := old.DeepCopy()
-	if err := arm(journal())(changed); err != nil {
+	if err := arm(journal(), changed)(changed); err != nil {
 		t.Fatal(err)
 	}
 	ops := diff(old, changed)
@@ -291,7 +298,7 @@ func TestWhatIsNotRunningIsNeitherHeldNorExtended(t *testing.T) {
 		}(),
 		"arming": func() *routev1.Route {
 			r := route(ptr[int32](100))
-			if err := arm(journal())(r); err != nil {
+			if err := arm(journal(), r)(r); err != nil {
 				t.Fatal(err)
 			}
 			return r

@@ -29,13 +29,13 @@ const attempts = 5
 
 // Arm takes the Route for a session. It writes into the journal what the Route was.
 func (s Store) Arm(ctx context.Context, r *routev1.Route, j *Journal) (*routev1.Route, error) {
-	return s.write(ctx, r.Namespace, r.Name, r, arm(j))
+	return s.write(ctx, r.Namespace, r.Name, r, arm(j, r))
 }
 
 // CheckArm has the API server judge the first patch without storing it.
 func (s Store) CheckArm(ctx context.Context, r *routev1.Route, j *Journal) (*routev1.Route, error) {
 	copied := *j
-	return s.writeWith(ctx, r.Namespace, r.Name, r, arm(&copied), metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+	return s.writeWith(ctx, r.Namespace, r.Name, r, arm(&copied, r), metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
 }
 
 // Shift sets the weights of every backend, by Service name. It resumes a held session if r

@@ -38,20 +38,32 @@ func (s Store) Teardown(ctx context.Context, namespace, route, id string) error 
 	if err != nil {
 		return &Leftovers{namespace, []string{"unknown"}, err}
 	}
-	var left []string
-	var failed error
-	for _, p := range parts {
-		if err := p.Delete(ctx); err != nil && !apierrors.IsNotFound(err) {
-			left, failed = append(left, p.Kind+"/"+p.Name), errors.Join(failed, err)
-		}
-	}
+	isPod := func(p Part) bool { return p.Pod != nil }
+	left, failed := remove(ctx, parts, isPod)
 	if failed == nil {
 		left, failed = s.waitGone(ctx, namespace, route, id, pods)
+	}
+	if failed == nil {
+		// The copied NetworkPolicies go with the Service: they bind the pods to the last.
+		left, failed = remove(ctx, parts, func(p Part) bool { return !isPod(p) })
 	}
 	if failed != nil {
 		return &Leftovers{namespace, left, failed}
 	}
 	return nil
+}
+
+// remove deletes those parts that are wanted, and names what is left.
+func remove(ctx context.Context, parts []Part, wanted func(Part) bool) (left []string, failed error) {
+	for _, p := range parts {
+		if !wanted(p) {
+			continue
+		}
+		if err := p.Delete(ctx); err != nil && !apierrors.IsNotFound(err) {
+			left, failed = append(left, p.Kind+"/"+p.Name), errors.Join(failed, err)
+		}
+	}
+	return left, failed
 }
 
 // waitGone watches, from a list on, until no pod of the session is there any more. A

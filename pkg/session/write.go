@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"reflect"
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,8 +31,10 @@ func (e *InSession) Error() string {
 		e.Namespace, e.Name, e.Session.ID, who, e.Session.State, until, e.Name, e.Namespace)
 }
 
-// arm marks the Route and adds our backend at weight 0.
-func arm(j *Journal) change {
+// arm marks the Route and adds our backend at weight 0, if the Route still is what was
+// judged, its weights aside.
+func arm(j *Journal, judged *routev1.Route) change {
+	was := weightless(judged)
 	return func(r *routev1.Route) error {
 		if s := Of(r); s != nil && s.ID != j.Session {
 			return &InSession{r.Namespace, r.Name, s}
@@ -42,6 +45,9 @@ func arm(j *Journal) change {
 		if s := Of(r); s != nil && s.Backend && s.Journal != nil {
 			return nil
 		}
+		if !reflect.DeepEqual(weightless(r), was) {
+			return fmt.Errorf("route %s/%s: somebody changed it while the session was being prepared: start again", r.Namespace, r.Name)
+		}
 		j.Before = WeightsOf(r)
 		zero := int32(0)
 		r.Spec.AlternateBackends = append(r.Spec.AlternateBackends,
@@ -49,6 +55,19 @@ func arm(j *Journal) change {
 		j.Set = WeightsOf(r)
 		return mark(r, j)
 	}
+}
+
+// weightless is a Route's spec without its weights.
+func weightless(r *routev1.Route) *routev1.RouteSpec {
+	spec := r.Spec.DeepCopy()
+	spec.To.Weight = nil
+	for i := range spec.AlternateBackends {
+		spec.AlternateBackends[i].Weight = nil
+	}
+	if len(spec.AlternateBackends) == 0 {
+		spec.AlternateBackends = nil
+	}
+	return spec
 }
 
 // shift sets weights, by Service, and writes down that it did. Only who knows that the

@@ -10,6 +10,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -50,6 +51,20 @@ type Guard struct {
 	Lease   time.Duration // how long that holds
 }
 
+// Ends says why the guard could not end sessions in a namespace whose journals have a
+// version, nil if it could. now is the API server's time.
+func (g *Guard) Ends(namespace string, journal int, now time.Time) error {
+	switch age := now.Sub(g.Renewed); {
+	case age > g.Lease:
+		return fmt.Errorf("%s in namespace %s renewed its Lease %s ago", g.Holder, g.Home, age.Round(time.Second))
+	case !g.Covers(namespace):
+		return fmt.Errorf("the one in namespace %s may not end sessions in namespace %s", g.Home, namespace)
+	case g.Journal < journal:
+		return fmt.Errorf("the one in namespace %s reads journals up to version %d, this command writes %d", g.Home, g.Journal, journal)
+	}
+	return nil
+}
+
 // Renews says whether somebody renewed the guard's Lease since it was read, and holds it.
 func (g *Guard) Renews(ctx context.Context, core kubernetes.Interface) (bool, error) {
 	lease, err := readLease(ctx, core, g.Home)
@@ -69,6 +84,31 @@ func readLease(ctx context.Context, core kubernetes.Interface, home string) (*co
 		return nil, fmt.Errorf("its Lease %s/%s: nobody holds it", home, LeaseName)
 	}
 	return lease, nil
+}
+
+// FindGuard finds the guard that can end sessions in a namespace: the cluster's, else the
+// namespace's own. If neither can, the error is the reason of the cluster's, unless the
+// namespace has one.
+func FindGuard(ctx context.Context, core kubernetes.Interface, namespace string, journal int, now func() time.Time) (*Guard, error) {
+	find := func(home string) (*Guard, error) {
+		g, err := ReadGuard(ctx, core, home)
+		if err == nil {
+			err = g.Ends(namespace, journal, now())
+		}
+		return g, err
+	}
+	g, err := find(Home)
+	if err == nil {
+		return g, nil
+	}
+	own, ownErr := find(namespace)
+	if ownErr == nil {
+		return own, nil
+	}
+	if apierrors.IsNotFound(ownErr) || apierrors.IsForbidden(ownErr) {
+		return nil, err // none of the team's, or none that others may know of
+	}
+	return nil, ownErr
 }
 
 // ReadGuard looks for the guard that lives in home.

@@ -52,6 +52,10 @@ func Defaults() Settings {
 // drainSlack is what a sandbox stays longer than the router may take to reload.
 const drainSlack = 3 * time.Second
 
+// Courtesy is how long beyond the drain a guard leaves a session alone whose Route is
+// restored: a command that ends its own session gets to finish.
+const Courtesy = time.Minute
+
 // Longest is what a sandbox pod's own deadline, 4 h, leaves for a session.
 const Longest = 4*time.Hour - 10*time.Minute
 
@@ -90,6 +94,15 @@ func Parse(data map[string]string) (Settings, error) {
 	return s, nil
 }
 
+// Invalid are settings that can't be used.
+type Invalid struct {
+	Home string
+	Err  error
+}
+
+func (e *Invalid) Error() string { return fmt.Sprintf("namespace %s: %v", e.Home, e.Err) }
+func (e *Invalid) Unwrap() error { return e.Err }
+
 // Read returns the settings of the guard that lives in home.
 func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings, error) {
 	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, ConfigName, metav1.GetOptions{})
@@ -98,7 +111,7 @@ func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings
 	}
 	s, err := Parse(m.Data)
 	if err != nil {
-		return s, fmt.Errorf("namespace %s: %w", home, err)
+		return s, &Invalid{home, err}
 	}
 	return s, nil
 }

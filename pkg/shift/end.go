@@ -2,6 +2,7 @@ package shift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,9 +20,11 @@ const (
 // RampTime is the longest that the way back may take for the original's sake.
 const RampTime = rampSteps * rampWait
 
-// end takes the way back.
-func (r *Runner) end(ctx context.Context) (session.Outcome, error) {
-	r.ramp(ctx)
+// end takes the way back. failed is why the session ends, nil for its normal end.
+func (r *Runner) end(ctx context.Context, failed error) (session.Outcome, error) {
+	if wellEnded(failed) {
+		r.ramp(ctx)
+	}
 	if r.watcher != nil {
 		r.watcher.stop()
 	}
@@ -35,8 +38,17 @@ func (r *Runner) end(ctx context.Context) (session.Outcome, error) {
 		// changed the Route is his affair.
 		out.Foreign = out.Blind
 	}
-	r.event(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s is over, the Route's backends are restored", r.journal.Session, r.journal.User))
+	if err == nil {
+		r.event(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s is over, the Route's backends are restored", r.journal.Session, r.journal.User))
+	}
 	return out, err
+}
+
+// wellEnded says whether users were served by the sandbox until the session ended.
+func wellEnded(failed error) bool {
+	var expired *Expired
+	var rolledOut *RolledOut
+	return failed == nil || errors.As(failed, &expired) || errors.As(failed, &rolledOut)
 }
 
 // askTime bounds asking the sandbox for its connections.
@@ -75,28 +87,30 @@ func (r *Runner) tellCut(ctx context.Context, endpoints []route.Endpoint) {
 }
 
 // ramp gives an original that has fewer servers than before its traffic back in steps, so
-// that its autoscaler can follow. It is a courtesy: whatever goes wrong, the restore comes.
+// that its autoscaler can follow. It is a courtesy: whatever goes wrong, and whatever
+// somebody else gave the session meanwhile, the restore comes at once.
 func (r *Runner) ramp(ctx context.Context) {
-	if !r.shifted || r.watcher == nil || len(r.facts.Namespace.Scaling(r.input.Program)) == 0 {
+	if !r.shifted || r.watcher == nil || !r.scales() {
 		return
 	}
-	before, from := r.facts.Servers()[r.input.Service.Name], r.journal.Realised
-	for n := rampSteps; n > 0; n-- {
+	before, from := r.facts.Servers()[r.input.Service.Name], 0.0
+	store := r.Store
+	store.Once = true
+	for left := rampSteps - 1; left > 0; left-- {
 		slices := r.watcher.endpointSlices()
 		now := len(route.Endpoints(r.current, r.input.Service.Name, slices))
-		on, seen := r.watcher.currentRoute()
+		on, _ := r.watcher.currentRoute()
 		s := sessionOf(on)
-		if now >= before || len(r.endpoints()) == 0 || !seen || s == nil || s.State != session.Live || s.Journal == nil {
+		if now >= before || r.failing() || s == nil || s.Journal == nil || s.State != session.Live || r.outbid(on, s) != "" {
 			return
 		}
-		r.Percent = from * float64(n-1) / rampSteps
-		if n == 1 {
-			return // the rest is the restore's
+		if from == 0 {
+			from = s.Journal.Realised
 		}
+		r.Percent = from * float64(left) / rampSteps
 		r.Report.Step("ramp", fmt.Sprintf("%s of new clients: %s has %d of %d servers", formatPercent(r.Percent), r.input.Program, now, before))
 		r.current, r.journal.Asked = on, r.Percent
-		originals, _ := session.Originals(on, s.Journal)
-		if err := r.reweigh(ctx, r.Store, r.Percent, originals, slices); err != nil {
+		if err := r.reweigh(ctx, store, r.Percent, slices); err != nil {
 			r.Report.Warn("not slowly: %v", err)
 			return
 		}
@@ -104,11 +118,27 @@ func (r *Runner) ramp(ctx context.Context) {
 	}
 }
 
-// waitServers waits for the original to have its servers back, at most rampWait.
+// scales says whether an autoscaler may have shrunk the original.
+func (r *Runner) scales() bool { return len(r.facts.Namespace.Scaling(r.input.Program)) > 0 }
+
+// lead is how long before the session's time is over this command ends it, so that the way
+// back can be slow: the guard ends it at once.
+func (r *Runner) lead() time.Duration {
+	if !r.Guarded || !r.scales() || r.TTL < 4*RampTime {
+		return 0
+	}
+	return RampTime
+}
+
+// failing says whether the sandbox can't be left with traffic.
+func (r *Runner) failing() bool { return r.dead() != nil || len(r.endpoints()) == 0 }
+
+// waitServers waits for the original to have its servers back, at most rampWait and no
+// longer than the sandbox serves.
 func (r *Runner) waitServers(ctx context.Context, want int) {
 	timer := time.NewTimer(rampWait)
 	defer timer.Stop()
-	for len(route.Endpoints(r.current, r.input.Service.Name, r.watcher.endpointSlices())) < want {
+	for !r.failing() && len(route.Endpoints(r.current, r.input.Service.Name, r.watcher.endpointSlices())) < want {
 		select {
 		case <-ctx.Done():
 			return

@@ -26,9 +26,9 @@ func (r *Runner) live(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r.target.Pods = r.containerIDs()
-	traced := make(chan struct{})
+	r.worked = make(chan struct{})
 	go func() {
-		defer close(traced)
+		defer close(r.worked)
 		if r.OnLive == nil {
 			return
 		}
@@ -38,8 +38,22 @@ func (r *Runner) live(ctx context.Context) error {
 	}()
 	err := r.watchLive(ctx)
 	cancel(err)
-	<-traced
-	return err
+	return err // the way back does not wait for what OnLive has still to say
+}
+
+// lastWords is how long OnLive may take to end once the session is over.
+const lastWords = 12 * time.Second
+
+// waitWork waits for OnLive, whose output may go to somebody who does not read it.
+func (r *Runner) waitWork() {
+	if r.worked == nil {
+		return
+	}
+	select {
+	case <-r.worked:
+	case <-time.After(lastWords):
+		r.Report.Warn("the tracer did not end: its last events are missing")
+	}
 }
 
 // containerIDs are the runtime's IDs of the traced container, by pod.
@@ -52,7 +66,7 @@ func (r *Runner) containerIDs() map[string]string {
 }
 
 func (r *Runner) watchLive(ctx context.Context) error {
-	expires := r.journal.Expires.Time
+	expires := r.journal.Expires.Add(-r.lead())
 	forEnd := time.Time{}
 	if r.For > 0 {
 		forEnd = r.Clock.Now().Add(r.For)
@@ -103,7 +117,7 @@ func (r *Runner) watchLive(ctx context.Context) error {
 			return nil
 		}
 		if s.Journal != nil && !s.Journal.Expires.IsZero() {
-			expires = s.Journal.Expires.Time // somebody may have extended it
+			expires = s.Journal.Expires.Add(-r.lead()) // somebody may have extended it
 		}
 		if now := r.foreign(s); now != told && now != "" {
 			told = now

@@ -3,6 +3,7 @@ package shift
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/workload"
@@ -33,7 +35,7 @@ func (r *Runner) plan() error {
 	if err := preflight.Unclonable(program, ns, r.Changes.EmptyVolumes); err != nil {
 		return err
 	}
-	if r.Replicas, err = replicas(r.Options, program); err != nil {
+	if r.Replicas, err = r.replicas(program); err != nil {
 		return &preflight.Refusal{Check: "replicas", Cause: err}
 	}
 	id := session.NewID()
@@ -109,11 +111,18 @@ func (r *Runner) tellPlan() {
 	for _, p := range sandbox.Policies(r.input) {
 		r.Report.Note("NetworkPolicy %s holds for the sandbox too", p.Annotations[sandbox.MirrorsKey])
 	}
+	for _, name := range sandbox.Confining(r.input) {
+		r.Report.Warn("NetworkPolicy %s selects the sandbox but not the original: what it does not allow is out of the sandbox' reach alone", name)
+	}
 	for _, name := range sandbox.Strangers(r.input) {
 		r.Report.Warn("NetworkPolicy %s of other pods names the original but not the sandbox: they can't reach each other", name)
 	}
 	for _, h := range ns.Scaling(program) {
-		r.Report.Warn("HorizontalPodAutoscaler %s may shrink %s while it has less to do (%d ready now, %d at least); the way back is taken slowly if it did", h.Name, program, program.Ready, least(h))
+		back := "the way back is taken slowly if it did"
+		if r.Detach {
+			back = "the guard gives all traffic back at once: raise minReplicas for the session, or stay in the foreground, which takes the way back slowly"
+		}
+		r.Report.Warn("HorizontalPodAutoscaler %s may shrink %s while it has less to do (%d ready now, %d at least); %s", h.Name, program, program.Ready, least(h), back)
 	}
 	if len(ns.Unreadable) > 0 {
 		r.Report.Warn("you may not list %s here: what they do to the sandbox is not known", strings.Join(ns.Unreadable, ", "))
@@ -132,23 +141,20 @@ func least(h autoscalingv2.HorizontalPodAutoscaler) int32 {
 }
 
 // replicas chooses how many pods carry the wanted share.
-func replicas(o Options, p *workload.Program) (int, error) {
-	if o.Replicas > 0 {
-		return o.Replicas, nil
+func (r *Runner) replicas(p *workload.Program) (int, error) {
+	if r.Replicas > 0 {
+		return r.Replicas, nil
 	}
-	most := o.Percent
-	for _, step := range o.Steps {
+	most := r.Percent
+	for _, step := range r.Steps {
 		most = max(most, step)
 	}
-	load := most / 100 * float64(p.Ready) / loadFactor
-	n := max(int(load), 1)
-	if float64(n) < load {
-		n++
-	}
+	originals := route.Backends(r.facts.Route, r.facts.Servers())
+	load := route.Load(originals, r.facts.Route.Spec.To.Name, most)
+	n := max(int(math.Ceil(load/loadFactor)), 1)
 	if n > maxReplicas {
-		fits := 100 * maxReplicas * loadFactor / float64(p.Ready)
-		return 0, fmt.Errorf("%s: %g %% of what %d pods carry is too much for %d sandbox pods: ask for --weight %d, or give --replicas",
-			p, most, p.Ready, maxReplicas, int(fits))
+		return 0, fmt.Errorf("%s: %g %% of the Route is the work of %.1f of its pods, too much for %d sandbox pods: ask for --weight %d, or give --replicas",
+			p, most, load, maxReplicas, int(most*maxReplicas*loadFactor/load))
 	}
 	return n, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/probe"
@@ -222,8 +223,8 @@ func (r *Runner) verifyAt(ctx context.Context, f front) error {
 
 // canary is the first step where nothing can be proven: the smallest share, and a look
 // at how users fare with it.
-func (r *Runner) canary(ctx context.Context) error {
-	if err := r.setWeights(ctx, smallestPercent); err != nil {
+func (r *Runner) canary(ctx context.Context, slices []discoveryv1.EndpointSlice) error {
+	if err := r.reweigh(ctx, r.Store, smallestPercent, slices); err != nil {
 		return err
 	}
 	for range canaryProbes {
@@ -265,12 +266,20 @@ func Drain(d time.Duration, probes []*probe.Probe, endpoints []route.Endpoint) f
 
 // drained waits until a router no longer knows a server.
 func drained(ctx context.Context, p *probe.Probe, e route.Endpoint) error {
+	last := false
 	for {
-		if _, reached, err := p.Pinned(ctx, e); err == nil && !reached {
+		_, reached, err := p.Pinned(ctx, e)
+		if err == nil && !reached {
 			return nil
+		}
+		if ctx.Err() == nil {
+			last = reached
 		}
 		select {
 		case <-ctx.Done():
+			if last && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return &session.StillReached{Pod: e.Pod}
+			}
 			return ctx.Err()
 		case <-time.After(probeEvery):
 		}

@@ -20,14 +20,14 @@ func (e *RolledOut) Error() string { return e.What }
 // by pods among its endpoints that were not there before.
 type rollout struct {
 	r     *Runner
-	known map[string]bool // pods that were looked at
+	known map[string]bool // pods that were looked at, by name and address: a StatefulSet's keep their names
 	told  bool
 }
 
 func (r *Runner) newRollout() *rollout {
 	o := &rollout{r: r, known: map[string]bool{}}
 	for _, pod := range r.facts.Namespace.Behind(r.input.Service.Name) {
-		o.known[pod.Name] = sameRevision(pod.Labels, r.input.Program.Live.Labels)
+		o.known[pod.Name+"/"+pod.Status.PodIP] = true
 	}
 	return o
 }
@@ -40,7 +40,8 @@ func (o *rollout) look(ctx context.Context) error {
 	}
 	r := o.r
 	for _, e := range route.Endpoints(r.current, r.input.Service.Name, r.watcher.endpointSlices()) {
-		if _, seen := o.known[e.Pod]; seen || e.Pod == "" {
+		key := e.Pod + "/" + e.IP
+		if o.known[key] || e.Pod == "" {
 			continue
 		}
 		pod, err := r.Core.CoreV1().Pods(r.Namespace).Get(ctx, e.Pod, metav1.GetOptions{})
@@ -50,7 +51,7 @@ func (o *rollout) look(ctx context.Context) error {
 		if err != nil {
 			return nil // the next event is another chance
 		}
-		o.known[e.Pod] = true
+		o.known[key] = true
 		if sameRevision(pod.Labels, r.input.Program.Live.Labels) {
 			continue
 		}

@@ -82,8 +82,8 @@ type Runner struct {
 	Options
 	Clock  *kube.Clock
 	Report Report
-	// OnLive is called when traffic has been shifted; it returns when its context ends.
-	// An error is told, and ends nothing.
+	// OnLive is called when traffic has been shifted; it returns when its context ends, beside
+	// the way back. An error is told, and ends nothing.
 	OnLive func(ctx context.Context, t Target) error
 	// Connections counts the open connections to ports of a sandbox pod; nil: not asked.
 	Connections func(ctx context.Context, pod string, ports []int32) (int, error)
@@ -96,8 +96,9 @@ type Runner struct {
 	fronts  []front
 	watcher *watcher
 	guard   *settings.Guard
-	armed   bool // the Route has, or may have, our marks
-	shifted bool // users may have been sent to the sandbox
+	armed   bool          // the Route has, or may have, our marks
+	shifted bool          // users may have been sent to the sandbox
+	worked  chan struct{} // closed when OnLive has returned; nil: it was not called
 }
 
 // Target is what there is to be traced.
@@ -141,6 +142,7 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 	}
 	var result Result
 	var failed error
+	defer r.waitWork()
 	for _, s := range forward {
 		if ctx.Err() != nil {
 			failed = ErrInterrupted
@@ -188,7 +190,7 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 			return result, failed
 		}
 	}
-	outcome, err := r.end(endContext)
+	outcome, err := r.end(endContext, failed)
 	result.Foreign = outcome.Foreign
 	if err != nil {
 		return result, errors.Join(failed, err)
@@ -209,7 +211,7 @@ func (r *Runner) detail(name string) string {
 	case StepVerify:
 		return "users are answered"
 	case StepLive:
-		return "end with Ctrl-C"
+		return "until Ctrl-C, " + r.journal.Expires.UTC().Format("15:04:05 MST") + " at the latest"
 	}
 	return ""
 }
@@ -272,7 +274,7 @@ func (r *Runner) shift(ctx context.Context) error {
 		return err
 	}
 	if !r.provable() && r.Percent > smallestPercent {
-		if err := r.canary(ctx); err != nil {
+		if err := r.canary(ctx, r.watcher.endpointSlices()); err != nil {
 			return err
 		}
 	}
@@ -291,24 +293,31 @@ func (r *Runner) shift(ctx context.Context) error {
 // setWeights writes the weights that come nearest to a percentage, by the endpoints
 // that are ready now.
 func (r *Runner) setWeights(ctx context.Context, percent float64) error {
-	return r.reweigh(ctx, r.Store, percent, session.WeightsOf(r.current), r.watcher.endpointSlices())
+	return r.reweigh(ctx, r.Store, percent, r.watcher.endpointSlices())
 }
 
-// reweigh writes the weights for a percentage. originals are the backends as they are
-// without the session; the session's own may be among them.
-func (r *Runner) reweigh(ctx context.Context, store session.Store, percent float64, originals session.Weights, slices []discoveryv1.EndpointSlice) error {
-	own := session.ServiceName(r.journal.Session)
-	var backends []route.Backend
-	for _, b := range originals.Backends {
+// originals are the backends as they are without the session.
+func (r *Runner) originals(slices []discoveryv1.EndpointSlice) (out []route.Backend) {
+	own, weights := session.ServiceName(r.journal.Session), session.WeightsOf(r.current)
+	if s := session.Of(r.current); s != nil && s.Journal != nil {
+		weights, _ = session.Originals(r.current, s.Journal)
+	}
+	for _, b := range weights.Backends {
 		if b.Service != own {
-			backends = append(backends, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(route.Endpoints(r.current, b.Service, slices))})
+			out = append(out, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(route.Endpoints(r.current, b.Service, slices))})
 		}
 	}
+	return out
+}
+
+// reweigh writes the weights for a percentage, by the Route as it was last seen.
+func (r *Runner) reweigh(ctx context.Context, store session.Store, percent float64, slices []discoveryv1.EndpointSlice) error {
+	own, backends := session.ServiceName(r.journal.Session), r.originals(slices)
 	plan, err := route.Weights(backends, len(route.Endpoints(r.current, own, slices)), percent, r.Floor)
 	if err != nil {
 		return fmt.Errorf("route %s/%s: %w", r.Namespace, r.Options.Route, err)
 	}
-	r.journal.State, r.journal.Realised = session.Live, 100*plan.Share
+	r.journal.State, r.journal.Realised, r.journal.Failover = session.Live, 100*plan.Share, r.Floor == route.KeepFloor
 	if r.journal.Expires.IsZero() {
 		r.journal.Expires.Time = r.Clock.Now().Add(r.TTL).Truncate(time.Second)
 	}

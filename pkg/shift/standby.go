@@ -14,46 +14,19 @@ import (
 )
 
 // mendGuard is what to do where no guard stands by.
-const mendGuard = "have an administrator install it ('osc-debug manifests guard') and enable this namespace, or stay in the foreground with --no-guard"
+const mendGuard = "have an administrator install it ('osc-debug manifests guard') and enable this namespace, or give --no-guard: the session then lives and dies with its 'osc-debug shift'"
 
 // findGuard sees to it that a guard stands by which could end this session.
 func (r *Runner) findGuard(ctx context.Context) error {
 	if !r.Guarded {
 		return nil
 	}
-	refuse := func(err error) error {
-		return &preflight.Refusal{Check: "guard", Cause: fmt.Errorf("no guard stands by: %w", err), Mend: mendGuard, Rights: apierrors.IsForbidden(err)}
-	}
-	// The cluster's guard, else the namespace's own.
-	g, err := r.guardOf(ctx, settings.Home)
+	g, err := settings.FindGuard(ctx, r.Core, r.Namespace, session.JournalVersion, r.Clock.Now)
 	if err != nil {
-		own, ownErr := r.guardOf(ctx, r.Namespace)
-		if apierrors.IsNotFound(ownErr) {
-			return refuse(err)
-		}
-		if ownErr != nil {
-			return refuse(ownErr)
-		}
-		g = own
+		return &preflight.Refusal{Check: "guard", Cause: fmt.Errorf("no guard stands by: %w", err), Mend: mendGuard, Rights: apierrors.IsForbidden(err)}
 	}
 	r.guard = g
 	return nil
-}
-
-// guardOf is the guard that lives in a namespace, if it could end this session.
-func (r *Runner) guardOf(ctx context.Context, home string) (*settings.Guard, error) {
-	g, err := settings.ReadGuard(ctx, r.Core, home)
-	switch {
-	case err != nil:
-		return nil, err
-	case r.Clock.Now().Sub(g.Renewed) > g.Lease:
-		return nil, fmt.Errorf("%s in namespace %s renewed its Lease %s ago", g.Holder, home, r.Clock.Now().Sub(g.Renewed).Round(time.Second))
-	case !g.Covers(r.Namespace):
-		return nil, fmt.Errorf("the one in namespace %s may not end sessions in namespace %s", home, r.Namespace)
-	case g.Journal < session.JournalVersion:
-		return nil, fmt.Errorf("the one in namespace %s reads journals up to version %d, this command writes %d", home, g.Journal, session.JournalVersion)
-	}
-	return g, nil
 }
 
 // guardRenews waits until the guard has renewed its Lease since it was found: a Lease

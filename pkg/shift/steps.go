@@ -2,8 +2,11 @@ package shift
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -55,10 +58,9 @@ func (s *stepper) step(ctx context.Context, now time.Time) error {
 	}
 	r.current, r.Percent, r.journal.Asked = on, s.left[0], s.left[0]
 	r.Report.Step(StepShift, r.detail(StepShift))
-	originals, _ := session.Originals(on, was.Journal)
 	store := r.Store
 	store.Once = true
-	if err := r.reweigh(ctx, store, r.Percent, originals, r.watcher.endpointSlices()); err != nil {
+	if err := r.reweigh(ctx, store, r.Percent, r.watcher.endpointSlices()); err != nil {
 		if s.try++; s.try == stepTries || !session.Retriable(err) {
 			return err
 		}
@@ -83,20 +85,26 @@ func (s *stepper) look(now *session.Session) {
 	if len(s.left) == 0 || on == nil || now == nil || now.Journal == nil {
 		return
 	}
-	why := ""
-	if asked := now.Journal.Asked; asked != s.r.journal.Asked && asked != s.was {
-		why = "gave the session another share"
-	}
-	for _, service := range []string{on.Spec.To.Name, session.ServiceName(now.ID)} {
-		if text := session.ChangedWeight(on, now.Journal, service); text != "" {
-			why = text
-		}
-	}
+	why := s.r.outbid(on, now, s.was)
 	if why == "" {
 		return
 	}
 	s.r.Report.Warn("somebody %s: no more steps are taken (left: %s)", why, percentages(s.left))
 	s.left = nil
+}
+
+// outbid tells of a share that somebody else gave the session: another than this command
+// asked for last, or than one of those that it may have written.
+func (r *Runner) outbid(on *routev1.Route, now *session.Session, mayBe ...float64) string {
+	for _, service := range []string{on.Spec.To.Name, session.ServiceName(now.ID)} {
+		if text := session.ChangedWeight(on, now.Journal, service); text != "" {
+			return text
+		}
+	}
+	if asked := now.Journal.Asked; asked != r.journal.Asked && !slices.Contains(mayBe, asked) {
+		return "gave the session another share"
+	}
+	return ""
 }
 
 func percentages(steps []float64) string {

@@ -2,9 +2,12 @@ package shift
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/route"
@@ -30,30 +33,64 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Sessio
 	if len(endpoints) == 0 {
 		return nil, fmt.Errorf("route %s/%s: no pod of sandbox %s is ready: look at it with 'oc get pods -n %s -l %s=%s'", r.Namespace, r.Options.Route, s.ID, r.Namespace, session.Label, s.ID)
 	}
+	if err := r.bearable(len(endpoints), list.Items); err != nil {
+		return nil, err
+	}
 	if err := r.proveAgain(ctx, endpoints, s.State); err != nil {
 		return nil, err
 	}
 	if err := r.guardRenews(ctx); err != nil {
 		return nil, err
 	}
-	originals, _ := session.Originals(r.current, r.journal)
-	if err := r.reweigh(ctx, r.Store, r.Percent, originals, list.Items); err != nil {
+	if s.State == session.Held && !r.provable() && !r.NoProbe {
+		if err := r.canary(ctx, list.Items); err != nil {
+			return nil, r.holdAgain(ctx, s.ID, err)
+		}
+	}
+	if err := r.reweigh(ctx, r.Store, r.Percent, list.Items); err != nil {
 		return nil, err
 	}
 	r.event(ctx, "DebugSessionWeighed", fmt.Sprintf("session %s of %s: %.2f %% of new clients go to its sandbox", s.ID, s.Journal.User, r.journal.Realised))
 	return r.journal, nil
 }
 
+// bearable refuses a share that is too much for the sandbox' servers that are ready, as
+// replicas does at the beginning.
+func (r *Runner) bearable(servers int, slices []discoveryv1.EndpointSlice) error {
+	load := route.Load(r.originals(slices), r.current.Spec.To.Name, r.Percent)
+	if most := float64(servers) * loadFactor; load > most && !r.Force {
+		return fmt.Errorf("route %s/%s: %g %% is the work of %.1f pods of %s, too much for %d of the sandbox: give up to %d, a session of its own with more --replicas, or --force",
+			r.Namespace, r.Options.Route, r.Percent, load, r.current.Spec.To.Name, servers, int(r.Percent*most/load))
+	}
+	return nil
+}
+
 // proveAgain sends a pinned request to each server of a held sandbox; a live one is
 // answering users already.
 func (r *Runner) proveAgain(ctx context.Context, endpoints []route.Endpoint, state session.State) error {
-	if state != session.Held || !r.provable() {
+	if state != session.Held || r.NoProbe {
 		return nil
 	}
 	if err := r.takeBaselines(ctx, r.current); err != nil {
 		return err
 	}
+	if !r.provable() {
+		return nil // the smallest share comes first
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.proveWithin(), &Timeout{"proof", r.proveWithin()})
 	defer cancel()
 	return r.proveAll(ctx, endpoints)
 }
+
+// holdAgain takes back the smallest share, which users did not fare well with.
+func (r *Runner) holdAgain(ctx context.Context, id string, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdTime)
+	defer cancel()
+	if _, err := r.Hold(ctx, r.current, id); err != nil {
+		return errors.Join(why, fmt.Errorf("its traffic was not taken back: %w: 'osc-debug rollback --route %s -n %s' does", err, r.Options.Route, r.Namespace))
+	}
+	return fmt.Errorf("%w: the session is held again", why)
+}
+
+// holdTime bounds taking a share back.
+const holdTime = 30 * time.Second

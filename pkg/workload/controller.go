@@ -15,6 +15,7 @@ import (
 // Kinds of controllers that need treatment of their own.
 const (
 	kindPod                   = "Pod"
+	kindDeployment            = "Deployment"
 	kindReplicaSet            = "ReplicaSet"
 	kindReplicationController = "ReplicationController"
 	kindStatefulSet           = "StatefulSet"
@@ -22,8 +23,9 @@ const (
 	kindJob                   = "Job"
 )
 
-// RevisionLabels tell the revision of its template that a pod was made from.
-var RevisionLabels = []string{appsv1.DefaultDeploymentUniqueLabelKey, appsv1.ControllerRevisionHashLabelKey, "deployment"}
+// RevisionLabels tell the revision of its template that a pod was made from: a Deployment's,
+// a StatefulSet's or DaemonSet's, a DeploymentConfig's, an Argo Rollout's.
+var RevisionLabels = []string{appsv1.DefaultDeploymentUniqueLabelKey, appsv1.ControllerRevisionHashLabelKey, "deployment", "rollouts-pod-template-hash"}
 
 // program follows a pod's owners to the template it was made from.
 func (ns *Namespace) program(pod corev1.Pod) (*Program, error) {
@@ -39,6 +41,10 @@ func (ns *Namespace) program(pod corev1.Pod) (*Program, error) {
 		}
 		rs := &ns.ReplicaSets[i]
 		kind, name := top(kindReplicaSet, rs)
+		if kind == kindReplicaSet {
+			// Its template may have changed since, and nothing tells.
+			return ownProgram(pod, kind, name), nil
+		}
 		return fromTemplate(pod, kind, name, &rs.Spec.Template), nil
 	case kindReplicationController:
 		i := slices.IndexFunc(ns.ReplicationControllers, func(rc corev1.ReplicationController) bool { return rc.UID == owner.UID })

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,8 +38,17 @@ func (ns *Namespace) Selectors() []Selector {
 	for _, s := range ns.Services {
 		plain("service", s.Name, s.Spec.Selector)
 	}
+	deployments := map[string]bool{}
 	for _, r := range ns.ReplicaSets {
 		full("replicaset", r.Name, r.Spec.Selector)
+		// A Deployment's own selector is its ReplicaSets' without the hash: its autoscaler
+		// counts pods by it.
+		if kind, name := top(kindReplicaSet, &r); kind == kindDeployment && !deployments[name] && r.Spec.Selector != nil {
+			deployments[name] = true
+			s := r.Spec.Selector.DeepCopy()
+			delete(s.MatchLabels, appsv1.DefaultDeploymentUniqueLabelKey)
+			full("deployment", name, s)
+		}
 	}
 	for _, s := range ns.StatefulSets {
 		full("statefulset", s.Name, s.Spec.Selector)

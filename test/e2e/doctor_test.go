@@ -118,7 +118,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		{"guard's rights", "missing", "may not end sessions in namespace " + e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
 		{"route: balance", "missing", "leastconn does not follow weights", "set it to roundrobin", func() { e.annotate("leastconn") }, func() { e.annotate("roundrobin") }},
 		{"guard", "missing", "renewed its Lease", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.guard("two", account).leads(t.Context(), "two") }},
-		{"settings", "missing", "neither ConfigMap osc-debug/osc-debug nor one in namespace " + e.ns, "osc-debug manifests guard | oc apply -f -", func() { e.parameters(nil) }, func() {
+		{"settings", "missing", "neither ConfigMap osc-debug/osc-debug nor one in namespace " + e.ns, "osc-debug manifests guard --image", func() { e.parameters(nil) }, func() {
 			e.parameters(map[string]string{"images": image, "runtimeClasses": "kata " + doctorClass, "namespaces": e.ns})
 		}},
 	} {

@@ -116,6 +116,17 @@ func TestATeamsOwnGuard(t *testing.T) {
 	if out, err := apply.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	// Applied again, as an update is, it leaves what was set.
+	e.setting("maxDuration", "1h")
+	apply = kubectlAs("bob", "apply", "-f", "-")
+	apply.Stdin = bytes.NewReader(printed)
+	if out, err := apply.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if s, err := settings.Read(t.Context(), core, e.ns); err != nil || s.MaxDuration != time.Hour {
+		t.Errorf("applied again: %+v, %v", s, err)
+	}
+	e.setting("maxDuration", "3h50m")
 	before := e.standard()
 	e.eventually("the guard stands by", func() bool {
 		g, err := settings.ReadGuard(t.Context(), core, e.ns)

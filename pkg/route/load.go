@@ -1,0 +1,18 @@
+package route
+
+// Load says for how many servers of a Service a percentage of the Route's new clients is
+// the work, by what they carry now. Where the Service carries nothing, the average of all
+// that do counts.
+func Load(originals []Backend, service string, percent float64) float64 {
+	share, servers, all := Shares(originals)[service], 0, 0
+	for _, b := range originals {
+		all += b.Ready
+		if b.Service == service {
+			servers = b.Ready
+		}
+	}
+	if share == 0 {
+		return percent / 100 * float64(all)
+	}
+	return percent / 100 * float64(servers) / share
+}
