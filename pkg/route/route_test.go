@@ -70,7 +70,7 @@ func TestWeightsForAPercentage(t *testing.T) {
 		{"a fifth", one, 1, 20, KeepFloor, 20, 0.1},
 		{"a fifth beside three", three, 1, 20, KeepFloor, 20, 0.1},
 		{"a half with alternates", alternates, 1, 50, KeepFloor, 50, 0.5},
-		{"a percent beside a heavy one without servers", []Backend{{Service: "a", Weight: ptr[int32](1), Ready: 1}, {Service: "b", Weight: ptr[int32](100)}}, 1, 1, KeepFloor, 1, 0.1},
+		{"a percent beside a heavy one without servers", []Backend{{Service: "a", Weight: ptr[int32](1), Ready: 1}, {Service: "b", Weight: ptr[int32](100)}}, 1, 1, KeepFloor, 1, 0.2},
 		{"all, exactly", one, 1, 100, Exact, 100, 0},
 		{"all, with a floor", one, 1, 100, KeepFloor, 99.61, 0.01},
 		{"all, with a floor of three", three, 1, 100, KeepFloor, 98.84, 0.01},
