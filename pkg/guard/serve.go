@@ -287,30 +287,21 @@ func (g *Guard) checkRights(ctx context.Context, namespace string) {
 }
 
 // followSettings returns when the settings are no longer what they were: errSettings, or
-// the error of watching them.
+// the error of being forbidden to read them.
 func (g *Guard) followSettings(ctx context.Context, was settings.Settings) error {
-	core := g.Urgent.Core
-	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", settings.ConfigName).String()}
+	maps := g.Urgent.Core.CoreV1().ConfigMaps(g.Home)
 	for ctx.Err() == nil {
-		w, err := core.CoreV1().ConfigMaps(g.Home).Watch(ctx, options)
-		if err != nil {
-			if apierrors.IsForbidden(err) {
-				return err
+		// A live read first: a watch from nowhere in particular begins where the API server's
+		// cache is, which may be behind.
+		m, err := maps.Get(ctx, settings.ConfigName, metav1.GetOptions{})
+		if err == nil {
+			if g.differs(m, was) {
+				return errSettings
 			}
-		} else {
-			for event := range w.ResultChan() {
-				m, ok := event.Object.(*corev1.ConfigMap)
-				if !ok {
-					continue
-				}
-				now, err := settings.Parse(m.Data)
-				if err != nil {
-					g.Log.Error("new settings can't be used, the old ones stay", "error", err)
-				} else if !reflect.DeepEqual(now, was) {
-					w.Stop()
-					return errSettings
-				}
-			}
+			err = g.followMap(ctx, m, was)
+		}
+		if errors.Is(err, errSettings) || apierrors.IsForbidden(err) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -318,6 +309,35 @@ func (g *Guard) followSettings(ctx context.Context, was settings.Settings) error
 		}
 	}
 	return ctx.Err()
+}
+
+// followMap watches the settings' ConfigMap from what was read on, until the watch ends or
+// they are others.
+func (g *Guard) followMap(ctx context.Context, m *corev1.ConfigMap, was settings.Settings) error {
+	w, err := g.Urgent.Core.CoreV1().ConfigMaps(g.Home).Watch(ctx, metav1.ListOptions{
+		FieldSelector:   fields.OneTermEqualSelector("metadata.name", settings.ConfigName).String(),
+		ResourceVersion: m.ResourceVersion,
+	})
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	for event := range w.ResultChan() {
+		if m, ok := event.Object.(*corev1.ConfigMap); ok && g.differs(m, was) {
+			return errSettings
+		}
+	}
+	return nil
+}
+
+// differs says whether a ConfigMap has other settings, which can be used.
+func (g *Guard) differs(m *corev1.ConfigMap, was settings.Settings) bool {
+	now, err := settings.Parse(m.Data)
+	if err != nil {
+		g.Log.Error("new settings can't be used, the old ones stay", "error", err)
+		return false
+	}
+	return !reflect.DeepEqual(now, was)
 }
 
 // Hostname is a replica's name: its pod's.

@@ -293,7 +293,7 @@ func TestEdge18TheOrderOfTheWayBack(t *testing.T) {
 			order = append(order, "pod")
 		}
 	}
-	if got := strings.Join(order, " "); !strings.HasSuffix(got, "route service pod route") {
+	if got := strings.Join(order, " "); !strings.HasSuffix(got, "route pod service route") {
 		t.Errorf("writes in the order %s", got)
 	}
 }
