@@ -40,7 +40,7 @@ devcluster:
 	@mkdir -p $(BIN)
 	@cd test/devcluster && go build -o ../../$(BIN)/devcluster .
 
-images: devcluster ## Build the sidecar images; REGISTRY=…, FULL=1 with bpftrace, PUSH=1 pushes
+images: devcluster ## Build the images of sidecar and guard and print their references; REGISTRY=…, FULL=1 with bpftrace, PUSH=1 pushes
 	$(BIN)/devcluster images $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(FULL),--full) $(if $(PUSH),--push)
 
 lint: lint-packages ## Format, vet, staticcheck, and generated code that is up to date

@@ -36,9 +36,9 @@ func Policies(in Input) []*networkingv1.NetworkPolicy {
 	return out
 }
 
-// Confining names the NetworkPolicies that select the sandbox but not the original: what
-// they do not allow the sandbox can't do, though the original can.
-func Confining(in Input) []string {
+// Apart names the NetworkPolicies that select the sandbox but not the original: by them
+// the reach of the two differs.
+func Apart(in Input) []string {
 	kept, _, _ := in.Labels()
 	own, original := labels.Set(withSession(kept, in.Session)), labels.Set(in.Program.Live.Labels)
 	var out []string

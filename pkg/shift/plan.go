@@ -111,8 +111,8 @@ func (r *Runner) tellPlan() {
 	for _, p := range sandbox.Policies(r.input) {
 		r.Report.Note("NetworkPolicy %s holds for the sandbox too", p.Annotations[sandbox.MirrorsKey])
 	}
-	for _, name := range sandbox.Confining(r.input) {
-		r.Report.Warn("NetworkPolicy %s selects the sandbox but not the original: what it does not allow is out of the sandbox' reach alone", name)
+	for _, name := range sandbox.Apart(r.input) {
+		r.Report.Warn("NetworkPolicy %s selects the sandbox but not the original: what the one may reach, the other may not", name)
 	}
 	for _, name := range sandbox.Strangers(r.input) {
 		r.Report.Warn("NetworkPolicy %s of other pods names the original but not the sandbox: they can't reach each other", name)

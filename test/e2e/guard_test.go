@@ -230,6 +230,63 @@ func TestAForegroundSessionIsHeldToo(t *testing.T) {
 	e.ended(before)
 }
 
+// weight keeps the floor that the session began with, and refuses what is too much for the
+// sandbox' pods; rollback --wait=false leaves the rest to the guard.
+func TestWeightOfADetachedSession(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	e.deployment("web", 3, nil)
+	e.route(nil)
+	before := e.tested()
+	e.detached("--weight", "20", "--failover", "--replicas", "1")
+	if r := e.cli("weight", "100"); r.code != 1 || !strings.Contains(r.errOut, "100 % is the work of 3.0 pods of web, too much for 1 of the sandbox: give up to 50") {
+		t.Error(r)
+	}
+	if r := e.cli("weight", "100", "--force"); r.code != 0 || *e.shop().Spec.To.Weight == 0 {
+		t.Errorf("the original keeps the floor that --failover asked for: %s", r)
+	}
+	if r := e.cli("weight", "100", "--force", "--exact"); r.code != 0 || *e.shop().Spec.To.Weight != 0 {
+		t.Errorf("--exact takes it: %s", r)
+	}
+	if r := e.cli("rollback", "--drain", "5m"); r.code != 2 || !strings.Contains(r.errOut, "the guard deletes a sandbox 1m1s after") {
+		t.Error(r)
+	}
+	if r := e.cli("rollback", "--wait=false"); r.code != 0 || e.state() != session.Draining || *e.shop().Spec.To.Weight != 100 {
+		t.Error(r)
+	}
+	e.endedWithin(150*time.Second, before)
+}
+
+// 'oc set route-backends' that makes the sandbox the primary backend: the original is not
+// named twice afterwards, also where the journal is gone and the guard goes by our name.
+func TestASandboxMadePrimary(t *testing.T) {
+	for name, journal := range map[string]bool{"with its journal": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newGuardedEnv(t)
+			e.standard()
+			e.detached("--weight", "50")
+			r := e.shop()
+			r.Spec.To, r.Spec.AlternateBackends[0] = r.Spec.AlternateBackends[0], r.Spec.To
+			if !journal {
+				delete(r.Annotations, session.JournalKey)
+			}
+			_, err := routes.RouteV1().Routes(e.ns).Update(t.Context(), r, metav1.UpdateOptions{})
+			e.ok(err)
+			if journal {
+				if r := e.cli("rollback", "--drain", "1s"); r.code != 4 {
+					t.Error(r)
+				}
+			}
+			e.within(2*waitAtMost, "the session's end", e.clean)
+			if spec := e.shop().Spec; spec.To.Name != "web" || *spec.To.Weight == 0 || len(spec.AlternateBackends) != 0 {
+				t.Errorf("the Route afterwards: %+v", spec)
+			}
+			e.nothingLeft()
+		})
+	}
+}
+
 // ready writes a hand-made pod's readiness.
 func (e *env) ready(pod string, is bool) {
 	e.t.Helper()

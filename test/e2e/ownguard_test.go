@@ -161,6 +161,7 @@ func TestLostRightsAreNoticed(t *testing.T) {
 		})
 	}
 	covered(true)
+	e.setting("grace", "soon") // can't be used: what was set before holds
 	binding, err := core.RbacV1().RoleBindings(e.ns).Get(t.Context(), "osc-debug-guard", metav1.GetOptions{})
 	e.ok(err)
 	e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
