@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,35 +95,41 @@ that are ready, and the time left. -o tree shows a session's backends and pods t
 	c.Flags().StringVar(&f.route, "route", "", "only the session of this Route")
 	c.Flags().StringVarP(&f.session, "session", "s", "", "only the session with this ID")
 	c.Flags().StringVarP(&f.output, "output", "o", "", "output format: name, wide, tree, yaml or json")
-	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "the sessions of all namespaces")
+	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "the sessions of all namespaces, from the API server's cache")
 	c.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on and print each session that changes")
 	a.completions(c)
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(statusFormats[1:], cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
-// statuses are the sessions of the namespace, or of all, from one list of each kind.
+// statuses are the sessions of the namespace, or of all, from one list of each kind, at once.
 func (c *clients) statuses(ctx context.Context, f *statusFlags) ([]sessionStatus, error) {
-	all, err := c.sessions(ctx, c.namespace)
-	if err != nil {
+	var all []found
+	var pods map[string][]podStatus
+	slices := map[string][]discoveryv1.EndpointSlice{}
+	lists, ctx := errgroup.WithContext(ctx)
+	lists.Go(func() (err error) {
+		all, err = c.sessions(ctx, c.namespace)
+		return err
+	})
+	lists.Go(func() error {
+		list, err := c.Core.DiscoveryV1().EndpointSlices(c.namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("list EndpointSlices: %w", err)
+		}
+		for _, s := range list.Items {
+			slices[s.Namespace] = append(slices[s.Namespace], s)
+		}
+		return nil
+	})
+	lists.Go(func() (err error) {
+		pods, err = c.sandboxPods(ctx, f, c.namespace)
+		return err
+	})
+	if err := lists.Wait(); err != nil {
 		return nil, err
 	}
 	rows := []sessionStatus{}
-	if len(all) == 0 {
-		return rows, nil
-	}
-	list, err := c.Core.DiscoveryV1().EndpointSlices(c.namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list EndpointSlices: %w", err)
-	}
-	slices := map[string][]discoveryv1.EndpointSlice{}
-	for _, s := range list.Items {
-		slices[s.Namespace] = append(slices[s.Namespace], s)
-	}
-	pods, err := c.sandboxPods(ctx, f, c.namespace)
-	if err != nil {
-		return nil, err
-	}
 	for _, found := range all {
 		if f.asks(found.route.Name, found.session.ID) {
 			rows = append(rows, c.status(found, slices[found.route.Namespace], pods[found.route.Namespace+"/"+found.session.ID]))
