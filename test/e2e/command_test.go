@@ -64,12 +64,22 @@ func (e *env) start(user string, args ...string) *running {
 	return e.process(cmd)
 }
 
+// startInto runs the command as alice with its output going to a file.
+func (e *env) startInto(out *os.File, args ...string) *running {
+	e.t.Helper()
+	cmd := exec.Command(binary, append([]string{"-n", e.ns}, args...)...)
+	cmd.Env, cmd.Stdout = append(os.Environ(), "KUBECONFIG="+kubeconfig("alice")), out
+	return e.process(cmd)
+}
+
 // process starts a program, which ends at the latest with the test.
 func (e *env) process(cmd *exec.Cmd) *running {
 	e.t.Helper()
 	r := &running{e: e, cmd: cmd, done: make(chan struct{})}
 	r.progress.more = make(chan struct{}, 1)
-	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.progress
+	if r.cmd.Stderr = &r.progress; r.cmd.Stdout == nil {
+		r.cmd.Stdout = &r.out
+	}
 	e.ok(r.cmd.Start())
 	go func() { r.err = r.cmd.Wait(); close(r.done) }()
 	e.t.Cleanup(func() { _ = r.cmd.Process.Kill(); <-r.done })

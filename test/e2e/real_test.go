@@ -112,6 +112,33 @@ func TestARealSession(t *testing.T) {
 	e.nothingLeft()
 }
 
+// Whoever shows the trace in a pager and reads no further holds up nothing: the Route is
+// restored on time, and the command ends.
+func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
+	e := newGuardedEnv(t)
+	e.deployment("web", 1, onRealNode)
+	host := e.route(nil).Spec.Host
+	before := e.tested()
+	read, write, err := os.Pipe()
+	e.ok(err)
+	defer read.Close()
+	run := e.startInto(write, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--trace", "open,tcp", "--for", "10s")
+	write.Close()
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	for range 600 { // two opens and more each: far more than a pipe holds
+		e.get(host)
+	}
+	if r := run.wait(); r.code != 0 || !strings.Contains(r.errOut, "the tracer did not end") {
+		t.Error(r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+}
+
 // The guest drops what it would send to the router, while its own kubelet still finds
 // the pod ready: the proof fails, no user is sent there.
 func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
