@@ -3,9 +3,11 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -272,7 +274,49 @@ func TestEdge16ALongRequestDuringTheRollback(t *testing.T) {
 	}
 }
 
-// On the way back the Route comes first, then Service and pod, then the last mark.
+// A tunnel, as WebSockets make, to the sandbox: the router's reloads and the way back leave
+// it open. It ends with the pod that it goes to, which shift tells of.
+func TestEdge16ATunnelOutlivesTheWayBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	host := e.route(nil).Spec.Host
+	run := e.shift("--weight", "100", "--exact")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	conn, err := net.DialTimeout("tcp", routerIP+":80", 5*time.Second)
+	e.ok(err)
+	defer conn.Close()
+	e.ok(conn.SetDeadline(time.Now().Add(2 * waitAtMost)))
+	fmt.Fprintf(conn, "GET /tunnel HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", host)
+	in := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(in, nil)
+	e.ok(err)
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("no tunnel: %s", answer.Status)
+	}
+	echoes := func(text string) {
+		t.Helper()
+		fmt.Fprintln(conn, text)
+		if got, err := in.ReadString('\n'); err != nil || got != text+"\n" {
+			t.Errorf("sent %q, got %q, %v", text, got, err)
+		}
+	}
+	echoes("while live")
+	run.signal(2)
+	if !run.reaches("drain") {
+		t.Fatal(run.wait())
+	}
+	echoes("while draining")
+	if r := run.wait(); r.code != 0 {
+		t.Error(r)
+	}
+	e.eventually("new clients at the original", func() bool { return e.get(host) == "original" })
+	echoes("after the way back")
+}
+
+// On the way back the Route comes first, then the pods, then the Service, then the last mark.
 func TestEdge18TheOrderOfTheWayBack(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -85,8 +86,12 @@ func serve() error {
 	for ip, handler := range map[string]http.HandlerFunc{
 		originalIP: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "original") },
 		sandboxIP: func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/slow" {
+			switch r.URL.Path {
+			case "/slow":
 				time.Sleep(5 * time.Second)
+			case "/tunnel":
+				tunnel(w)
+				return
 			}
 			fmt.Fprint(w, "sandbox")
 		},
@@ -107,6 +112,17 @@ func serve() error {
 		}
 	}
 	return nil
+}
+
+// tunnel upgrades a connection, as WebSockets do, and sends back what it is sent.
+func tunnel(w http.ResponseWriter) {
+	conn, both, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+	_, _ = io.Copy(conn, both)
 }
 
 // env is one test's namespace.
