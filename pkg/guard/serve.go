@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,10 +15,7 @@ import (
 
 	routeclient "github.com/openshift/client-go/route/clientset/versioned"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
@@ -54,9 +50,6 @@ const (
 	urgentQPS, urgentBurst   = 100, 200
 	cleanupQPS, cleanupBurst = 40, 80
 )
-
-// errSettings ends a run because the settings, or the rights of the guard, have changed.
-var errSettings = errors.New("settings changed")
 
 // Serve runs a replica until the context ends: watches, and acts while it holds the
 // Lease. Changed settings begin it again from the start.
@@ -204,21 +197,6 @@ func (g *Guard) run(process context.Context, name string, watchdog *leaderelecti
 	return context.Cause(ctx)
 }
 
-// readSettings reads what is set. What can't be used does not end sessions' safety: the
-// last that could holds.
-func (g *Guard) readSettings(ctx context.Context) (settings.Settings, error) {
-	s, err := settings.Read(ctx, g.Urgent.Core, g.Home)
-	if invalid := (*settings.Invalid)(nil); errors.As(err, &invalid) && g.known != nil {
-		g.Log.Error("settings can't be used, the last ones stay", "error", err)
-		return *g.known, nil
-	}
-	if err != nil {
-		return s, fmt.Errorf("read the settings: %w", err)
-	}
-	g.known = &s
-	return s, nil
-}
-
 // resign gives the Lease back when the process ends, so that the other replica need not
 // wait for it. Beginning again keeps it: who leads remembers since when things are so.
 func (g *Guard) resign(lock resourcelock.Interface, name string) {
@@ -258,86 +236,6 @@ func (g *Guard) publish(ctx context.Context) {
 		case <-time.After(retryPeriod):
 		}
 	}
-}
-
-// followRights returns errSettings when the guard has got its rights in a namespace where
-// it lacked one. Rights can't be watched; a lost one shows itself: see checkRights.
-func followRights(ctx context.Context, core kubernetes.Interface, missing []string) error {
-	ticker := time.NewTicker(30 * time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-		if allowed, _, err := Allowed(ctx, core, missing); err == nil && len(allowed) > 0 {
-			return errSettings
-		}
-	}
-}
-
-// checkRights begins again without a namespace (or AllNamespaces) in which a request was forbidden, if the
-// guard has indeed lost a right there.
-func (g *Guard) checkRights(ctx context.Context, namespace string) {
-	if lacks, err := lacking(ctx, g.Urgent.Core, namespace, needs); err == nil && lacks != "" {
-		g.Log.Warn("right lost", "namespace", namespace, "right", lacks)
-		g.lost(errSettings)
-	}
-}
-
-// followSettings returns when the settings are no longer what they were: errSettings, or
-// the error of being forbidden to read them.
-func (g *Guard) followSettings(ctx context.Context, was settings.Settings) error {
-	maps := g.Urgent.Core.CoreV1().ConfigMaps(g.Home)
-	for ctx.Err() == nil {
-		// A live read first: a watch from nowhere in particular begins where the API server's
-		// cache is, which may be behind.
-		m, err := maps.Get(ctx, settings.ConfigName, metav1.GetOptions{})
-		if err == nil {
-			if g.differs(m, was) {
-				return errSettings
-			}
-			err = g.followMap(ctx, m, was)
-		}
-		if errors.Is(err, errSettings) || apierrors.IsForbidden(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryPeriod):
-		}
-	}
-	return ctx.Err()
-}
-
-// followMap watches the settings' ConfigMap from what was read on, until the watch ends or
-// they are others.
-func (g *Guard) followMap(ctx context.Context, m *corev1.ConfigMap, was settings.Settings) error {
-	w, err := g.Urgent.Core.CoreV1().ConfigMaps(g.Home).Watch(ctx, metav1.ListOptions{
-		FieldSelector:   fields.OneTermEqualSelector("metadata.name", settings.ConfigName).String(),
-		ResourceVersion: m.ResourceVersion,
-	})
-	if err != nil {
-		return err
-	}
-	defer w.Stop()
-	for event := range w.ResultChan() {
-		if m, ok := event.Object.(*corev1.ConfigMap); ok && g.differs(m, was) {
-			return errSettings
-		}
-	}
-	return nil
-}
-
-// differs says whether a ConfigMap has other settings, which can be used.
-func (g *Guard) differs(m *corev1.ConfigMap, was settings.Settings) bool {
-	now, err := settings.Parse(m.Data)
-	if err != nil {
-		g.Log.Error("new settings can't be used, the old ones stay", "error", err)
-		return false
-	}
-	return !reflect.DeepEqual(now, was)
 }
 
 // Hostname is a replica's name: its pod's.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/preflight"
@@ -288,49 +287,6 @@ func (r *Runner) shift(ctx context.Context) error {
 	r.event(ctx, "DebugSessionLive", fmt.Sprintf("session %s of %s: %.2f %% of new clients go to a sandbox of %s",
 		r.journal.Session, r.journal.User, r.journal.Realised, r.input.Program))
 	return nil
-}
-
-// setWeights writes the weights that come nearest to a percentage, by the endpoints
-// that are ready now.
-func (r *Runner) setWeights(ctx context.Context, percent float64) error {
-	return r.reweigh(ctx, r.Store, percent, r.watcher.endpointSlices())
-}
-
-// originals are the backends as they are without the session.
-func (r *Runner) originals(slices []discoveryv1.EndpointSlice) (out []route.Backend) {
-	own, weights := session.ServiceName(r.journal.Session), session.WeightsOf(r.current)
-	if s := session.Of(r.current); s != nil && s.Journal != nil {
-		weights, _ = session.Originals(r.current, s.Journal)
-	}
-	for _, b := range weights.Backends {
-		if b.Service != own {
-			out = append(out, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(route.Endpoints(r.current, b.Service, slices))})
-		}
-	}
-	return out
-}
-
-// reweigh writes the weights for a percentage, by the Route as it was last seen.
-func (r *Runner) reweigh(ctx context.Context, store session.Store, percent float64, slices []discoveryv1.EndpointSlice) error {
-	own, backends := session.ServiceName(r.journal.Session), r.originals(slices)
-	plan, err := route.Weights(backends, len(route.Endpoints(r.current, own, slices)), percent, r.Floor)
-	if err != nil {
-		return fmt.Errorf("route %s/%s: %w", r.Namespace, r.Options.Route, err)
-	}
-	r.journal.State, r.journal.Realised, r.journal.Failover = session.Live, 100*plan.Share, r.Floor == route.KeepFloor
-	if r.journal.Expires.IsZero() {
-		r.journal.Expires.Time = r.Clock.Now().Add(r.TTL).Truncate(time.Second)
-	}
-	weights := map[string]int32{own: plan.Sandbox}
-	for i, b := range backends {
-		weights[b.Service] = plan.Originals[i]
-	}
-	r.shifted = true
-	updated, err := store.Shift(ctx, r.current, r.journal, weights)
-	if err == nil {
-		r.current = updated
-	}
-	return err
 }
 
 func (r *Runner) event(ctx context.Context, reason, note string) {
