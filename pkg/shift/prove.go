@@ -2,7 +2,6 @@ package shift
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -142,85 +141,6 @@ func (r *Runner) proveOne(ctx context.Context, f front, e route.Endpoint) error 
 	}
 }
 
-// verify asks as users do, and sees that they are answered and that the sandbox is
-// among those who answer.
-func (r *Runner) verify(ctx context.Context) error {
-	if r.NoProbe {
-		r.Report.Warn("not verified: --no-probe")
-		return nil
-	}
-	for _, f := range r.fronts {
-		if err := r.verifyAt(ctx, f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// verifyAt verifies at one router.
-func (r *Runner) verifyAt(ctx context.Context, f front) error {
-	mine := map[string]bool{}
-	for _, e := range r.endpoints() {
-		mine[e.Cookie()] = true
-	}
-	all := r.journal.Realised >= 100
-	deadline := time.Now().Add(r.verifyFor())
-	fails, seen, inRow := 0, 0, 0
-	for n := 1; ; n++ {
-		if s, err := r.onRoute(); err != nil || s == nil {
-			return errors.Join(err, errors.New("the session was ended, by the guard or by somebody else, before it was verified"))
-		}
-		answer, err := f.Plain(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil || !f.good(answer) {
-			if fails++; fails >= 2 {
-				return fmt.Errorf("users are no longer answered: %s gave %d (%v), before it was %d", f, answer.Status, err, f.baseline.Status)
-			}
-		} else {
-			fails = 0
-		}
-		if mine[answer.Cookie] {
-			seen++
-			inRow++
-		} else {
-			inRow = 0
-		}
-		switch {
-		case fails > 0: // ask once more
-		case !route.Sticky(r.current):
-			if n >= 10 {
-				r.Report.Note("%d requests answered; which side answered can't be told on this Route", n)
-				return nil
-			}
-		case r.Percent < sampleFrom:
-			if n >= 10 {
-				r.Report.Note("%d requests answered; below %g %% the share itself is not sampled, the proof counts", n, sampleFrom)
-				return nil
-			}
-		case all && inRow >= 10:
-			r.Report.Note("%d requests in a row answered by the sandbox", inRow)
-			return nil
-		case !all && seen > 0:
-			r.Report.Note("%d of %d requests answered by the sandbox", seen, n)
-			return nil
-		}
-		if time.Now().After(deadline) && n >= verifyMost {
-			return fmt.Errorf("the router does not send traffic to the sandbox: %d of %d requests answered by it within %s", seen, n, r.verifyFor())
-		}
-		pause := probeEvery
-		if all && inRow > 0 {
-			pause = 0 // the router has the weights: the rest of the row needs no waiting
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
-}
-
 // canary is the first step where nothing can be proven: the smallest share, and a look
 // at how users fare with it.
 func (r *Runner) canary(ctx context.Context, slices []discoveryv1.EndpointSlice) error {
@@ -240,58 +160,6 @@ func (r *Runner) canary(ctx context.Context, slices []discoveryv1.EndpointSlice)
 		}
 	}
 	return nil
-}
-
-// Drain waits until routers and connections have let go of a sandbox: at least for d,
-// and on until a pinned request no longer reaches it by any of the probes.
-func Drain(d time.Duration, probes []*probe.Probe, endpoints []route.Endpoint) func(context.Context) error {
-	return func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(d):
-		}
-		ctx, cancel := context.WithTimeout(ctx, drainedWithin)
-		defer cancel()
-		for _, p := range probes {
-			for _, e := range endpoints {
-				if err := drained(ctx, p, e); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-}
-
-// drained waits until a router no longer knows a server.
-func drained(ctx context.Context, p *probe.Probe, e route.Endpoint) error {
-	last := false
-	for {
-		_, reached, err := p.Pinned(ctx, e)
-		if err == nil && !reached {
-			return nil
-		}
-		if ctx.Err() == nil {
-			last = reached
-		}
-		select {
-		case <-ctx.Done():
-			if last && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return &session.StillReached{Pod: e.Pod}
-			}
-			return ctx.Err()
-		case <-time.After(probeEvery):
-		}
-	}
-}
-
-// probes are those of the routers.
-func (r *Runner) probes() (out []*probe.Probe) {
-	for _, f := range r.fronts {
-		out = append(out, f.Probe)
-	}
-	return out
 }
 
 // sessionOf is session.Of for a Route that may be gone.

@@ -1,0 +1,63 @@
+package shift
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/probe"
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// Drain waits until routers and connections have let go of a sandbox: at least for d,
+// and on until a pinned request no longer reaches it by any of the probes.
+func Drain(d time.Duration, probes []*probe.Probe, endpoints []route.Endpoint) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(d):
+		}
+		ctx, cancel := context.WithTimeout(ctx, drainedWithin)
+		defer cancel()
+		for _, p := range probes {
+			for _, e := range endpoints {
+				if err := drained(ctx, p, e); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// drained waits until a router no longer knows a server.
+func drained(ctx context.Context, p *probe.Probe, e route.Endpoint) error {
+	last := false
+	for {
+		_, reached, err := p.Pinned(ctx, e)
+		if err == nil && !reached {
+			return nil
+		}
+		if ctx.Err() == nil {
+			last = reached
+		}
+		select {
+		case <-ctx.Done():
+			if last && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return &session.StillReached{Pod: e.Pod}
+			}
+			return ctx.Err()
+		case <-time.After(probeEvery):
+		}
+	}
+}
+
+// probes are those of the routers.
+func (r *Runner) probes() (out []*probe.Probe) {
+	for _, f := range r.fronts {
+		out = append(out, f.Probe)
+	}
+	return out
+}
