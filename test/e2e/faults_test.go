@@ -193,8 +193,7 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 	}
 	f := newFaults(uint64(seed), 0.2)
 	alice, guards := e.proxied("alice", f.handle), e.proxied(account, f.handle)
-	e.guard("one", guards, "--relist", "20s")
-	e.guard("two", guards, "--relist", "20s")
+	one, two := e.guard("one", guards, "--relist", "20s"), e.guard("two", guards, "--relist", "20s")
 	e.eventually("a guard leads", func() bool {
 		r := e.cli("shift", "--route", "shop-0", "--weight", "0", "--no-probe", "--dry-run", "server")
 		return r.code == 0 && !strings.Contains(r.errOut, "no guard")
@@ -207,7 +206,7 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 	for lane := range lanes {
 		running.Go(func() {
 			for n := range next {
-				e.within(3*time.Minute, "the lane is free", func() bool { return session.Of(e.routeNamed(fmt.Sprintf("shop-%d", lane))) == nil })
+				e.laneFree(fmt.Sprintf("shop-%d", lane), one, two)
 				s := &randomSession{e: e, route: fmt.Sprintf("shop-%d", lane), config: alice, random: rand.New(rand.NewPCG(uint64(seed), uint64(n)+2))}
 				code := s.run()
 				mu.Lock()
@@ -231,6 +230,29 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 		e.within(3*time.Minute, fmt.Sprintf("seed %d: route %s as before", seed, name), func() bool { return looks(e.routeNamed(name)) == was })
 	}
 	e.within(4*time.Minute, fmt.Sprintf("seed %d: no sandbox left", seed), func() bool { return e.sandboxes() == 0 })
+}
+
+// laneTime is what ending a session may take while a fifth of the guards' requests fail too:
+// 102 s until a killed command's arming counts as abandoned, a change of the leading guard, a
+// minute of draining, and some tries.
+const laneTime = 5 * time.Minute
+
+// laneFree waits until no session is on a Route, and shows what the guards say if one stays.
+func (e *env) laneFree(route string, guards ...*running) {
+	for end := time.Now().Add(laneTime); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if session.Of(e.routeNamed(route)) == nil {
+			return
+		}
+	}
+	r := e.routeNamed(route)
+	e.t.Errorf("route %s: still %v after %s: %v", route, session.Of(r), laneTime, r.Annotations)
+	for _, g := range guards {
+		for line := range strings.Lines(g.progress.String()) {
+			if strings.Contains(line, r.Labels[session.Label]) || strings.Contains(line, "again") {
+				e.t.Log(line)
+			}
+		}
+	}
 }
 
 // randomSession is one session, its fate drawn by lot.
