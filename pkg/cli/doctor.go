@@ -94,8 +94,8 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 }
 
 func (a *app) printFinding(f doctor.Finding) {
-	fmt.Fprintf(a.Out, "%-8s %-16s %s\n", f.Status, f.Check, f.Detail)
+	fmt.Fprintf(a.Out, "%-8s %-20s %s\n", f.Status, f.Check, f.Detail)
 	if f.Mend != "" {
-		fmt.Fprintf(a.Out, "%26smend: %s\n", "", f.Mend)
+		fmt.Fprintf(a.Out, "%30smend: %s\n", "", f.Mend)
 	}
 }

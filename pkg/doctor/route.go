@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/route"
@@ -13,7 +14,10 @@ import (
 func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
 	facts, err := preflight.Gather(ctx, d.Core, d.Routes, d.Namespace, d.Route)
 	if err != nil {
-		f, err := d.found(ctx, "route", "", missing("oc get routes -n NAMESPACE", "%v", err))
+		if refusal := (*preflight.Refusal)(nil); !errors.As(err, &refusal) {
+			err = missing("oc get routes -n NAMESPACE", "%v", err)
+		}
+		f, err := d.found(ctx, "route", "", err)
 		if err == nil {
 			tell(f)
 		}
@@ -28,7 +32,7 @@ func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
 		if cause := c.Run(facts); cause != nil {
 			wrong = &preflight.Refusal{Check: c.Name, Cause: cause, Mend: c.Mend}
 		}
-		f, err := d.found(ctx, "route: "+c.Name, "", wrong)
+		f, err := d.found(ctx, "route: "+c.Name, c.Fine, wrong)
 		if err != nil {
 			return err
 		}
@@ -42,7 +46,7 @@ func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
 		Namespace: d.Namespace, Route: d.Route, Percent: 100, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image, NoProbe: true,
 	}}
 	_, err = runner.DryRun(ctx, true)
-	f, err := d.found(ctx, "route: session", "the API server admits everything that a session on it writes", err)
+	f, err := d.found(ctx, "route: dry run", "the API server admits everything that a session on it writes", err)
 	if err == nil {
 		tell(f)
 	}

@@ -34,6 +34,7 @@ func (r *Refusal) Unwrap() error { return r.Cause }
 type Check struct {
 	Name string
 	Run  func(*Facts) error
+	Fine string // what holds when nothing stands in the way
 	Mend string
 	// Forcible: with --force a session is held all the same.
 	Forcible bool
@@ -43,16 +44,16 @@ type Check struct {
 func Checks() []Check {
 	return []Check{
 		{Name: "permissions", Run: permissions, Mend: MendPermissions},
-		{Name: "session", Run: noSession},
-		{Name: "owner", Run: noOwner, Mend: "debug a Route of your own: the controller would undo every change"},
-		{Name: "admitted", Run: admitted, Mend: "a Route must be served before traffic can be shifted; 'oc describe route' tells more"},
-		{Name: "certificate", Run: noExternalCertificate, Mend: "put the certificate into the Route for the session"},
-		{Name: "re-encryption", Run: reencryption, Mend: "set spec.tls.destinationCACertificate, or use a serving certificate of OpenShift (annotation service.beta.openshift.io/serving-cert-secret-name on the Service, mounted by its pods): the sandbox then gets its own"},
-		{Name: "backends", Run: backends},
-		{Name: "balance", Run: balance, Mend: "remove the annotation, or set it to roundrobin"},
-		{Name: "idled", Run: idled, Mend: "wake it with a request to the Route, then try again"},
-		{Name: "traffic", Run: traffic, Mend: "make a pod of them ready first"},
-		{Name: "GitOps", Run: gitops, Forcible: true},
+		{Name: "session", Run: noSession, Fine: "no session is on it"},
+		{Name: "owner", Run: noOwner, Fine: "no controller makes it", Mend: "debug a Route of your own: the controller would undo every change"},
+		{Name: "admitted", Run: admitted, Fine: "a router serves it", Mend: "a Route must be served before traffic can be shifted; 'oc describe route' tells more"},
+		{Name: "certificate", Run: noExternalCertificate, Fine: "its certificate is its own", Mend: "put the certificate into the Route for the session"},
+		{Name: "re-encryption", Run: reencryption, Fine: "the router can verify the sandbox, or need not", Mend: "set spec.tls.destinationCACertificate, or use a serving certificate of OpenShift (annotation service.beta.openshift.io/serving-cert-secret-name on the Service, mounted by its pods): the sandbox then gets its own"},
+		{Name: "backends", Run: backends, Fine: "there is room for one more"},
+		{Name: "balance", Run: balance, Fine: "the router goes by weights", Mend: "remove the annotation, or set it to roundrobin"},
+		{Name: "idled", Run: idled, Fine: "its workload is awake", Mend: "wake it with a request to the Route, then try again"},
+		{Name: "traffic", Run: traffic, Fine: "a backend carries traffic", Mend: "make a pod of them ready first"},
+		{Name: "GitOps", Run: gitops, Fine: "no GitOps tool applies it", Forcible: true},
 	}
 }
 

@@ -63,7 +63,9 @@ func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.I
 		}
 		return nil // without it the API server's own refusals have to do
 	})
-	if err := g.Wait(); err != nil {
+	if err := g.Wait(); apierrors.IsForbidden(err) {
+		return nil, &Refusal{Check: "permissions", Cause: err, Mend: Concrete(MendPermissions, namespace, f.User), Rights: true}
+	} else if err != nil {
 		return nil, err
 	}
 	return f, f.Namespace.Describe(whole, core, f.Route.Spec.To.Name)

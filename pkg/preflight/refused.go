@@ -49,7 +49,7 @@ func Refused(what string, err error) error {
 	if other := (*session.InSession)(nil); errors.As(err, &other) {
 		return err // somebody was faster: no judgement of the API server's
 	}
-	refusal := &Refusal{Check: "dry run", Cause: fmt.Errorf("the API server refuses %s: %w", what, err), Rights: apierrors.IsForbidden(err)}
+	refusal := &Refusal{Check: "dry run", Cause: fmt.Errorf("the API server refuses %s: %w", what, err), Rights: apierrors.IsForbidden(err) || denied(err)}
 	for _, m := range meanings {
 		if strings.Contains(err.Error(), m.words) {
 			refusal.Mend = m.mend
@@ -57,6 +57,12 @@ func Refused(what string, err error) error {
 		}
 	}
 	return refusal
+}
+
+// denied says whether an admission policy or webhook refused an object: with whichever
+// reason it chose, it says so.
+func denied(err error) bool {
+	return strings.Contains(err.Error(), "denied request") || strings.Contains(err.Error(), "denied the request")
 }
 
 // OfLimits says whether a quota or LimitRange of the namespace is why the API server

@@ -210,6 +210,9 @@ func (r *Runner) detail(name string) string {
 	case StepVerify:
 		return "users are answered"
 	case StepLive:
+		if r.Detach {
+			return "left to the guard"
+		}
 		return "until Ctrl-C, " + r.journal.Expires.UTC().Format("15:04:05 MST") + " at the latest"
 	}
 	return ""

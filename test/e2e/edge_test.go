@@ -289,7 +289,8 @@ func TestEdge16ATunnelOutlivesTheWayBack(t *testing.T) {
 	e.ok(err)
 	defer conn.Close()
 	e.ok(conn.SetDeadline(time.Now().Add(2 * waitAtMost)))
-	fmt.Fprintf(conn, "GET /tunnel HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", host)
+	fmt.Fprintf(conn, "GET /tunnel HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host) // RFC 6455, 1.3
 	in := bufio.NewReader(conn)
 	answer, err := http.ReadResponse(in, nil)
 	e.ok(err)

@@ -50,7 +50,7 @@ func TestARealSession(t *testing.T) {
 	before := e.tested()
 
 	proxy, requests, log := e.countingProxy()
-	run := e.start(proxy, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--exact", "--trace", "open,tcp", "--for", "12s")
+	run := e.start(proxy, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--exact", "--trace", "open,tcp", "--for", "25s")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
@@ -71,6 +71,24 @@ func TestARealSession(t *testing.T) {
 	}
 	if r := e.cli("exec", "--", "no-such-command"); r.code == 0 {
 		t.Errorf("a command that is not there: %s", r)
+	}
+	// The tools that there are, as the guide has them.
+	dump := e.start("alice", "exec", "--", "timeout", "10", "tcpdump", "-n", "-i", "any", "-c", "5", "port", "8080")
+	for !strings.Contains(dump.progress.String(), "listening on") {
+		select {
+		case <-dump.done:
+			t.Fatal(dump.wait())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	e.get(host)
+	if r := dump.wait(); r.code != 0 || !strings.Contains(r.out, ".8080") {
+		t.Errorf("tcpdump: %s", r)
+	}
+	for _, tool := range []string{"ip addr", "ifconfig", "netstat -tln", "ncat --version", "ps -e"} {
+		if r := e.cli(append([]string{"exec", "--"}, strings.Fields(tool)...)...); r.code != 0 {
+			t.Errorf("%s: %s", tool, r)
+		}
 	}
 	result := run.wait()
 	if result.code != 0 {

@@ -96,7 +96,15 @@ func sidecar(ctx context.Context, b *build.Builder, variant, tracer string) (v1.
 	if err != nil {
 		return nil, err
 	}
-	own, err := programs(map[string]string{"usr/bin/osc-tracer": tracer})
+	added, err := executables(map[string]string{"usr/bin/osc-tracer": tracer})
+	if err != nil {
+		return nil, err
+	}
+	// What packages' own scripts would have made: tcpdump gives its privileges up for a user
+	// of its name, and does not start without one.
+	added["etc/passwd"] = file{[]byte("root:x:0:0:root:/root:/bin/bash\ntcpdump:x:100:100::/nonexistent:/usr/sbin/nologin\n"), 0o644}
+	added["etc/group"] = file{[]byte("root:x:0:\ntcpdump:x:100:\n"), 0o644}
+	own, err := files(added)
 	if err != nil {
 		return nil, err
 	}

@@ -21,8 +21,35 @@ import (
 // epoch is the time of every file in an image, so that the same files give the same digest.
 var epoch = time.Unix(0, 0)
 
+// file is one of an image.
+type file struct {
+	data []byte
+	mode int64
+}
+
 // programs is a layer of executables: path in the image to file on this machine.
-func programs(files map[string]string) (v1.Layer, error) {
+func programs(binaries map[string]string) (v1.Layer, error) {
+	read, err := executables(binaries)
+	if err != nil {
+		return nil, err
+	}
+	return files(read)
+}
+
+func executables(binaries map[string]string) (map[string]file, error) {
+	out := map[string]file{}
+	for name, binary := range binaries {
+		data, err := os.ReadFile(binary)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = file{data, 0o755}
+	}
+	return out, nil
+}
+
+// files is a layer of files by their path in the image.
+func files(files map[string]file) (v1.Layer, error) {
 	var names []string
 	for name := range files {
 		names = append(names, name)
@@ -32,10 +59,7 @@ func programs(files map[string]string) (v1.Layer, error) {
 	w := tar.NewWriter(&buf)
 	made := map[string]bool{}
 	for _, name := range names {
-		data, err := os.ReadFile(files[name])
-		if err != nil {
-			return nil, err
-		}
+		f := files[name]
 		for _, dir := range parents(name) {
 			if !made[dir] {
 				made[dir] = true
@@ -44,10 +68,10 @@ func programs(files map[string]string) (v1.Layer, error) {
 				}
 			}
 		}
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(data)), ModTime: epoch}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: f.mode, Size: int64(len(f.data)), ModTime: epoch}); err != nil {
 			return nil, err
 		}
-		if _, err := w.Write(data); err != nil {
+		if _, err := w.Write(f.data); err != nil {
 			return nil, err
 		}
 	}
