@@ -48,11 +48,11 @@ func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.I
 		return err
 	})
 	g.Go(func() error {
-		review, err := core.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		review, err := core.AuthenticationV1().SelfSubjectReviews().Create(whole, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 		if err == nil {
 			f.User = review.Status.UserInfo.Username
 		}
-		return nil // the name is a courtesy to others
+		return nil // the name is a courtesy to others, and to who is refused
 	})
 	g.Go(func() error {
 		review, err := core.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
