@@ -18,16 +18,21 @@ type found struct {
 	session *session.Session
 }
 
-// cached has a list served from the API server's cache, which may be a moment behind: for
-// lists of all namespaces, where to read every Route there is may take seconds.
-const cached = "0"
+// listOf has a list of all namespaces served from the API server's cache, which may be a
+// moment behind: to read every Route there is may take seconds.
+func listOf(namespace string) (o metav1.ListOptions) {
+	if namespace == metav1.NamespaceAll {
+		o.ResourceVersion = "0"
+	}
+	return o
+}
 
 // sessions lists the sessions of a namespace by what the Routes say, whichever mark is
 // left; of all namespaces (""), where Routes may be many, by the label and from the cache.
 func (c *clients) sessions(ctx context.Context, namespace string) ([]found, error) {
-	options := metav1.ListOptions{}
+	options := listOf(namespace)
 	if namespace == metav1.NamespaceAll {
-		options.LabelSelector, options.ResourceVersion = session.Label, cached
+		options.LabelSelector = session.Label
 	}
 	list, err := c.Routes.RouteV1().Routes(namespace).List(ctx, options)
 	if err != nil {

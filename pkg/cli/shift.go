@@ -157,6 +157,8 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 			text += " (" + err.Error() + ")"
 		}
 		return &exitError{code: codeForeign, err: errors.New(text)}
+	case result.Unended:
+		return fmt.Errorf("%w: the session may not be over: finish with 'osc-debug rollback --route %s -n %s'", err, f.Options.Route, f.Namespace)
 	case errors.Is(err, shift.ErrInterrupted):
 		return &exitError{code: codeInterrupted, err: errors.New("interrupted before the session was live: everything is undone")}
 	case result.Expired:

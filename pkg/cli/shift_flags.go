@@ -137,7 +137,7 @@ func (f *shiftFlags) settle(c *cobra.Command, clients *clients) error {
 	}
 	f.ReloadInterval, f.Guarded = set.ReloadInterval, !f.noGuard
 	f.Floor = floor(f.Guarded, f.exact, f.failover)
-	if !c.Flags().Changed("ttl") && f.For <= set.MaxDuration {
+	if !c.Flags().Changed("ttl") && f.For+shift.RampTime < set.MaxDuration {
 		f.TTL = min(f.TTL, set.MaxDuration)
 	}
 	switch {

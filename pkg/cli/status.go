@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -102,31 +101,22 @@ that are ready, and the time left. -o tree shows a session's backends and pods t
 	return c
 }
 
-// statuses are the sessions of the namespace, or of all, from one list of each kind, at once.
+// statuses are the sessions of the namespace, or of all, from one list of each kind.
 func (c *clients) statuses(ctx context.Context, f *statusFlags) ([]sessionStatus, error) {
-	var all []found
-	var pods map[string][]podStatus
+	all, err := c.sessions(ctx, c.namespace)
+	if err != nil || len(all) == 0 {
+		return []sessionStatus{}, err
+	}
+	list, err := c.Core.DiscoveryV1().EndpointSlices(c.namespace).List(ctx, listOf(c.namespace))
+	if err != nil {
+		return nil, fmt.Errorf("list EndpointSlices: %w", err)
+	}
 	slices := map[string][]discoveryv1.EndpointSlice{}
-	lists, ctx := errgroup.WithContext(ctx)
-	lists.Go(func() (err error) {
-		all, err = c.sessions(ctx, c.namespace)
-		return err
-	})
-	lists.Go(func() error {
-		list, err := c.Core.DiscoveryV1().EndpointSlices(c.namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return fmt.Errorf("list EndpointSlices: %w", err)
-		}
-		for _, s := range list.Items {
-			slices[s.Namespace] = append(slices[s.Namespace], s)
-		}
-		return nil
-	})
-	lists.Go(func() (err error) {
-		pods, err = c.sandboxPods(ctx, f, c.namespace)
-		return err
-	})
-	if err := lists.Wait(); err != nil {
+	for _, s := range list.Items {
+		slices[s.Namespace] = append(slices[s.Namespace], s)
+	}
+	pods, err := c.sandboxPods(ctx, f, c.namespace)
+	if err != nil {
 		return nil, err
 	}
 	rows := []sessionStatus{}
@@ -143,7 +133,9 @@ func (c *clients) sandboxPods(ctx context.Context, f *statusFlags, namespace str
 	if f.output == "" || f.output == "name" {
 		return nil, nil
 	}
-	list, err := c.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label})
+	options := listOf(namespace)
+	options.LabelSelector = session.Label
+	list, err := c.Core.CoreV1().Pods(namespace).List(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}

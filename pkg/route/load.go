@@ -4,9 +4,12 @@ package route
 // the work, by what they carry now. Where the Service carries nothing, the average of all
 // that do counts.
 func Load(originals []Backend, service string, percent float64) float64 {
-	share, servers, all := Shares(originals)[service], 0, 0
+	shares, servers, all := Shares(originals), 0, 0
+	share := shares[service]
 	for _, b := range originals {
-		all += b.Ready
+		if shares[b.Service] > 0 {
+			all += b.Ready
+		}
 		if b.Service == service {
 			servers = b.Ready
 		}

@@ -104,7 +104,7 @@ func TestLoad(t *testing.T) {
 	}{
 		{"one Service", 50, []Backend{{Service: "a", Weight: ptr[int32](100), Ready: 4}}, 2},
 		{"the canary of ten", 100, []Backend{{Service: "a", Weight: ptr[int32](10), Ready: 1}, {Service: "b", Weight: ptr[int32](90), Ready: 9}}, 10},
-		{"no share of its own", 50, []Backend{{Service: "a", Weight: ptr[int32](0), Ready: 1}, {Service: "b", Weight: ptr[int32](100), Ready: 3}}, 2},
+		{"no share of its own", 50, []Backend{{Service: "a", Weight: ptr[int32](0), Ready: 1}, {Service: "b", Weight: ptr[int32](100), Ready: 4}}, 2},
 	} {
 		if got := Load(c.backend, "a", c.percent); math.Abs(got-c.want) > 0.2 {
 			t.Errorf("%s: the work of %.2f servers, wanted %.2f", c.name, got, c.want)

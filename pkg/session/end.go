@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	routev1 "github.com/openshift/api/route/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Steps of the way back, in order.
@@ -46,6 +47,9 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	route, out, err := e.Restore(ctx, e.Namespace, e.Route, e.ID, e.Known)
 	if other := (*InSession)(nil); errors.As(err, &other) {
 		// Somebody removed our marks, and another session is on the Route by now.
+		if err := e.unused(ctx); err != nil {
+			return out, errors.Join(other, err)
+		}
 		e.Step(StepDelete, "Service and pods of session "+e.ID)
 		return Outcome{Foreign: true}, e.Teardown(ctx, e.Namespace, e.Route, e.ID)
 	}
@@ -71,4 +75,18 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	}
 	e.Step(StepClose, "last mark on the Route")
 	return out, e.Close(ctx, e.Namespace, e.Route, e.ID, route)
+}
+
+// unused is an error where the Route still has our backend.
+func (e Ending) unused(ctx context.Context) error {
+	r, err := e.Routes.RouteV1().Routes(e.Namespace).Get(ctx, e.Route, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read route %s/%s: %w", e.Namespace, e.Route, err)
+	}
+	for _, ref := range references(r) {
+		if ref.Name == ServiceName(e.ID) {
+			return fmt.Errorf("route %s/%s has backend %s and another session's mark: remove that backend first", e.Namespace, e.Route, ref.Name)
+		}
+	}
+	return nil
 }

@@ -65,7 +65,8 @@ func moveUp(spec *routev1.RouteSpec, j *Journal) []routev1.RouteTargetReference 
 	return kept
 }
 
-// reviveBefore gives every backend the weight that it had before the session.
+// reviveBefore gives every backend the weight that it had before the session, and the
+// primary the default where nobody is left who had one.
 func reviveBefore(spec *routev1.RouteSpec, j *Journal) {
 	if before, ok := j.Before.of(spec.To.Name); ok {
 		spec.To.Weight = before
@@ -74,6 +75,14 @@ func reviveBefore(spec *routev1.RouteSpec, j *Journal) {
 		if before, ok := j.Before.of(spec.AlternateBackends[i].Name); ok {
 			spec.AlternateBackends[i].Weight = before
 		}
+	}
+	carried := int32(0)
+	for _, b := range j.Before.Backends {
+		carried += value(b.Weight)
+	}
+	if total(spec) == 0 && carried > 0 { // who carried it all is gone
+		w := int32(defaultWeight)
+		spec.To.Weight = &w
 	}
 }
 

@@ -148,6 +148,20 @@ func TestWhatOthersChangedStays(t *testing.T) {
 	}
 }
 
+// Blue and green: all was carried by an alternate that somebody removed meanwhile.
+func TestWhoCarriedAllIsGone(t *testing.T) {
+	r := route(ptr[int32](0), alternate("green", 100))
+	live(t, r, map[string]int32{"web": 0, "green": 0})
+	r.Spec.AlternateBackends = r.Spec.AlternateBackends[1:]
+	var out Outcome
+	if err := restore(id, &out)(r); err != nil {
+		t.Fatal(err)
+	}
+	if !out.Foreign || *r.Spec.To.Weight == 0 || len(r.Spec.AlternateBackends) != 0 {
+		t.Errorf("foreign %v, %+v", out.Foreign, r.Spec)
+	}
+}
+
 func TestALostJournalNeverLeavesTheOriginalAtZero(t *testing.T) {
 	r := route(ptr[int32](100))
 	live(t, r, map[string]int32{"web": 0})

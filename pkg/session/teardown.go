@@ -43,7 +43,13 @@ func (s Store) Teardown(ctx context.Context, namespace, route, id string) error 
 	if failed == nil {
 		left, failed = s.waitGone(ctx, namespace, route, id, pods)
 	}
-	if failed == nil {
+	if failed != nil {
+		for _, p := range parts {
+			if !isPod(p) {
+				left = append(left, p.Kind+"/"+p.Name)
+			}
+		}
+	} else {
 		// The copied NetworkPolicies go with the Service: they bind the pods to the last.
 		left, failed = remove(ctx, parts, func(p Part) bool { return !isPod(p) })
 	}

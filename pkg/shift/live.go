@@ -82,6 +82,9 @@ func (r *Runner) watchLive(ctx context.Context) error {
 		case !forEnd.IsZero() && !now.Before(forEnd):
 			return nil
 		case !now.Before(expires):
+			if !forEnd.IsZero() && forEnd.Before(expires.Add(r.lead()+time.Minute)) {
+				return nil // both at once, as asked for
+			}
 			return &Expired{r.TTL}
 		}
 		left := expires.Sub(now)

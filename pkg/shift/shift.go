@@ -115,6 +115,7 @@ type Result struct {
 	Expired  bool // the TTL ended it
 	Held     bool // the sandbox failed; it stays until Expires, without traffic
 	Detached bool // it goes on without this process
+	Unended  bool // taking the way back failed
 	Expires  time.Time
 }
 
@@ -192,6 +193,7 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 	outcome, err := r.end(endContext, failed)
 	result.Foreign = outcome.Foreign
 	if err != nil {
+		result.Unended = true
 		return result, errors.Join(failed, err)
 	}
 	return result, failed

@@ -23,12 +23,13 @@ type stepper struct {
 	r    *Runner
 	left []float64 // percentages still to come
 	due  time.Time
-	try  int     // failed tries of the next step
-	was  float64 // asked before the step under way, whose write may or may not have happened
+	try  int // failed tries of the next step
+	// Asked before the last step, and with the one under way, whose write may have happened.
+	was, tried float64
 }
 
 func newStepper(r *Runner) *stepper {
-	s := &stepper{r: r, was: r.journal.Asked}
+	s := &stepper{r: r, was: r.journal.Asked, tried: r.journal.Asked}
 	if len(r.Steps) > 1 {
 		s.left, s.due = r.Steps[1:], r.Clock.Now().Add(r.Interval)
 	}
@@ -56,18 +57,20 @@ func (s *stepper) step(ctx context.Context, now time.Time) error {
 	if s.look(was); len(s.left) == 0 {
 		return nil
 	}
-	r.current, r.Percent, r.journal.Asked = on, s.left[0], s.left[0]
+	s.was, s.tried = r.journal.Asked, s.left[0]
+	r.current, r.Percent, r.journal.Asked = on, s.tried, s.tried
 	r.Report.Step(StepShift, r.detail(StepShift))
 	store := r.Store
 	store.Once = true
 	if err := r.reweigh(ctx, store, r.Percent, r.watcher.endpointSlices()); err != nil {
+		r.journal.Asked = s.was
 		if s.try++; s.try == stepTries || !session.Retriable(err) {
 			return err
 		}
 		r.Report.Note("once more in %s: %v", stepRetry, err)
 		return nil
 	}
-	s.left, s.try, s.was = s.left[1:], 0, r.Percent
+	s.left, s.try = s.left[1:], 0
 	r.Report.Note("asked %g %%, realised %.2f %% by the router's arithmetic", r.Percent, r.journal.Realised)
 	r.Report.Step(StepVerify, r.detail(StepVerify))
 	if err := r.verify(ctx); err != nil {
@@ -85,7 +88,7 @@ func (s *stepper) look(now *session.Session) {
 	if len(s.left) == 0 || on == nil || now == nil || now.Journal == nil {
 		return
 	}
-	why := s.r.outbid(on, now, s.was)
+	why := s.r.outbid(on, now, s.was, s.tried)
 	if why == "" {
 		return
 	}

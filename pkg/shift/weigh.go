@@ -33,8 +33,10 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Sessio
 	if len(endpoints) == 0 {
 		return nil, fmt.Errorf("route %s/%s: no pod of sandbox %s is ready: look at it with 'oc get pods -n %s -l %s=%s'", r.Namespace, r.Options.Route, s.ID, r.Namespace, session.Label, s.ID)
 	}
-	if err := r.bearable(len(endpoints), list.Items); err != nil {
-		return nil, err
+	if s.State == session.Held || r.Percent > s.Journal.Realised {
+		if err := r.bearable(len(endpoints), list.Items); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.proveAgain(ctx, endpoints, s.State); err != nil {
 		return nil, err
@@ -42,7 +44,7 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Sessio
 	if err := r.guardRenews(ctx); err != nil {
 		return nil, err
 	}
-	if s.State == session.Held && !r.provable() && !r.NoProbe {
+	if s.State == session.Held && !r.provable() && !r.NoProbe && r.Percent > smallestPercent {
 		if err := r.canary(ctx, list.Items); err != nil {
 			return nil, r.holdAgain(ctx, s.ID, err)
 		}
