@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/osc-debug/osc-debug/pkg/probe"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -57,7 +58,11 @@ const askTime = 5 * time.Second
 // drain waits until the routers have let go, and tells what deleting the sandbox cuts.
 func (r *Runner) drain() func(context.Context) error {
 	endpoints := r.endpoints()
-	wait := Drain(r.Drain, r.probes(), endpoints)
+	var probes []*probe.Probe
+	if r.provable() { // else a request can't be pinned, and who answers not be told
+		probes = r.probes()
+	}
+	wait := Drain(r.Drain, probes, endpoints)
 	return func(ctx context.Context) error {
 		if err := wait(ctx); err != nil {
 			return err

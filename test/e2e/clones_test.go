@@ -47,6 +47,7 @@ func TestClonesThatRun(t *testing.T) {
 			e := newGuardedEnv(t)
 			e.runCase(cluster, name)
 			e.route(nil)
+			e.endpoints("web", true)
 			before := e.tested()
 			run := e.guarded("--weight", "100", "--timeout", "2m", "--replicas", "1", "--ttl", "5m")
 			if !run.reaches("live") {

@@ -216,7 +216,7 @@ func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
 	e.eventually("the first step back", func() bool { return strings.Contains(run.progress.String(), "  ramp ") })
 	e.scale("web", 3)
 	r := run.wait()
-	if r.code != 0 || !strings.Contains(r.errOut, "HorizontalPodAutoscaler web may shrink deployment/web") || !strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has 1 of 3 servers") {
+	if r.code != 0 || !strings.Contains(r.errOut, "HorizontalPodAutoscaler web may shrink deployment/web") || !strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has ") || !strings.Contains(r.errOut, " of 3 servers") {
 		t.Error(r)
 	}
 	if after := e.tested(); after != before {

@@ -93,10 +93,8 @@ func (e *env) endedWithin(wait time.Duration, before string) {
 
 // clean says whether no trace of a session is there.
 func (e *env) clean() bool {
-	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
-	e.ok(err)
 	r := e.shop()
-	return len(pods.Items) == 0 && session.Of(r) == nil && !strings.Contains(fmt.Sprint(r.ManagedFields), session.FieldManager)
+	return e.sandboxes() == 0 && session.Of(r) == nil && !strings.Contains(fmt.Sprint(r.ManagedFields), session.FieldManager)
 }
 
 func (e *env) shop() *routev1.Route { return e.routeNamed("shop") }
