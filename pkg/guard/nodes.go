@@ -84,7 +84,7 @@ func (g *Guard) stillCordoned(ctx context.Context, names []string) (bool, error)
 	for _, name := range names {
 		n, err := g.Urgent.Core.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		switch {
-		case apierrors.IsNotFound(err):
+		case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // a lost right to nodes must not keep a session from its end
 		case err != nil:
 			return false, fmt.Errorf("read node %s: %w", name, err)
 		case n.Spec.Unschedulable:

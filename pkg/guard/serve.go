@@ -193,6 +193,7 @@ func (g *Guard) run(process context.Context, name string, watchdog *leaderelecti
 		return err
 	}
 	watchdog.SetLeaderElection(elector)
+	defer watchdog.SetLeaderElection(nil) // an elector that has ended no longer speaks for this replica
 	elector.Run(ctx)
 	return context.Cause(ctx)
 }

@@ -57,7 +57,7 @@ func TestWeightsOfAnyRoute(t *testing.T) {
 	for lane := range lanes {
 		running.Go(func() {
 			random := rand.New(rand.NewPCG(7, uint64(lane)))
-			for n := range routesTried / lanes {
+			for n := range (routesTried + lanes - 1) / lanes {
 				originals, ready, percent, floor := anyOriginals(random), 1+random.IntN(5), anyPercent(random), Floor(random.IntN(2))
 				plan, err := Weights(originals, ready, percent, floor)
 				if err != nil {

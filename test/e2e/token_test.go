@@ -71,6 +71,8 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 	}
 	for what, patch := range map[string]string{
 		"weight":      `[{"op":"replace","path":"/spec/to/weight","value":90}]`,
+		"mark":        `[{"op":"add","path":"/metadata/labels","value":{"osc-debug.dev/session":"bcdfghjk"}}]`,
+		"journal":     `[{"op":"add","path":"/metadata/annotations","value":{"osc-debug.dev/journal":"{}"}}]`,
 		"our backend": `[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"osc-debug-bcdfghjk","weight":0}}]`,
 	} {
 		refusedFor(t, what+" of a Route without session", try("quiet", patch), "of Routes with a session only")
