@@ -51,16 +51,21 @@ func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route,
 func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
 	s := session.Of(live)
 	_, out, err := g.Urgent.Restore(ctx, live.Namespace, live.Name, k.id, live)
-	if err != nil {
-		return 0, err
-	}
 	drain := g.Settings.Drain
 	if s.State == session.Arming {
 		drain = 0 // it never had traffic
 	}
-	m.drained = g.Clock.Now().Add(drain)
+	if err == nil || session.Unanswered(err) { // marks may be gone of which only this memory tells
+		m.drained = g.Clock.Now().Add(drain)
+	}
+	if err != nil {
+		return 0, err
+	}
 	note := "the Route's backends are restored"
-	if out.Foreign {
+	switch {
+	case out.Blind:
+		note = "its backend is off the Route; which weights the others had before, no journal told"
+	case out.Foreign:
 		note += "; what somebody else had changed stayed"
 	}
 	g.restored(k, live, v, note)
@@ -115,19 +120,31 @@ func (g *Guard) tell(k key, m *memory, r *routev1.Route, reason Reason) error {
 	}
 	m.told[reason] = true
 	g.Metrics.unreadable.Inc()
-	g.Log.Warn("journal can't be read", "session", k.String(), "route", r.Name)
-	g.event(r, reason, fmt.Sprintf(
-		"session %s: its journal can't be read; users are served by the sandbox and nothing is changed until it is dead. 'osc-debug rollback --route %s' ends it now", k.id, r.Name))
+	g.Log.Warn("session left alone", "session", k.String(), "route", r.Name, "reason", reason)
+	note := fmt.Sprintf("session %s: its journal can't be read; users are served by the sandbox and nothing is changed until it is dead. 'osc-debug rollback --route %s' ends it now", k.id, r.Name)
+	if reason == NoWayBack {
+		note = (&session.NoWayBack{Namespace: r.Namespace, Name: r.Name, ID: k.id}).Error()
+	}
+	g.event(r, reason, note)
 	return nil
+}
+
+// tellRefused writes, once per session, of an end that the API server refuses for good.
+func (g *Guard) tellRefused(k key, m *memory, r *routev1.Route, err error) {
+	if r == nil || session.Retriable(err) || m.told[NotEnded] {
+		return
+	}
+	m.told[NotEnded] = true
+	g.event(r, NotEnded, fmt.Sprintf("session %s: the API server refuses to have it ended, which is tried on: %v", k.id, err))
 }
 
 // finish deletes a session's sandbox and, when it is gone, the last mark on the Route.
 func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
-	left, err := g.sweep(ctx, k, live)
+	left, err := g.sweep(ctx, k, m, live)
 	if err != nil {
 		return 0, err
 	}
-	if v.Reason == Orphaned && !m.told[Orphaned] {
+	if v.Reason == Orphaned && m.deleted && !m.told[Orphaned] {
 		m.told[Orphaned] = true
 		g.Metrics.orphans.Inc()
 		g.Log.Info("deleted orphans", "session", k.String())
@@ -135,12 +152,11 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 	if left > 0 {
 		return stillThere, nil
 	}
-	if live != nil || !m.drained.IsZero() {
-		if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, nil); err != nil {
-			return 0, err
-		}
-		g.Log.Info("closed", "session", k.String(), "route", k.route)
+	// Also of a Route without marks: an entry of ours in its managedFields may be left.
+	if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, nil); err != nil {
+		return 0, err
 	}
+	g.Log.Info("closed", "session", k.String(), "route", k.route)
 	g.forget(k)
 	return 0, nil
 }
@@ -148,7 +164,7 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 // sweep deletes what is a session's sandbox beyond doubt, and returns how many pods of it
 // are still there. The Service goes last, and with it the copied NetworkPolicies, which bind
 // the pods as long as they are. What only bears the marks is left alone.
-func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int, err error) {
+func (g *Guard) sweep(ctx context.Context, k key, m *memory, live *routev1.Route) (left int, err error) {
 	parts, _, err := g.Cleanup.Parts(ctx, k.namespace, k.route, k.id)
 	if err != nil {
 		return 0, fmt.Errorf("list the sandbox: %w", err)
@@ -156,7 +172,7 @@ func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int
 	var failed error
 	for _, p := range parts {
 		if p.Pod != nil && g.isSandbox(p.Pod) {
-			there, err := g.remove(ctx, k, live, p)
+			there, err := g.remove(ctx, k, m, live, p)
 			if there {
 				left++
 			}
@@ -168,7 +184,7 @@ func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int
 	}
 	for _, p := range parts {
 		if p.Pod == nil && p.Name == session.ServiceName(k.id) {
-			_, err := g.remove(ctx, k, live, p)
+			_, err := g.remove(ctx, k, m, live, p)
 			failed = errors.Join(failed, err)
 		}
 	}
@@ -176,7 +192,7 @@ func (g *Guard) sweep(ctx context.Context, k key, live *routev1.Route) (left int
 }
 
 // remove deletes a part that is the session's, and says whether it may still be there.
-func (g *Guard) remove(ctx context.Context, k key, live *routev1.Route, p session.Part) (there bool, err error) {
+func (g *Guard) remove(ctx context.Context, k key, m *memory, live *routev1.Route, p session.Part) (there bool, err error) {
 	if ours, err := g.ours(ctx, k, live, p.ObjectMeta); err != nil || !ours {
 		return false, err
 	}
@@ -188,6 +204,7 @@ func (g *Guard) remove(ctx context.Context, k key, live *routev1.Route, p sessio
 	} else if err != nil {
 		return true, err
 	}
+	m.deleted = true
 	return true, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -19,11 +18,12 @@ import (
 // errSettings ends a life of the guard because its settings, or its rights, have changed.
 var errSettings = errors.New("settings changed")
 
-// readSettings reads what is set. What can't be used does not end sessions' safety: the
-// last that could holds.
+// readSettings reads what is set. What can't be used, or is gone, does not end sessions'
+// safety: the last that could holds.
 func (g *Guard) readSettings(ctx context.Context) (settings.Settings, error) {
 	s, err := settings.Read(ctx, g.Urgent.Core, g.Home)
-	if invalid := (*settings.Invalid)(nil); errors.As(err, &invalid) && g.known != nil {
+	invalid := (*settings.Invalid)(nil)
+	if (errors.As(err, &invalid) || apierrors.IsNotFound(err)) && g.known != nil {
 		g.Log.Error("settings can't be used, the last ones stay", "error", err)
 		return *g.known, nil
 	}
@@ -35,9 +35,14 @@ func (g *Guard) readSettings(ctx context.Context) (settings.Settings, error) {
 }
 
 // followRights returns errSettings when the guard has got its rights in a namespace where
-// it lacked one. Rights can't be watched; a lost one shows itself: see checkRights.
-func followRights(ctx context.Context, core kubernetes.Interface, missing []string) error {
-	ticker := time.NewTicker(30 * time.Second)
+// it lacked one, or the right to see nodes. Rights can't be watched; a lost one shows
+// itself: see checkRights.
+func (g *Guard) followRights(ctx context.Context, missing []string) error {
+	core, every := g.Urgent.Core, 30*time.Second
+	if len(missing) == 0 { // nodes alone: a team's guard may never see them
+		every = g.Relist
+	}
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {
@@ -45,17 +50,23 @@ func followRights(ctx context.Context, core kubernetes.Interface, missing []stri
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if allowed, _, err := Allowed(ctx, core, missing); err == nil && len(allowed) > 0 {
+		for _, namespace := range missing {
+			if lacks, err := lacking(ctx, core, namespace, needs); err == nil && lacks == "" {
+				return errSettings
+			}
+		}
+		if sees, err := seesNodes(ctx, core); err == nil && sees && !g.SeesNodes {
 			return errSettings
 		}
 	}
 }
 
-// checkRights begins again without a namespace (or AllNamespaces) in which a request was forbidden, if the
-// guard has indeed lost a right there.
+// checkRights begins again without a namespace (or AllNamespaces) in which a request was
+// forbidden, if the guard has indeed lost a right there.
 func (g *Guard) checkRights(ctx context.Context, namespace string) {
 	if lacks, err := lacking(ctx, g.Urgent.Core, namespace, needs); err == nil && lacks != "" {
 		g.Log.Warn("right lost", "namespace", namespace, "right", lacks)
+		g.rights.note(namespace, false)
 		g.lost(errSettings)
 	}
 }

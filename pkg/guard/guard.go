@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,8 @@ type Guard struct {
 	acting  atomic.Bool
 	lost    context.CancelCauseFunc // begins again: a right was lost
 	known   *settings.Settings      // the last that could be used, this life's or an earlier one's
+	rights  *rights                 // from one life to the next
+	leaving []string                // namespaces that are set no more; their sessions are ended
 	mu      sync.Mutex
 	memory  map[key]*memory
 	synced  atomic.Bool
@@ -53,6 +56,7 @@ type memory struct {
 	sync.Mutex
 	unreadySince, drainingSince, marklessSince time.Time
 	drained                                    time.Time       // when the sandbox is let go, since this guard restored the Route
+	deleted                                    bool            // this guard deleted something of it
 	told                                       map[Reason]bool // Events that were written
 }
 
@@ -70,6 +74,15 @@ func (g *Guard) limits() Limits {
 	return Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: orphan}
 }
 
+// namespaces are all that are watched: AllNamespaces alone where it is among them.
+func (g *Guard) namespaces() []string {
+	all := slices.Concat(g.Settings.Namespaces, g.leaving)
+	if slices.Contains(all, settings.AllNamespaces) {
+		return []string{settings.AllNamespaces}
+	}
+	return all
+}
+
 // Watch fills the caches of the namespaces, in goroutines that spawn starts and that end
 // with the context; it returns when all have synced. Standby replicas watch too, so that
 // taking over costs nothing.
@@ -78,9 +91,10 @@ func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
 	if g.memory == nil {
 		g.memory = map[key]*memory{}
 	}
-	g.urgent, g.cleanup, g.events = newQueue(), newQueue(), make(chan func(context.Context), eventsWaiting)
+	g.events = make(chan func(context.Context), eventsWaiting)
 	var synced []cache.InformerSynced
-	for _, namespace := range g.Settings.Namespaces {
+	namespaces := g.namespaces()
+	for _, namespace := range namespaces {
 		w, err := g.watchNamespace(namespace, g.look)
 		if err != nil {
 			return err
@@ -99,10 +113,10 @@ func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
 		synced = append(synced, g.nodes.HasSynced)
 	}
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
-		return fmt.Errorf("watching %v: %w", g.Settings.Namespaces, context.Cause(ctx))
+		return fmt.Errorf("watching %v: %w", namespaces, context.Cause(ctx))
 	}
 	g.synced.Store(true)
-	g.Log.Info("watching", "namespaces", g.Settings.Namespaces)
+	g.Log.Info("watching", "namespaces", namespaces)
 	return nil
 }
 
@@ -130,9 +144,14 @@ func (g *Guard) Act(ctx context.Context) {
 	}
 	running.Go(func() { g.writeEvents(ctx) })
 	<-ctx.Done()
+	g.shutDown()
+	running.Wait()
+}
+
+// shutDown ends the queues; those of a life that never acted too.
+func (g *Guard) shutDown() {
 	g.urgent.ShutDown()
 	g.cleanup.ShutDown()
-	running.Wait()
 }
 
 // look has a session looked at. A standby replica notes nothing: it would only grow.

@@ -32,6 +32,8 @@ const (
 	BackendGone   Reason = "BackendGone"   // somebody removed our backend
 	Recreated     Reason = "Recreated"     // the Route was deleted and made again, marks and all
 	Unreadable    Reason = "Unreadable"    // the journal can't be read
+	NoWayBack     Reason = "NoWayBack"     // no journal, and the sandbox is the Route's only backend
+	NotEnded      Reason = "NotEnded"      // the API server refuses what would end it
 	NodeDrain     Reason = "NodeDrain"     // a node of the sandbox is cordoned: a drain is to come
 	Unfinished    Reason = "Unfinished"    // its ending was interrupted
 	Orphaned      Reason = "Orphaned"      // sandbox objects without a mark on their Route
@@ -83,11 +85,14 @@ func Judge(f Facts, l Limits, now time.Time) Verdict {
 	}
 	j := f.Session.Journal
 	switch {
-	case f.Session.Broken != nil:
+	case f.Session.Alone && (j == nil || !f.SameUID):
+		return Verdict{Action: Nothing, Reason: NoWayBack}
+	case f.Session.Broken != nil && f.Session.Backend && f.Cordoned: // the sandbox is about to go
+		return Verdict{Action: End, Reason: NodeDrain}
+	case f.Session.Broken != nil && f.Session.Backend && f.Ready > 0:
 		// Nobody knows what the Route was: as long as users are served nothing is touched.
-		if f.Session.Backend && f.Ready > 0 {
-			return Verdict{Action: Nothing, Reason: Unreadable}
-		}
+		return Verdict{Action: Nothing, Reason: Unreadable}
+	case f.Session.Broken != nil:
 		return Verdict{Action: End, Reason: Unreadable}
 	case j == nil && f.Session.Backend:
 		return Verdict{Action: End, Reason: JournalPruned}

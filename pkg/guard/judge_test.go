@@ -64,6 +64,13 @@ func TestJudge(t *testing.T) {
 		{"Route made again", func(f *Facts) { f.SameUID = false }, session.Live, 50, End, Recreated, 0},
 		{"unreadable, users are served", func(f *Facts) { f.Session.Broken, f.Session.Journal = errors.New("x"), nil }, session.Live, 500, Nothing, Unreadable, 0},
 		{"unreadable, sandbox dead", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Ready = errors.New("x"), nil, 0 }, session.Live, 50, End, Unreadable, 0},
+		{"unreadable, its node is cordoned", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Cordoned = errors.New("x"), nil, true }, session.Live, 50, End, NodeDrain, 0},
+		{"unreadable, no other backend", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Session.Alone = errors.New("x"), nil, true }, session.Live, 50, Nothing, NoWayBack, 0},
+		{"journal pruned, no other backend", func(f *Facts) {
+			f.Session.Journal, f.Session.State, f.Session.Alone, f.Ready = nil, session.Draining, true, 0
+		}, session.Live, 50, Nothing, NoWayBack, 0},
+		{"another Route's journal, no other backend", func(f *Facts) { f.SameUID, f.Session.Alone = false, true }, session.Live, 50, Nothing, NoWayBack, 0},
+		{"no other backend, the journal tells which there was", func(f *Facts) { f.Session.Alone = true }, session.Live, 150, End, Expired, 0},
 		{"no mark, no object", func(f *Facts) { f.Session, f.Objects = nil, 0 }, session.Live, 50, Nothing, "", 0},
 		{"restored, no mark was left", func(f *Facts) { f.Session, f.Drained = nil, at(8) }, session.Live, 8, Finish, Unfinished, 0},
 		{"no mark since a minute", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, session.Live, 60, Nothing, "", time.Minute},

@@ -56,7 +56,11 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 		g.cleanup.Add(k)
 		return 0, nil
 	}
-	return g.act(ctx, k, m, live, verdict)
+	look, err := g.act(ctx, k, m, live, verdict)
+	if err != nil {
+		g.tellRefused(k, m, live, err)
+	}
+	return look, err
 }
 
 // cachedRoute is the Route with the session's label, nil where the cache has none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,27 +31,53 @@ var needs = []authorizationv1.ResourceAttributes{
 	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "watch"},
 }
 
-// Allowed gives the namespaces in which the guard may do all it has to, and for each
-// other one the first right that is missing.
-func Allowed(ctx context.Context, core kubernetes.Interface, namespaces []string) (allowed []string, missing map[string]string, err error) {
-	missing = map[string]string{}
+// allow gives the namespaces in which the guard may do all it has to, and those in which it
+// lacks a right, which the log names. What was allowed once is asked for again only after a
+// request was forbidden: to begin again with many namespaces must not outlast the Lease.
+func (g *Guard) allow(ctx context.Context, namespaces []string) (allowed, missing []string, err error) {
 	for _, namespace := range namespaces {
-		lacks, err := lacking(ctx, core, namespace, needs)
-		if err != nil {
-			return nil, nil, err
+		if !g.rights.known(namespace) {
+			lacks, err := lacking(ctx, g.Urgent.Core, namespace, needs)
+			if err != nil {
+				return nil, nil, err
+			}
+			if lacks != "" {
+				g.Log.Warn("namespace not watched: the guard lacks a right", "namespace", namespace, "right", lacks)
+				missing = append(missing, namespace)
+				continue
+			}
+			g.rights.note(namespace, true)
 		}
-		if lacks == "" {
-			allowed = append(allowed, namespace)
-		} else {
-			missing[namespace] = lacks
-		}
+		allowed = append(allowed, namespace)
 	}
 	return allowed, missing, nil
 }
 
-// SeesNodes says whether the guard may look at nodes, which one without rights in the
+// rights remembers the namespaces in which the guard was found to have all rights, from one
+// life to the next.
+type rights struct {
+	mu  sync.Mutex
+	has map[string]bool
+}
+
+func (r *rights) known(namespace string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.has[namespace]
+}
+
+func (r *rights) note(namespace string, has bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.has == nil {
+		r.has = map[string]bool{}
+	}
+	r.has[namespace] = has
+}
+
+// seesNodes says whether the guard may look at nodes, which one without rights in the
 // whole cluster may not.
-func SeesNodes(ctx context.Context, core kubernetes.Interface) (bool, error) {
+func seesNodes(ctx context.Context, core kubernetes.Interface) (bool, error) {
 	lacks, err := lacking(ctx, core, settings.AllNamespaces, []authorizationv1.ResourceAttributes{
 		{Resource: "nodes", Verb: "get"}, {Resource: "nodes", Verb: "list"}, {Resource: "nodes", Verb: "watch"},
 	})
@@ -77,9 +104,9 @@ func lacking(ctx context.Context, core kubernetes.Interface, namespace string, n
 	return "", nil
 }
 
-// Publish writes down what the guard covers, for the command to read. The ConfigMap
+// publish writes down what the guard covers, for the command to read. The ConfigMap
 // comes with the guard's manifests: the guard may not create one.
-func Publish(ctx context.Context, core kubernetes.Interface, home string, status settings.Status) error {
+func publish(ctx context.Context, core kubernetes.Interface, home string, status settings.Status) error {
 	data, err := json.Marshal(map[string]any{"data": status.Data()})
 	if err != nil {
 		return err

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,22 +68,25 @@ func Serve(ctx context.Context, o Options) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
-	var remembered map[key]*memory // by the life before, where only the settings changed
-	var known *settings.Settings   // the last that could be used
+	rights := &rights{}
+	var before *Guard // the life before this one
 	for ctx.Err() == nil {
-		g := &Guard{memory: remembered, known: known, Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics}
-		remembered = nil
+		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics,
+			rights: rights, urgent: newQueue(), cleanup: newQueue()}
+		if before != nil {
+			g.known, g.memory = before.known, before.memory
+		}
+		before = g
 		current.Store(g)
 		err := g.run(ctx, o.Name, watchdog)
-		known = g.known
 		switch {
 		case errors.Is(err, errSettings):
 			o.Log.Info("settings or rights changed, beginning again")
-			remembered = g.memory
 			continue
 		case err != nil && ctx.Err() == nil:
 			o.Log.Error("beginning again", "error", err)
 		}
+		g.memory = nil // another replica may have led meanwhile: since when things are so is not known
 		select {
 		case <-ctx.Done():
 		case err := <-failed:
@@ -146,29 +147,29 @@ func (g *Guard) run(process context.Context, name string, watchdog *leaderelecti
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel(nil)
-	core := g.Urgent.Core
+	defer g.shutDown()
 	asked, err := g.readSettings(ctx)
 	if err != nil {
 		return err
 	}
 	g.Settings = asked
-	allowed, missing, err := Allowed(ctx, core, g.Settings.Namespaces)
+	allowed, missing, err := g.allow(ctx, g.Settings.Namespaces)
 	if err != nil {
 		return err
 	}
-	for namespace, right := range missing {
-		g.Log.Warn("namespace not watched: the guard lacks a right", "namespace", namespace, "right", right)
+	if g.leaving, err = g.left(ctx, asked.Namespaces); err != nil {
+		return err
 	}
 	g.Settings.Namespaces = allowed
 	if g.Settings.Drain < g.Settings.ReloadInterval {
 		g.Log.Warn("setting drain is shorter than reloadInterval: a sandbox may go before the router lets go of it")
 	}
-	if g.SeesNodes, err = SeesNodes(ctx, core); err != nil {
+	if g.SeesNodes, err = seesNodes(ctx, g.Urgent.Core); err != nil {
 		return err
 	}
 	running.Go(func() { cancel(g.followSettings(ctx, asked)) })
-	if len(missing) > 0 {
-		running.Go(func() { cancel(followRights(ctx, core, slices.Collect(maps.Keys(missing)))) })
+	if len(missing) > 0 || !g.SeesNodes {
+		running.Go(func() { cancel(g.followRights(ctx, missing)) })
 	}
 	g.lost = cancel
 	if err := g.Watch(ctx, running.Go); err != nil {
@@ -219,15 +220,18 @@ func (g *Guard) lead(ctx context.Context) {
 	defer g.Metrics.Leading(false)
 	var publishing sync.WaitGroup
 	defer publishing.Wait()
-	publishing.Go(func() { g.publish(ctx) })
+	publishing.Go(func() {
+		g.publish(ctx, g.leaving)
+		g.leave(ctx)
+	})
 	g.Act(ctx)
 }
 
 // publish writes down what the guard covers, until that succeeds.
-func (g *Guard) publish(ctx context.Context) {
-	status := settings.Status{Journal: session.JournalVersion, Namespaces: g.Settings.Namespaces, Nodes: g.SeesNodes}
+func (g *Guard) publish(ctx context.Context, leaving []string) {
+	status := settings.Status{Journal: session.JournalVersion, Namespaces: g.Settings.Namespaces, Leaving: leaving, Nodes: g.SeesNodes}
 	for ctx.Err() == nil {
-		err := Publish(ctx, g.Urgent.Core, g.Home, status)
+		err := publish(ctx, g.Urgent.Core, g.Home, status)
 		if err == nil {
 			return
 		}

@@ -163,6 +163,14 @@ func (w *watched) keysOf(o any) []key {
 	return []key{k}
 }
 
+func namespaceOf(o any) string {
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return ""
+	}
+	return m.GetNamespace()
+}
+
 func (k key) String() string { return k.namespace + "/" + k.route + "/" + k.id }
 
 // slim leaves of an object what the guard looks at, so that a thousand sessions fit in

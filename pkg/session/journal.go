@@ -165,6 +165,8 @@ type Session struct {
 	Journal *Journal // nil while draining, or when somebody removed it
 	// Backend says that the session's backend still is on the Route.
 	Backend bool
+	// Alone says that it is the Route's only backend.
+	Alone bool
 	// Broken is why the journal can't be used, nil when it can or there is none.
 	Broken error
 }
@@ -190,6 +192,7 @@ func Of(r *routev1.Route) *Session {
 	if s.ID == "" && s.Broken == nil {
 		return nil
 	}
+	s.Alone = onlyBackend(&r.Spec, s.ID)
 	return s
 }
 

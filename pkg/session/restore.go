@@ -147,10 +147,13 @@ func ChangedWeight(r *routev1.Route, j *Journal, service string) string {
 
 // RestoreBlind ends a session whose journal is lost: its backend goes, and where
 // nothing with a weight remains the primary gets the default, so that it never stays
-// at 0.
-func RestoreBlind(spec *routev1.RouteSpec, id string) {
+// at 0. Nothing is changed, and it says false, where no other backend is left.
+func RestoreBlind(spec *routev1.RouteSpec, id string) bool {
 	own := ServiceName(id)
-	if spec.To.Name == own && len(spec.AlternateBackends) > 0 { // somebody made the sandbox the primary backend
+	if onlyBackend(spec, id) {
+		return false
+	}
+	if spec.To.Name == own { // somebody made the sandbox the primary backend
 		spec.To, spec.AlternateBackends = spec.AlternateBackends[0], spec.AlternateBackends[1:]
 	}
 	kept := []routev1.RouteTargetReference{}
@@ -167,6 +170,12 @@ func RestoreBlind(spec *routev1.RouteSpec, id string) {
 		w := int32(defaultWeight)
 		spec.To.Weight = &w
 	}
+	return true
+}
+
+// onlyBackend says whether a session's backend is all that a Route has.
+func onlyBackend(spec *routev1.RouteSpec, id string) bool {
+	return spec.To.Name == ServiceName(id) && len(spec.AlternateBackends) == 0
 }
 
 func value(w *int32) int32 {

@@ -151,6 +151,11 @@ func Retriable(err error) bool {
 		apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err)
 }
 
+// Unanswered says whether a write that failed with this error may have happened all the same.
+func Unanswered(err error) bool {
+	return !apierrors.IsConflict(err) && (Retriable(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
+}
+
 // pause waits 50 ms, doubled at each try, with jitter of half as much again.
 func pause(ctx context.Context, try int) error {
 	d := 50 * time.Millisecond << (try - 1)

@@ -158,6 +158,15 @@ func running(r *routev1.Route, id string) (*Session, error) {
 	return s, sameRoute(r, s.Journal)
 }
 
+// NoWayBack is the error of a Route that has no backend but the sandbox, and no journal
+// that tells which it had: to end the session would leave nobody to serve.
+type NoWayBack struct{ Namespace, Name, ID string }
+
+func (e *NoWayBack) Error() string {
+	return fmt.Sprintf("route %s/%s: the sandbox of session %s is its only backend, and no journal tells what was there before: first name the Service that shall serve: oc patch route %s -n %s --type=merge -p '{\"spec\":{\"to\":{\"kind\":\"Service\",\"name\":\"SERVICE\",\"weight\":100}}}'",
+		e.Namespace, e.Name, e.ID, e.Name, e.Namespace)
+}
+
 // Outcome is what ending a session found.
 type Outcome struct {
 	Foreign bool // somebody else had changed the Route meanwhile; his change stayed
@@ -180,7 +189,9 @@ func restore(id string, out *Outcome) change {
 			out.Foreign = Restore(&r.Spec, s.Journal) || s.Journal.Foreign || r.Labels[Label] != id
 		case s.Backend || s.Broken != nil || s.Journal != nil:
 			out.Foreign, out.Blind = true, true
-			RestoreBlind(&r.Spec, id)
+			if !RestoreBlind(&r.Spec, id) {
+				return &NoWayBack{r.Namespace, r.Name, id}
+			}
 		}
 		delete(r.Annotations, JournalKey)
 		return nil

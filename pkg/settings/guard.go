@@ -19,20 +19,36 @@ import (
 type Status struct {
 	Journal    int      // newest journal version that it reads
 	Namespaces []string // in which it may restore Routes and delete sandboxes
+	Leaving    []string // that are set no more, in which it ends the sessions that are left
 	Nodes      bool     // it sees which nodes are cordoned
 }
 
 // Data is the status as a ConfigMap's data.
 func (s Status) Data() map[string]string {
-	return map[string]string{"journal": fmt.Sprint(s.Journal), "namespaces": strings.Join(s.Namespaces, " "), "nodes": strconv.FormatBool(s.Nodes)}
+	return map[string]string{
+		"journal": fmt.Sprint(s.Journal), "namespaces": strings.Join(s.Namespaces, " "),
+		"leaving": strings.Join(s.Leaving, " "), "nodes": strconv.FormatBool(s.Nodes),
+	}
+}
+
+// ReadStatus reads what the guard that lives in home said of itself.
+func ReadStatus(ctx context.Context, core kubernetes.Interface, home string) (Status, error) {
+	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, StatusName, metav1.GetOptions{})
+	if err != nil {
+		return Status{}, fmt.Errorf("its status %s/%s: %w", home, StatusName, err)
+	}
+	return parseStatus(m)
 }
 
 func parseStatus(m *corev1.ConfigMap) (Status, error) {
 	var s Status
+	if len(m.Data) == 0 {
+		return s, nil // as its manifests make it: no guard has led yet
+	}
 	if _, err := fmt.Sscan(m.Data["journal"], &s.Journal); err != nil {
 		return s, fmt.Errorf("ConfigMap %s/%s: journal: %w", m.Namespace, m.Name, err)
 	}
-	s.Namespaces = strings.Fields(m.Data["namespaces"])
+	s.Namespaces, s.Leaving = strings.Fields(m.Data["namespaces"]), strings.Fields(m.Data["leaving"])
 	s.Nodes = m.Data["nodes"] == "true"
 	return s, nil
 }
@@ -117,11 +133,7 @@ func ReadGuard(ctx context.Context, core kubernetes.Interface, home string) (*Gu
 	if err != nil {
 		return nil, err
 	}
-	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, StatusName, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("its status %s/%s: %w", home, StatusName, err)
-	}
-	status, err := parseStatus(m)
+	status, err := ReadStatus(ctx, core, home)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,12 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 		r.Name, r.Spec.Host = "quiet", "quiet-"+r.Spec.Host
 		delete(r.Labels, session.Label)
 	})
+	e.route(func(r *routev1.Route) { // somebody made the sandbox its primary backend
+		change(r)
+		r.Name, r.Spec.Host = "taken", "taken-"+r.Spec.Host
+		r.Annotations[session.JournalKey] = `{"before":{"backends":[{"service":"web","weight":100}]}}`
+		r.Spec.To.Name = session.ServiceName("bcdfghjk")
+	})
 	stolenCore, stolenRoutes := e.guardsClients()
 	try := func(route, patch string) error {
 		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), route, types.JSONPatchType, []byte(patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
@@ -77,6 +83,10 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 	} {
 		refusedFor(t, what+" of a Route without session", try("quiet", patch), "of Routes with a session only")
 	}
+	refusedFor(t, "managedFields of a Route whose marks are gone", try("quiet", `[{"op":"replace","path":"/metadata/managedFields","value":[{}]}]`), "")
+	refusedFor(t, "the journal's primary again", try("taken", `[{"op":"replace","path":"/spec/to","value":{"kind":"Service","name":"web","weight":100}}]`), "")
+	refusedFor(t, "an alternate as primary again", try("taken", `[{"op":"replace","path":"/spec/to","value":{"kind":"Service","name":"b","weight":50}},{"op":"remove","path":"/spec/alternateBackends"}]`), "")
+	refusedFor(t, "another primary", try("taken", `[{"op":"replace","path":"/spec/to","value":{"kind":"Service","name":"evil","weight":50}}]`), "does not choose a Route's primary backend")
 	_, err := stolenRoutes.RouteV1().Routes(e.ns).Create(t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Spec: routev1.RouteSpec{To: routev1.RouteTargetReference{Kind: "Service", Name: "web"}}}, metav1.CreateOptions{})
 	refusedFor(t, "a Route", err, "forbidden")
 	refusedFor(t, "the Route's end", stolenRoutes.RouteV1().Routes(e.ns).Delete(t.Context(), "shop", metav1.DeleteOptions{}), "forbidden")
