@@ -23,6 +23,10 @@ const (
 	slackTTL   = 5 * time.Minute
 )
 
+// longestTimeout bounds --timeout, and with it how long the guard leaves a killed command's
+// preparations alone.
+const longestTimeout = time.Hour
+
 type shiftFlags struct {
 	shift.Options
 	exact, failover bool
@@ -59,6 +63,8 @@ func (f *shiftFlags) check() error {
 		return errors.New("--replicas: from 1 to 20")
 	case f.For < 0 || f.TTL < 0 || f.Drain < 0 || f.Timeout <= 0:
 		return errors.New("--for, --ttl, --drain and --timeout take positive times, such as 10m")
+	case f.Timeout > longestTimeout:
+		return fmt.Errorf("--timeout: %s at most: so long may a killed command's marks stay on the Route", longestTimeout)
 	case f.dryRun != "none" && f.dryRun != "client" && f.dryRun != "server":
 		return fmt.Errorf("--dry-run=%s: none, client or server", f.dryRun)
 	case f.Image == "":

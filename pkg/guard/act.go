@@ -43,7 +43,7 @@ func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route,
 	if err != nil {
 		return err
 	}
-	g.restored(k, live, v, "its traffic is back; the sandbox stays until the session's end: 'osc-debug weight' resumes, 'osc-debug rollback' ends it")
+	g.restored(k, m, live, v, "its traffic is back; the sandbox stays until the session's end: 'osc-debug weight' resumes, 'osc-debug rollback' ends it")
 	return nil
 }
 
@@ -68,16 +68,19 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 	case out.Foreign:
 		note += "; what somebody else had changed stayed"
 	}
-	g.restored(k, live, v, note)
+	g.restored(k, m, live, v, note)
 	return max(drain, time.Millisecond), nil
 }
 
 // restored tells of a Route that was put back.
-func (g *Guard) restored(k key, live *routev1.Route, v Verdict, note string) {
+func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, note string) {
 	g.Metrics.restores.WithLabelValues(string(v.Reason)).Inc()
-	took := time.Duration(0)
-	if !v.Since.IsZero() {
-		took = max(0, g.Clock.Now().Sub(v.Since))
+	took, cause := time.Duration(0), v.Since
+	if !m.changed.IsZero() && (cause.IsZero() || m.changed.Before(cause)) {
+		cause = m.changed // it waited in the queue
+	}
+	if !cause.IsZero() {
+		took = max(0, g.Clock.Now().Sub(cause))
 		g.Metrics.seconds.Observe(took.Seconds())
 	}
 	user := ""

@@ -51,12 +51,15 @@ type Guard struct {
 	synced  atomic.Bool
 }
 
-// memory is what no object says of a session. Whoever works on the session holds it.
+// memory is what no object says of a session. Whoever works on the session holds it, but
+// for noted.
 type memory struct {
 	sync.Mutex
 	unreadySince, drainingSince, marklessSince time.Time
 	drained                                    time.Time       // when the sandbox is let go, since this guard restored the Route
 	deleted                                    bool            // this guard deleted something of it
+	changed                                    time.Time       // when the event came that is looked at, zero: it is time alone
+	noted                                      atomic.Int64    // when the first event came that was not looked at yet, in ns; 0: none did
 	told                                       map[Reason]bool // Events that were written
 }
 
@@ -157,6 +160,7 @@ func (g *Guard) shutDown() {
 // look has a session looked at. A standby replica notes nothing: it would only grow.
 func (g *Guard) look(k key) {
 	if g.acting.Load() && session.ValidID(k.id) {
+		g.recall(k).noted.CompareAndSwap(0, g.Clock.Now().UnixNano())
 		g.urgent.Add(k)
 	}
 }

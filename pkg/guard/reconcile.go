@@ -28,10 +28,14 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	nodes := g.cordoned(w, k)
 	objects := w.objects(k)
 	now := g.Clock.Now()
+	if ns := m.noted.Swap(0); ns != 0 && m.changed.IsZero() {
+		m.changed = time.Unix(0, ns)
+	}
 	facts := g.facts(cached, deref(of[*discoveryv1.EndpointSlice](w.slices, k)), k, m, now)
 	facts.Objects, facts.Cordoned = objects, len(nodes) > 0
 	verdict := Judge(facts, g.limits(), now)
 	if verdict.Action == Nothing && cached != nil {
+		m.changed = time.Time{}
 		return verdict.Look, g.tell(k, m, cached, verdict.Reason)
 	}
 	live, err := g.live(ctx, k)
@@ -59,8 +63,10 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	look, err := g.act(ctx, k, m, live, verdict)
 	if err != nil {
 		g.tellRefused(k, m, live, err)
+		return 0, err
 	}
-	return look, err
+	m.changed = time.Time{}
+	return look, nil
 }
 
 // cachedRoute is the Route with the session's label, nil where the cache has none.

@@ -44,14 +44,18 @@ func (e *StillReached) Error() string {
 // being deleted.
 func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	e.Step(StepRestore, fmt.Sprintf("route %s/%s", e.Namespace, e.Route))
-	route, out, err := e.Restore(ctx, e.Namespace, e.Route, e.ID, e.Known)
+	var route *routev1.Route
+	var out Outcome
+	err := e.persist(ctx, StepRestore, func() (err error) {
+		route, out, err = e.Restore(ctx, e.Namespace, e.Route, e.ID, e.Known)
+		return err
+	})
 	if other := (*InSession)(nil); errors.As(err, &other) {
 		// Somebody removed our marks, and another session is on the Route by now.
 		if err := e.unused(ctx); err != nil {
 			return out, errors.Join(other, err)
 		}
-		e.Step(StepDelete, "Service and pods of session "+e.ID)
-		return Outcome{Foreign: true}, e.Teardown(ctx, e.Namespace, e.Route, e.ID)
+		return Outcome{Foreign: true}, e.teardown(ctx)
 	}
 	if err != nil {
 		return out, err
@@ -69,12 +73,47 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 			e.Step(StepDrain, fmt.Sprintf("whether the router let go was not to be seen: %v", err))
 		}
 	}
-	e.Step(StepDelete, "Service and pods of session "+e.ID)
-	if err := e.Teardown(ctx, e.Namespace, e.Route, e.ID); err != nil {
+	if err := e.teardown(ctx); err != nil {
 		return out, err
 	}
 	e.Step(StepClose, "last mark on the Route")
-	return out, e.Close(ctx, e.Namespace, e.Route, e.ID, route)
+	return out, e.persist(ctx, StepClose, func() error {
+		return e.Close(ctx, e.Namespace, e.Route, e.ID, route)
+	})
+}
+
+func (e Ending) teardown(ctx context.Context) error {
+	e.Step(StepDelete, "Service and pods of session "+e.ID)
+	return e.persist(ctx, StepDelete, func() error {
+		return e.Teardown(ctx, e.Namespace, e.Route, e.ID)
+	})
+}
+
+// longestPause is the exponent of the longest pause between two tries of a step, 1.6 s.
+const longestPause = 6
+
+// persist repeats a step for as long as the API server may only be away and the context
+// allows: nobody else may be there to end the session. Who waits is told once why.
+func (e Ending) persist(ctx context.Context, step string, do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		if err == nil || ctx.Err() != nil || !away(err) {
+			return err
+		}
+		if try == 1 {
+			e.Step(step, fmt.Sprintf("not yet, trying on: %v", err))
+		}
+		if pause(ctx, min(try, longestPause)) != nil {
+			return err
+		}
+	}
+}
+
+// away says whether an error may be the API server's absence, or its trouble, not its answer.
+func away(err error) bool {
+	var other *InSession
+	var none *NoWayBack
+	return Retriable(err) && !errors.As(err, &other) && !errors.As(err, &none)
 }
 
 // unused is an error where the Route still has our backend.

@@ -43,6 +43,7 @@ func FuzzRestore(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(string(spec), `{"version":1,"session":"bcdfghjk","state":"live","routeUID":"uid-1","before":{"backends":[{"service":"web","weight":100},{"service":"b","weight":50}]},"set":{"backends":[{"service":"web","weight":0},{"service":"b","weight":7},{"service":"osc-debug-bcdfghjk","weight":100}]}}`, true)
+	f.Add(string(spec), `{"version":1,"session":"bcdfghjk","state":"live","routeUID":"uid-1","before":{"backends":[{"service":"web","weight":100},{"service":"b","weight":50}]},"set":{"backends":[{"service":"web","weight":0},{"service":"b","weight":9},{"service":"osc-debug-bcdfghjk","weight":100}]}}`, true)
 	f.Add(string(spec), `broken`, true)
 	f.Add(string(spec), ``, false)
 	f.Fuzz(func(t *testing.T, spec, text string, label bool) {
@@ -60,6 +61,7 @@ func FuzzRestore(f *testing.F) {
 		if s == nil {
 			return
 		}
+		was := r.DeepCopy()
 		before := map[string]bool{}
 		for _, b := range WeightsOf(r).Backends {
 			before[b.Service] = b.Service != ServiceName(s.ID)
@@ -81,6 +83,14 @@ func FuzzRestore(f *testing.F) {
 				t.Errorf("backend %q of others is lost: %+v", name, r.Spec)
 			}
 		}
+		if storable(was) && storable(r) {
+			if total(&r.Spec) == 0 && out.Blind {
+				t.Errorf("nobody has a weight: %+v", r.Spec)
+			}
+			if !out.Blind && s.Journal != nil {
+				keepsForeign(t, was, r, s.Journal)
+			}
+		}
 		once, _ := json.Marshal(r)
 		if err := restore(s.ID, &out)(r); err == nil {
 			if twice, _ := json.Marshal(r); string(once) != string(twice) {
@@ -88,4 +98,41 @@ func FuzzRestore(f *testing.F) {
 			}
 		}
 	})
+}
+
+// storable: names once each, weights as the API allows them.
+func storable(r *routev1.Route) bool {
+	seen := map[string]bool{}
+	for _, b := range WeightsOf(r).Backends {
+		if seen[b.Service] || b.Weight != nil && (*b.Weight < 0 || *b.Weight > 256) {
+			return false
+		}
+		seen[b.Service] = true
+	}
+	return true
+}
+
+// keepsForeign fails where a weight that others set is another one after the restore. Only
+// where nobody would serve at all may it be.
+func keepsForeign(t *testing.T, was, now *routev1.Route, j *Journal) {
+	t.Helper()
+	others, carry := map[string]*int32{}, int32(0)
+	for _, b := range WeightsOf(was).Backends {
+		if b.Service == ServiceName(j.Session) {
+			continue
+		}
+		set, ours := j.Set.of(b.Service)
+		old, known := j.Before.of(b.Service)
+		if ours && known && equal(set, b.Weight) {
+			carry += min(max(value(old), 0), 256)
+			continue
+		}
+		others[b.Service] = b.Weight
+		carry += value(b.Weight)
+	}
+	for _, b := range WeightsOf(now).Backends {
+		if w, foreign := others[b.Service]; foreign && carry > 0 && !equal(w, b.Weight) {
+			t.Errorf("the weight that others gave %q is lost: before %+v, after %+v", b.Service, was.Spec, now.Spec)
+		}
+	}
 }

@@ -22,7 +22,8 @@ func (p Part) Delete(ctx context.Context) error {
 }
 
 // Parts lists the Services and pods that bear a session's label, name its Route, and are no
-// controller's; pods are all that bear the label, to be watched from there. The session's
+// controller's, pods only under a runtime class; pods are all that bear the label, to be
+// watched from there. The session's
 // disruption budget and NetworkPolicies are its Service's and go with it.
 func (s Store) Parts(ctx context.Context, namespace, route, id string) (parts []Part, pods *corev1.PodList, err error) {
 	serviceClient, podClient := s.Core.CoreV1().Services(namespace), s.Core.CoreV1().Pods(namespace)
@@ -35,7 +36,9 @@ func (s Store) Parts(ctx context.Context, namespace, route, id string) (parts []
 		parts = append(parts, Part{&services.Items[i].ObjectMeta, "service", nil, serviceClient.Delete})
 	}
 	for i := range pods.Items {
-		parts = append(parts, Part{&pods.Items[i].ObjectMeta, "pod", &pods.Items[i], podClient.Delete})
+		if pods.Items[i].Spec.RuntimeClassName != nil { // others can't be a sandbox, whatever somebody wrote on them
+			parts = append(parts, Part{&pods.Items[i].ObjectMeta, "pod", &pods.Items[i], podClient.Delete})
+		}
 	}
 	kept := parts[:0]
 	for _, p := range parts {
@@ -52,5 +55,5 @@ func labelled(id string) metav1.ListOptions {
 
 // made says whether a session on the Route made an object.
 func made(o *metav1.ObjectMeta, route string) bool {
-	return o.Annotations[RouteNameKey] == route && metav1.GetControllerOf(o) == nil
+	return o.Annotations[RouteNameKey] == route && o.Annotations[RouteUIDKey] != "" && metav1.GetControllerOf(o) == nil
 }

@@ -46,10 +46,19 @@ func (r *Runner) guardRenews(ctx context.Context) error {
 			if errors.Is(context.Cause(ctx), context.Canceled) {
 				return ctx.Err()
 			}
-			return fmt.Errorf("the guard %s no longer renews its Lease: no user was sent to the sandbox", r.guard.Holder)
+			return fmt.Errorf("the guard %s no longer renews its Lease: no more users are sent to the sandbox", r.guard.Holder)
 		case <-time.After(5 * probeEvery):
 		}
 	}
+}
+
+// guardStands sees to it that a guard still stands by, before more users are sent to the
+// sandbox.
+func (r *Runner) guardStands(ctx context.Context) error {
+	if err := r.findGuard(ctx); err != nil {
+		return err
+	}
+	return r.guardRenews(ctx)
 }
 
 // Unready is a live session whose sandbox can't serve any more.

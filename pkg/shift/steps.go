@@ -57,6 +57,13 @@ func (s *stepper) step(ctx context.Context, now time.Time) error {
 	if s.look(was); len(s.left) == 0 {
 		return nil
 	}
+	if err := r.guardStands(ctx); err != nil {
+		if ctx.Err() == nil {
+			r.Report.Warn("%v: no more steps are taken (left: %s)", err, percentages(s.left))
+			s.left = nil
+		}
+		return ctx.Err()
+	}
 	s.was, s.tried = r.journal.Asked, s.left[0]
 	r.current, r.Percent, r.journal.Asked = on, s.tried, s.tried
 	r.Report.Step(StepShift, r.detail(StepShift))
