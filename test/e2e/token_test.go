@@ -42,6 +42,7 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 	e.route(func(r *routev1.Route) { // somebody made the sandbox its primary backend
 		change(r)
 		r.Name, r.Spec.Host = "taken", "taken-"+r.Spec.Host
+		delete(r.Labels, session.Label) // or the guard would end it
 		r.Annotations[session.JournalKey] = `{"before":{"backends":[{"service":"web","weight":100}]}}`
 		r.Spec.To.Name = session.ServiceName("bcdfghjk")
 	})
