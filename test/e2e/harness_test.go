@@ -27,6 +27,7 @@ import (
 	routeclient "github.com/openshift/client-go/route/clientset/versioned"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -184,7 +185,14 @@ func (e *env) run(ctx context.Context, pod *corev1.Pod) {
 		})
 	}
 	data, _ := json.Marshal(map[string]any{"status": status})
-	_, _ = core.CoreV1().Pods(e.ns).Patch(ctx, pod.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}, "status")
+	for ctx.Err() == nil {
+		_, err := core.CoreV1().Pods(e.ns).Patch(ctx, pod.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}, "status")
+		if err == nil || apierrors.IsNotFound(err) {
+			return
+		}
+		fmt.Fprintf(os.Stderr, "status of pod %s/%s, trying again: %v\n", e.ns, pod.Name, err)
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // deployment creates Deployment and Service "web" (more Services by name), with the
@@ -322,7 +330,12 @@ func (e *env) eventually(what string, holds func() bool) {
 
 func (e *env) within(wait time.Duration, what string, holds func() bool) {
 	e.t.Helper()
-	for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	e.withinEvery(50*time.Millisecond, wait, what, holds)
+}
+
+func (e *env) withinEvery(pause, wait time.Duration, what string, holds func() bool) {
+	e.t.Helper()
+	for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(pause) {
 		if holds() {
 			return
 		}

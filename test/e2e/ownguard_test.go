@@ -8,16 +8,20 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -143,9 +147,19 @@ func TestATeamsOwnGuard(t *testing.T) {
 }
 
 // A namespace in which the guard loses its rights is no longer called covered, and is
-// again when they are back.
+// again when they are back: by the last settings that could be used.
 func TestLostRightsAreNoticed(t *testing.T) {
-	t.Parallel()
+	for name, spoil := range map[string]func(*env){
+		"settings that can't be used": func(e *env) { e.setting("grace", "soon") },
+		"settings that are gone": func(e *env) {
+			e.ok(core.CoreV1().ConfigMaps(e.ns).Delete(e.t.Context(), settings.ConfigName, metav1.DeleteOptions{}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); lostRights(t, spoil) })
+	}
+}
+
+func lostRights(t *testing.T, spoil func(*env)) {
 	e := newEnv(t)
 	account := e.ownGuards()
 	e.deployment("web", 1, nil)
@@ -161,7 +175,7 @@ func TestLostRightsAreNoticed(t *testing.T) {
 		})
 	}
 	covered(true)
-	e.setting("grace", "soon") // can't be used: what was set before holds
+	spoil(e)
 	binding, err := core.RbacV1().RoleBindings(e.ns).Get(t.Context(), "osc-debug-guard", metav1.GetOptions{})
 	e.ok(err)
 	e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
@@ -173,6 +187,37 @@ func TestLostRightsAreNoticed(t *testing.T) {
 	_, err = core.RbacV1().RoleBindings(e.ns).Create(t.Context(), binding, metav1.CreateOptions{})
 	e.ok(err)
 	covered(true)
+}
+
+// A namespace that is taken off the settings while a session lives there: no new one may
+// begin, the one that is there is ended, also by a guard that was not there before, and then
+// the namespace is let go.
+func TestANamespaceThatIsSetNoMoreIsLeftWithoutASession(t *testing.T) {
+	t.Parallel()
+	home, e := newEnv(t), newEnv(t)
+	account := home.ownGuards("namespaces=" + home.ns + " " + e.ns)
+	_, err := core.RbacV1().RoleBindings(e.ns).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "guard"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "osc-debug-guard"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "osc-debug-guard", Namespace: home.ns}},
+	}, metav1.CreateOptions{})
+	e.ok(err)
+	before := e.standard()
+	status := func(what string, holds func(settings.Status) bool) {
+		t.Helper()
+		home.within(3*time.Minute, what, func() bool {
+			s, err := settings.ReadStatus(t.Context(), core, home.ns)
+			return err == nil && holds(s)
+		})
+	}
+	one := home.guard("one", account)
+	status("both are covered", func(s settings.Status) bool { return s.Covers(home.ns) && s.Covers(e.ns) })
+	e.plant("shop", session.Live, 40*time.Second)
+	home.setting("namespaces", home.ns)
+	status("one is being left", func(s settings.Status) bool { return !s.Covers(e.ns) && slices.Contains(s.Leaving, e.ns) })
+	one.signal(syscall.SIGKILL)
+	home.guard("two", account)
+	e.ended(before)
+	status("it is let go", func(s settings.Status) bool { return s.Covers(home.ns) && len(s.Leaving) == 0 })
 }
 
 // metrics are those of the namespace's guards, all together.

@@ -82,7 +82,7 @@ const endpointsWithin = 5 * time.Minute
 // endpoints waits until a Service has a ready endpoint, or none.
 func (e *env) endpoints(service string, ready bool) {
 	e.t.Helper()
-	e.within(endpointsWithin, "endpoints of "+service, func() bool {
+	e.withinEvery(300*time.Millisecond, endpointsWithin, "endpoints of "+service, func() bool {
 		list, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service, ResourceVersion: "0"})
 		e.ok(err)
 		n := 0
