@@ -99,8 +99,8 @@ func (s *search) best() Plan {
 }
 
 // among tries every scale of the originals with the weights of the sandbox that can make
-// it better than what was found before: its share rises with its weight, so they are a
-// range. With clamp also those where a backend without servers would weigh too much.
+// it better than what was found before: its share rises with its weight, a little stumble
+// aside, so they are a range. With clamp also those where a backend without servers would weigh too much.
 func (s *search) among(clamp bool) (best Plan, least float64) {
 	least, leastChange := math.Inf(1), int32(math.MaxInt32)
 	s.backends, s.weights = append(slices.Clone(s.originals), Backend{Ready: s.ready}), make([]int32, len(s.originals)+1)
@@ -117,10 +117,10 @@ func (s *search) among(clamp bool) (best Plan, least float64) {
 		for i := range originals {
 			s.backends[i].Weight = &originals[i]
 		}
-		from := sort.Search(MaxWeight-1, func(i int) bool { share, _ := s.judge(int32(i + 1)); return share >= s.wanted-least-tie })
+		from := sort.Search(MaxWeight-1, func(i int) bool { share, _ := s.judge(int32(i + 1)); return share >= s.wanted-least-stumble })
 		for w := int32(from + 1); w <= MaxWeight; w++ {
 			share, worst := s.judge(w)
-			if share > s.wanted+least+tie {
+			if share > s.wanted+least+stumble {
 				break
 			}
 			change := abs(scale - s.top)
@@ -135,6 +135,11 @@ func (s *search) among(clamp bool) (best Plan, least float64) {
 
 // tie is the difference of errors that is none.
 const tie = 1e-12
+
+// stumble is the most by which a share falls when the sandbox' weight rises: where its servers
+// have the largest weight, 32-bit floats make 256 of it, or 255, which is a share of
+// s(1-s)/256 less.
+const stumble = 0.25 / 256
 
 // judge gives, for a weight of the sandbox, its share and the largest error of any share.
 func (s *search) judge(w int32) (share, worst float64) {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"sort"
 	"strings"
 	"sync"
 	"testing"
@@ -181,4 +182,134 @@ func TestNoWeightsAreBetter(t *testing.T) {
 			t.Errorf("route %d: %s, %d servers, %g %%: error %.9f, %.9f is possible", n, text(originals), ready, percent, got, least)
 		}
 	}
+}
+
+// On as many Routes as the other properties, by arithmetic of its own: no scale of the
+// originals has a weight of the sandbox, at its best share or three beside it, that is better.
+// (The test above tries all weights, on fewer Routes, by the search's own arithmetic.)
+func TestNoWeightsAreBetterByAnOracle(t *testing.T) {
+	var running sync.WaitGroup
+	lanes := runtime.NumCPU()
+	for lane := range lanes {
+		running.Go(func() {
+			random := rand.New(rand.NewPCG(11, uint64(lane)))
+			for n := range (routesTried + lanes - 1) / lanes {
+				originals, ready, percent := anyOriginals(random), 1+random.IntN(5), anyPercent(random)
+				if percent == 0 {
+					continue
+				}
+				plan, err := Weights(originals, ready, percent, KeepFloor)
+				if err != nil {
+					t.Errorf("lane %d, route %d: %v", lane, n, err)
+					return
+				}
+				o := newOracle(originals, ready, percent/100)
+				if got, least := o.worst(plan.Originals, plan.Sandbox), o.least(); got > least+1e-9 {
+					t.Errorf("lane %d, route %d: %s, %d servers, %g %%: error %.9f, %.9f is possible", lane, n, text(originals), ready, percent, got, least)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+}
+
+// oracle knows how the router divides, from its description alone: a Service's weight is
+// shared by its servers, the largest share becomes 256, others are cut to whole numbers, 1 at
+// least; a Service that alone has a weight has servers of weight 1.
+type oracle struct {
+	asked   []int32 // weights of the originals
+	servers []int   // theirs, and the sandbox' last
+	ideal   []float64
+	shares  []float64
+}
+
+func newOracle(originals []Backend, ready int, wanted float64) *oracle {
+	o := &oracle{}
+	for _, b := range originals {
+		o.asked, o.servers = append(o.asked, b.Value()), append(o.servers, b.Ready)
+	}
+	o.servers = append(o.servers, ready)
+	o.shares = make([]float64, len(o.servers))
+	o.divide(o.asked, 0)
+	for _, share := range o.shares[:len(originals)] {
+		o.ideal = append(o.ideal, share*(1-wanted))
+	}
+	o.ideal = append(o.ideal, wanted)
+	return o
+}
+
+// divide fills in every Service's share.
+func (o *oracle) divide(originals []int32, sandbox int32) {
+	weight := func(i int) int32 {
+		if i == len(originals) {
+			return sandbox
+		}
+		return originals[i]
+	}
+	var most float32
+	carrying := 0
+	for i, n := range o.servers {
+		if n > 0 && weight(i) > 0 {
+			carrying++
+			most = max(most, float32(weight(i))/float32(n))
+		}
+	}
+	total := 0.0
+	for i, n := range o.servers {
+		o.shares[i] = 0
+		switch w := weight(i); {
+		case n == 0 || w == 0:
+		case carrying == 1:
+			o.shares[i] = float64(n)
+		default:
+			o.shares[i] = float64(n) * float64(max(1, int32(float32(w)/float32(n)*(256/most))))
+		}
+		total += o.shares[i]
+	}
+	for i := range o.shares {
+		o.shares[i] /= total
+	}
+}
+
+func (o *oracle) worst(originals []int32, sandbox int32) float64 {
+	o.divide(originals, sandbox)
+	worst := 0.0
+	for i, share := range o.shares {
+		worst = max(worst, math.Abs(share-o.ideal[i]))
+	}
+	return worst
+}
+
+// least is the smallest error that it finds.
+func (o *oracle) least() float64 {
+	least, top := math.Inf(1), int32(0)
+	for i, w := range o.asked {
+		if o.servers[i] > 0 {
+			top = max(top, w)
+		}
+	}
+	last := len(o.servers) - 1
+	scaled := make([]int32, len(o.asked))
+scales:
+	for most := int32(1); most <= 256; most++ {
+		for i, w := range o.asked {
+			if scaled[i] = int32(math.Floor(float64(w)*float64(most)/float64(top) + 0.5)); w > 0 {
+				scaled[i] = max(scaled[i], 1)
+			}
+			if scaled[i] > 256 {
+				continue scales
+			}
+		}
+		enough := int32(sort.Search(255, func(i int) bool {
+			o.divide(scaled, int32(i+1))
+			return o.shares[last] >= o.ideal[last]
+		}) + 1)
+		for w := max(1, enough-3); w <= min(256, enough+3); w++ {
+			if o.divide(scaled, w); math.Abs(o.shares[last]-o.ideal[last]) < least {
+				least = min(least, o.worst(scaled, w))
+			}
+		}
+	}
+	return least
 }
