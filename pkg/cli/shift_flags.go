@@ -59,6 +59,8 @@ func (f *shiftFlags) check() error {
 		return errors.New("--detach needs a guard: leave --no-guard out")
 	case f.Detach && (len(f.traces) > 0 || f.For > 0):
 		return errors.New("--detach ends this command: use --ttl for the session's time, and trace from the foreground")
+	case f.Detach && f.followRollout == "rollback":
+		return errors.New("--follow-rollout=rollback takes a command that watches: leave --detach out")
 	case f.Replicas < 0 || f.Replicas > 20:
 		return errors.New("--replicas: from 1 to 20")
 	case f.For < 0 || f.TTL < 0 || f.Drain < 0 || f.Timeout <= 0:

@@ -12,6 +12,8 @@ import (
 
 // What mends obstacles that several checks meet.
 const (
+	mendEmpty       = "--empty-volume gives the sandbox an empty volume instead"
+	mendPowers      = "a sandbox' own containers may have NET_BIND_SERVICE alone: have a cluster administrator add what this one needs to SCC osc-debug-kata (allowedCapabilities), and its image, by digest, to images of ConfigMap osc-debug in namespace osc-debug"
 	MendSCC         = "you have no grant to use SCC osc-debug-kata: have a cluster administrator apply 'osc-debug manifests scc' and 'osc-debug manifests rbac', then 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=YOU -n NAMESPACE'"
 	MendPermissions = "ask for 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=YOU -n NAMESPACE' (a cluster administrator makes the role: 'osc-debug manifests rbac')"
 	MendPodSecurity = "a namespace that holds sandboxes needs a label, and the sandbox policy still refuses every other privileged pod: 'oc label namespace NAMESPACE pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite'"
@@ -28,8 +30,13 @@ func Concrete(mend, namespace, user string) string {
 // meanings of refusals that people meet often, by a part of the API server's words.
 var meanings = []struct{ words, mend string }{
 	{"violates PodSecurity", MendPodSecurity},
+	// What SCC admission says of a pod that does not fit the one SCC that it is to be judged by
+	// (github.com/openshift/apiserver-library-go, sccmatching); else there is no grant.
+	{"capability may not be added", mendPowers},
+	{"volumes are not allowed to be used", mendEmpty},
 	{"unable to validate against any security context constraint", MendSCC},
-	{"names in images, by digest", "have an administrator add the image, by digest, to images of ConfigMap osc-debug in namespace osc-debug: 'oc edit configmap osc-debug -n osc-debug'"},
+	{"has volumes of these kinds only", mendEmpty},
+	{"names in images, by digest", "have an administrator add the image, by digest, to images of ConfigMap osc-debug in namespace osc-debug: 'oc edit configmap osc-debug -n osc-debug' (on OpenShift, capabilities that it adds also to allowedCapabilities of SCC osc-debug-kata)"},
 	{"no params found", "the sandbox policy finds no ConfigMap osc-debug in namespace osc-debug: have an administrator apply 'osc-debug manifests guard'"},
 	{"a runtime class for VMs", "name one of those with --runtime-class, or have an administrator add it to runtimeClasses of ConfigMap osc-debug in namespace osc-debug"},
 	{"usage per Container", "a LimitRange of the namespace does not let the pod in: 'oc describe limitrange' shows it"},

@@ -37,6 +37,7 @@ const testID = "bcdfghjk"
 // cloneCase is what a file of testdata/clone holds, one document for each:
 //   - the workload, as it was applied
 //   - kind Live: what admission and the kubelet made of its pod, as a strategic merge patch
+//   - kind Newer: a template that was applied since, of which no pod is ready yet (optional)
 //   - kind Changes: what the user asks for (optional)
 //   - others of the namespace: Route, Services, claims, NetworkPolicies, ... (optional)
 type cloneCase struct {
@@ -44,6 +45,7 @@ type cloneCase struct {
 	route   routev1.Route
 	changes sandbox.Changes
 	patch   []byte
+	newer   *corev1.PodTemplateSpec
 	live    corev1.Pod
 }
 
@@ -186,6 +188,10 @@ func readCase(t *testing.T, file string) *cloneCase {
 		switch kind.Kind {
 		case "Live":
 			c.patch = doc
+		case "Newer":
+			var o struct{ Spec struct{ Template corev1.PodTemplateSpec } }
+			into(t, doc, &o)
+			c.newer = &o.Spec.Template
 		case "Changes":
 			into(t, doc, &c.changes)
 		case "Route":
@@ -251,24 +257,43 @@ func (c *cloneCase) apply(t *testing.T, doc []byte) corev1.Pod {
 		if o.Kind != "ReplicaSet" {
 			meta = by("ReplicaSet", o.Name+"-6f7d")
 			meta.OwnerReferences = owned(o.Kind, o.Name)
-			template.Labels = merged(template.Labels, "pod-template-hash", "6f7d")
+			hash := "pod-template-hash"
+			if o.Kind == "Rollout" {
+				hash = "rollouts-pod-template-hash"
+			}
+			template.Labels = merged(template.Labels, hash, "6f7d")
 		}
 		pod.Labels, pod.OwnerReferences = template.Labels, owned("ReplicaSet", meta.Name)
 		c.ns.ReplicaSets = append(c.ns.ReplicaSets, appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Template: template, Selector: &metav1.LabelSelector{MatchLabels: template.Labels}}})
+		if c.newer != nil {
+			meta.Name, meta.UID = o.Name+"-9e8d", "newer"
+			next := *c.newer
+			next.Labels = merged(next.Labels, "pod-template-hash", "9e8d")
+			c.ns.ReplicaSets = append(c.ns.ReplicaSets, appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Template: next, Selector: &metav1.LabelSelector{MatchLabels: next.Labels}}})
+		}
 	case "ReplicationController", "DeploymentConfig":
 		meta := by("ReplicationController", o.Name)
 		if o.Kind == "DeploymentConfig" {
 			meta = by("ReplicationController", o.Name+"-3")
 			meta.OwnerReferences = owned(o.Kind, o.Name)
-			template.Labels = merged(template.Labels, "deployment", o.Name+"-3")
+			template.Labels = merged(merged(template.Labels, "deployment", o.Name+"-3"), "deploymentconfig", o.Name)
 		}
 		pod.Labels, pod.OwnerReferences = template.Labels, owned("ReplicationController", meta.Name)
 		c.ns.ReplicationControllers = append(c.ns.ReplicationControllers, corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Template: &template, Selector: template.Labels}})
+		if c.newer != nil {
+			meta.Name, meta.UID = o.Name+"-4", "newer"
+			next := *c.newer
+			next.Labels = merged(next.Labels, "deployment", meta.Name)
+			c.ns.ReplicationControllers = append(c.ns.ReplicationControllers, corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Template: &next, Selector: next.Labels}})
+		}
 	case "StatefulSet", "DaemonSet":
 		revision, label := o.Name+"-7c9f", o.Name+"-7c9f"
 		if o.Kind == "DaemonSet" {
 			label = "7c9f"
 			d := decode[appsv1.DaemonSet](t, doc)
+			if c.newer != nil {
+				d.Spec.Template = *c.newer
+			}
 			c.ns.DaemonSets = append(c.ns.DaemonSets, *d)
 		} else {
 			s := decode[appsv1.StatefulSet](t, doc)
@@ -278,16 +303,25 @@ func (c *cloneCase) apply(t *testing.T, doc []byte) corev1.Pod {
 				claim.Name = name
 				c.ns.Claims = append(c.ns.Claims, claim)
 			}
+			if c.newer != nil {
+				s.Spec.Template = *c.newer
+			}
 			pod.Spec.Hostname, pod.Spec.Subdomain = pod.Name, s.Spec.ServiceName
 			pod.Labels = merged(merged(pod.Labels, "statefulset.kubernetes.io/pod-name", pod.Name), "apps.kubernetes.io/pod-index", "0")
 			c.ns.StatefulSets = append(c.ns.StatefulSets, *s)
 		}
 		pod.Labels, pod.OwnerReferences = merged(pod.Labels, appsv1.ControllerRevisionHashLabelKey, label), owned(o.Kind, o.Name)
-		raw, err := json.Marshal(map[string]any{"spec": map[string]any{"template": template}})
-		if err != nil {
-			t.Fatal(err)
+		revisions := map[string]*corev1.PodTemplateSpec{revision: &template, o.Name + "-1a2b": c.newer}
+		for _, name := range []string{o.Name + "-1a2b", revision} { // the newer one first, to be passed by
+			if revisions[name] == nil {
+				continue
+			}
+			raw, err := json.Marshal(map[string]any{"spec": map[string]any{"template": revisions[name]}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.ns.Revisions = append(c.ns.Revisions, appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: owned(o.Kind, o.Name)}, Data: runtime.RawExtension{Raw: raw}})
 		}
-		c.ns.Revisions = append(c.ns.Revisions, appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: revision, OwnerReferences: owned(o.Kind, o.Name)}, Data: runtime.RawExtension{Raw: raw}})
 	default:
 		pod.OwnerReferences = owned(o.Kind, o.Name)
 	}

@@ -24,6 +24,7 @@ func (in Input) pin(containers, live []corev1.Container, statuses []corev1.Conta
 		if !in.KeepsLiveness {
 			c.LivenessProbe = nil
 		}
+		c.ResizePolicy = nil // a container that is never restarted may not ask for that
 		for p := range c.Ports {
 			c.Ports[p].HostPort, c.Ports[p].HostIP = 0, ""
 		}

@@ -11,7 +11,7 @@ import (
 
 // hashes are labels that controllers put on their own pods.
 var hashes = map[string]bool{
-	"pod-template-hash": true, "controller-revision-hash": true, "pod-template-generation": true,
+	"pod-template-hash": true, "rollouts-pod-template-hash": true, "controller-revision-hash": true, "pod-template-generation": true,
 	"statefulset.kubernetes.io/pod-name": true, "apps.kubernetes.io/pod-index": true,
 }
 

@@ -64,6 +64,7 @@ func (in Input) spec() corev1.PodSpec {
 	spec.NodeName, spec.Hostname, spec.Subdomain = "", "", ""
 	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = "", nil, nil
 	spec.RestartPolicy = corev1.RestartPolicyNever
+	spec.ReadinessGates = nil // who fulfils them knows the original's pods only
 	spec.RuntimeClassName = &in.RuntimeClass
 	shared, deadline := !in.SeparatePIDs, int64(Deadline)
 	spec.ShareProcessNamespace, spec.ActiveDeadlineSeconds = &shared, &deadline

@@ -102,6 +102,9 @@ func (r *Runner) tellPlan() {
 	for _, c := range program.Spec.InitContainers {
 		r.Report.Note("init container %s runs again in the sandbox", c.Name)
 	}
+	for _, g := range program.Spec.ReadinessGates {
+		r.Report.Note("readiness gate %s is left off the sandbox", g.ConditionType)
+	}
 	for _, v := range r.Changes.EmptyVolumes {
 		r.Report.Note("volume %s is empty in the sandbox", v)
 	}

@@ -1,12 +1,19 @@
 package workload
 
 import (
-	appsv1 "k8s.io/api/apps/v1"
+	"maps"
+	"slices"
+	"strings"
+
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 )
+
+// makersLabels are those by which a controller's revisions are told apart, and one that a
+// DeploymentConfig adds to its ReplicationControllers' selectors.
+var makersLabels = append(slices.Clone(RevisionLabels), "deploymentconfig")
 
 // Selector is an object that selects pods.
 type Selector struct {
@@ -38,16 +45,18 @@ func (ns *Namespace) Selectors() []Selector {
 	for _, s := range ns.Services {
 		plain("service", s.Name, s.Spec.Selector)
 	}
-	deployments := map[string]bool{}
+	// The selector of who makes ReplicaSets or ReplicationControllers is theirs without the
+	// labels that tell revisions apart: his autoscaler counts pods by it.
+	makers := map[string]bool{}
 	for _, r := range ns.ReplicaSets {
 		full("replicaset", r.Name, r.Spec.Selector)
-		// A Deployment's own selector is its ReplicaSets' without the hash: its autoscaler
-		// counts pods by it.
-		if kind, name := top(kindReplicaSet, &r); kind == kindDeployment && !deployments[name] && r.Spec.Selector != nil {
-			deployments[name] = true
+		if kind, name := top(kindReplicaSet, &r); kind != kindReplicaSet && !makers[kind+name] && r.Spec.Selector != nil {
+			makers[kind+name] = true
 			s := r.Spec.Selector.DeepCopy()
-			delete(s.MatchLabels, appsv1.DefaultDeploymentUniqueLabelKey)
-			full("deployment", name, s)
+			for _, key := range makersLabels {
+				delete(s.MatchLabels, key)
+			}
+			full(strings.ToLower(kind), name, s)
 		}
 	}
 	for _, s := range ns.StatefulSets {
@@ -58,6 +67,14 @@ func (ns *Namespace) Selectors() []Selector {
 	}
 	for _, r := range ns.ReplicationControllers {
 		plain("replicationcontroller", r.Name, r.Spec.Selector)
+		if kind, name := top(kindReplicationController, &r); kind != kindReplicationController && !makers[kind+name] {
+			makers[kind+name] = true
+			s := maps.Clone(r.Spec.Selector)
+			for _, key := range makersLabels {
+				delete(s, key)
+			}
+			plain(strings.ToLower(kind), name, s)
+		}
 	}
 	for _, b := range ns.Budgets {
 		full("poddisruptionbudget", b.Name, b.Spec.Selector)

@@ -1,0 +1,38 @@
+package workload
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// An autoscaler counts the pods that its target's own selector selects, whichever revision
+// they are of: a clone must escape that too, not only the revisions' selectors.
+func TestSelectorsOfWhoMakesRevisions(t *testing.T) {
+	yes := true
+	by := func(kind, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: name + "-3", OwnerReferences: []metav1.OwnerReference{{Kind: kind, Name: name, Controller: &yes}}}
+	}
+	set := func(meta metav1.ObjectMeta, hash string) appsv1.ReplicaSet {
+		return appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": meta.OwnerReferences[0].Name, hash: "6f7d"}}}}
+	}
+	ns := &Namespace{
+		ReplicaSets: []appsv1.ReplicaSet{set(by("Deployment", "web"), "pod-template-hash"), set(by("Rollout", "shop"), "rollouts-pod-template-hash")},
+		ReplicationControllers: []corev1.ReplicationController{{ObjectMeta: by("DeploymentConfig", "old"),
+			Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"app": "old", "deployment": "old-3", "deploymentconfig": "old"}}}},
+	}
+	for app, want := range map[string]string{"web": "deployment/web", "shop": "rollout/shop", "old": "deploymentconfig/old", "other": ""} {
+		got := ""
+		for _, s := range ns.Selectors() {
+			if s.Matches(labels.Set{"app": app}) {
+				got += s.String()
+			}
+		}
+		if got != want {
+			t.Errorf("a pod with label app=%s alone is selected by %q, wanted %q", app, got, want)
+		}
+	}
+}
