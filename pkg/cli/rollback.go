@@ -15,6 +15,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/trace"
+	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 type rollbackFlags struct {
@@ -120,14 +122,14 @@ func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlag
 	if !session.ValidID(target.session.ID) {
 		return fmt.Errorf("route %s: its journal can't be read (%v) and no other mark names the session: remove annotation %s by hand", where, target.session.Broken, session.JournalKey)
 	}
+	report := a.report()
+	warnScaled(ctx, clients, target, report)
 	if !f.wait {
 		return a.restore(ctx, clients, target)
 	}
-	report := a.report()
 	e := session.Ending{Store: clients.Store, Namespace: target.route.Namespace, Route: target.route.Name, ID: target.session.ID, Step: report.Step}
 	if target.session.State != session.Arming {
-		e.Drain, err = f.drainOf(ctx, clients, target)
-		if err != nil {
+		if e.Drain, err = f.drainOf(ctx, clients, target, report); err != nil {
 			return err
 		}
 	}
@@ -160,20 +162,48 @@ func foreign(where string) error {
 	return &exitError{code: codeForeign, err: fmt.Errorf("route %s: rolled back; somebody else had changed it meanwhile, and that change stayed", where)}
 }
 
-func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found) (func(context.Context) error, error) {
-	if f.routers == nil || !route.Sticky(t.route) {
-		return shift.Drain(f.drain, nil, nil), nil
-	}
-	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(ctx, metav1.ListOptions{})
+// drainOf waits for the routers, and tells of the connections that deleting the sandbox cuts.
+func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report shift.Report) (func(context.Context) error, error) {
+	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label + "=" + t.session.ID})
 	if err != nil {
 		return nil, fmt.Errorf("list EndpointSlices: %w", err)
 	}
 	endpoints := route.Endpoints(t.route, session.ServiceName(t.session.ID), slices.Items)
-	var probes []*probe.Probe
-	for _, router := range f.routers {
-		probes = append(probes, probe.New(t.route, router))
+	wait := shift.Drain(f.drain, nil, nil)
+	if f.routers != nil && route.Sticky(t.route) {
+		var probes []*probe.Probe
+		for _, router := range f.routers {
+			probes = append(probes, probe.New(t.route, router))
+		}
+		wait = shift.Drain(f.drain, probes, endpoints)
 	}
-	return shift.Drain(f.drain, probes, endpoints), nil
+	exec := trace.Exec{Config: c.config, Core: c.Core}
+	return func(ctx context.Context) error {
+		if err := wait(ctx); err != nil {
+			return err
+		}
+		shift.TellCut(ctx, report, func(ctx context.Context, pod string, ports []int32) (int, error) {
+			return exec.Connections(ctx, t.route.Namespace, pod, ports)
+		}, endpoints)
+		return nil
+	}, nil
+}
+
+// warnScaled tells of an autoscaler that may have shrunk the original: 'rollback' gives it all
+// of its traffic back at once.
+func warnScaled(ctx context.Context, c *clients, t found, report shift.Report) {
+	j := t.session.Journal
+	if j == nil || j.State != session.Live || j.Realised == 0 {
+		return
+	}
+	list, err := c.Core.AutoscalingV2().HorizontalPodAutoscalers(t.route.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return // a courtesy
+	}
+	for _, h := range workload.Scaling(list.Items, j.Workload) {
+		report.Warn("HorizontalPodAutoscaler %s may have shrunk %s (%d pods now): %.4g %% of new clients come back to it at once. 'osc-debug weight' in steps before gives it time",
+			h.Name, j.Workload, h.Status.CurrentReplicas, j.Realised)
+	}
 }
 
 // sweep removes what sessions of this Route left although the Route bears no mark.

@@ -118,10 +118,20 @@ func OtherRouters(r *routev1.Route) (out []string) {
 			}
 		}
 	}
-	if n := len(route.Admitted(r)); n > 1 {
-		out = append(out, fmt.Sprintf("%d routers serve the Route: name those to probe with --router, else the one that its host resolves to is proven", n))
-	}
 	return out
+}
+
+// Unproven refuses a session that would be proven at fewer routers than serve the Route:
+// each reloads, and reaches the sandbox, by itself. probed is how many addresses were given.
+func Unproven(r *routev1.Route, probed int) error {
+	serving := route.Admitted(r)
+	if len(serving) < 2 || probed >= len(serving) {
+		return nil
+	}
+	return &Refusal{
+		Check: "routers", Cause: fmt.Errorf("%s: %d routers serve it (%s) and %d would be probed", name(r), len(serving), strings.Join(serving, ", "), max(probed, 1)),
+		Mend: "give the address of each with --router, once for each; --force is content with those that are probed, --no-probe with none",
+	}
 }
 
 func noExternalCertificate(f *Facts) error {

@@ -88,7 +88,7 @@ func TestRoutersThatDoNotServe(t *testing.T) {
 	}{
 		{[]routev1.RouteIngress{ingress("default", "True")}, nil},
 		{[]routev1.RouteIngress{ingress("default", "True"), ingress("internal", "False")}, []string{"router internal does not serve the Route (HostAlreadyClaimed: taken)"}},
-		{[]routev1.RouteIngress{ingress("default", "True"), ingress("internal", "True")}, []string{"2 routers serve the Route"}},
+		{[]routev1.RouteIngress{ingress("default", "True"), ingress("internal", "True")}, nil},
 	} {
 		r.Status.Ingress = c.ingress
 		got := OtherRouters(r)
@@ -100,6 +100,11 @@ func TestRoutersThatDoNotServe(t *testing.T) {
 			if !strings.Contains(got[i], says) {
 				t.Errorf("%q, wanted %q", got[i], says)
 			}
+		}
+	}
+	for probed, refused := range []bool{true, true, false} { // by the two that serve it
+		if err := Unproven(r, probed); (err != nil) != refused || err != nil && !strings.Contains(err.Error(), "2 routers serve it (default, internal)") {
+			t.Errorf("%d probed: %v", probed, err)
 		}
 	}
 }

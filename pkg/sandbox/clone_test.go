@@ -189,7 +189,9 @@ func readCase(t *testing.T, file string) *cloneCase {
 		case "Live":
 			c.patch = doc
 		case "Newer":
-			var o struct{ Spec struct{ Template corev1.PodTemplateSpec } }
+			var o struct {
+				Spec struct{ Template corev1.PodTemplateSpec }
+			}
 			into(t, doc, &o)
 			c.newer = &o.Spec.Template
 		case "Changes":

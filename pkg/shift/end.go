@@ -67,26 +67,27 @@ func (r *Runner) drain() func(context.Context) error {
 		if err := wait(ctx); err != nil {
 			return err
 		}
-		r.tellCut(ctx, endpoints)
+		TellCut(ctx, r.Report, r.Connections, endpoints)
 		return nil
 	}
 }
 
-// tellCut tells of connections that are still open: tunnels and long requests that an old
-// process of the router keeps.
-func (r *Runner) tellCut(ctx context.Context, endpoints []route.Endpoint) {
-	if r.Connections == nil {
+// TellCut tells of connections to the sandbox that are still open: tunnels and long requests
+// that an old process of the router keeps. count counts those to ports of a pod; nil: it is
+// not asked.
+func TellCut(ctx context.Context, report Report, count func(ctx context.Context, pod string, ports []int32) (int, error), endpoints []route.Endpoint) {
+	if count == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	for _, e := range endpoints {
-		n, err := r.Connections(ctx, e.Pod, []int32{e.Port})
+		n, err := count(ctx, e.Pod, []int32{e.Port})
 		switch {
 		case err != nil:
-			r.Report.Note("whether connections to %s are still open is not known: %v", e.Pod, err)
+			report.Note("whether connections to %s are still open is not known: %v", e.Pod, err)
 		case n > 0:
-			r.Report.Warn("%d connection(s) to %s are still open (tunnels, long requests): they are cut now; a longer --drain lets them end", n, e.Pod)
+			report.Warn("%d connection(s) to %s are still open (tunnels, long requests): they are cut now; a longer --drain lets them end", n, e.Pod)
 		}
 	}
 }

@@ -54,6 +54,12 @@ func (r *Runner) plan() error {
 	if err := r.escaped(); err != nil {
 		return err
 	}
+	if err := preflight.Unproven(r.facts.Route, len(r.Routers)); err != nil && !r.NoProbe {
+		if !r.Force {
+			return err
+		}
+		r.Report.Warn("--force: %v", err)
+	}
 	r.tellPlan()
 	r.target = Target{Session: id, Namespace: r.Namespace, Container: container}
 	now := r.Clock.Now()
@@ -123,7 +129,7 @@ func (r *Runner) tellPlan() {
 	for _, h := range ns.Scaling(program) {
 		back := "the way back is taken slowly if it did"
 		if r.Detach {
-			back = "the guard gives all traffic back at once: raise minReplicas for the session, or stay in the foreground, which takes the way back slowly"
+			back = fmt.Sprintf("the guard gives all traffic back at once: raise %s for the session, or stay in the foreground, which takes the way back slowly", workload.LeastOf(h))
 		}
 		r.Report.Warn("HorizontalPodAutoscaler %s may shrink %s while it has less to do (%d ready now, %d at least); %s", h.Name, program, program.Ready, least(h), back)
 	}

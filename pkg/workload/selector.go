@@ -100,11 +100,25 @@ func (ns *Namespace) Behind(service string) []corev1.Pod {
 
 // Scaling are the autoscalers of a program; KEDA scales by one of its own making.
 func (ns *Namespace) Scaling(p *Program) []autoscalingv2.HorizontalPodAutoscaler {
+	return Scaling(ns.Autoscalers, p.String())
+}
+
+// Scaling are those of some autoscalers that scale a workload, kind/name.
+func Scaling(all []autoscalingv2.HorizontalPodAutoscaler, workload string) []autoscalingv2.HorizontalPodAutoscaler {
 	var out []autoscalingv2.HorizontalPodAutoscaler
-	for _, h := range ns.Autoscalers {
-		if t := h.Spec.ScaleTargetRef; t.Kind == p.Kind && t.Name == p.Name {
+	for _, h := range all {
+		if t := h.Spec.ScaleTargetRef; strings.ToLower(t.Kind)+"/"+t.Name == workload {
 			out = append(out, h)
 		}
 	}
 	return out
+}
+
+// LeastOf says where the least number of pods that an autoscaler leaves is set: KEDA sets
+// the autoscaler's own by its ScaledObject, whenever it differs.
+func LeastOf(h autoscalingv2.HorizontalPodAutoscaler) string {
+	if c := metav1.GetControllerOf(&h); c != nil && c.Kind == "ScaledObject" {
+		return "minReplicaCount of KEDA's ScaledObject " + c.Name
+	}
+	return "minReplicas of HorizontalPodAutoscaler " + h.Name
 }

@@ -163,13 +163,40 @@ func TestEdge12ARouterThatRejects(t *testing.T) {
 	e := newEnv(t)
 	e.deployment("web", 1, nil)
 	r := e.route(nil)
-	r.Status.Ingress = append(r.Status.Ingress, routev1.RouteIngress{RouterName: "internal", Host: r.Spec.Host,
-		Conditions: []routev1.RouteIngressCondition{{Type: routev1.RouteAdmitted, Status: corev1.ConditionFalse, Reason: "RouteNotAdmitted", Message: "not of its shard"}}})
-	_, err := routes.RouteV1().Routes(e.ns).UpdateStatus(t.Context(), r, metav1.UpdateOptions{})
-	e.ok(err)
+	e.second(r, corev1.ConditionFalse)
 	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 0 || !strings.Contains(r.errOut, "router internal does not serve the Route (RouteNotAdmitted: not of its shard)") {
 		t.Error(r)
 	}
+}
+
+// Two routers serve the Route: both are proven, or the user is told what is missing.
+func TestEdge12TwoRouters(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	before := looks(e.second(e.route(nil), corev1.ConditionTrue))
+	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 1 || !strings.Contains(r.errOut, "2 routers serve it (default, internal) and 1 would be probed: give the address of each with --router") {
+		t.Error(r)
+	}
+	if now := looks(e.shop()); now != before {
+		t.Errorf("a refusal changed the Route: %s", now)
+	}
+	if r := e.shift("--weight", "50", "--for", "1s", "--router", routerIP+":80").wait(); r.code != 0 || strings.Count(r.errOut, "answers 200 through the router") != 2 {
+		t.Errorf("both routers are to be proven: %s", r)
+	}
+	if r := e.shift("--weight", "50", "--for", "1s", "--force").wait(); r.code != 0 || !strings.Contains(r.errOut, "--force: route") {
+		t.Error(r)
+	}
+}
+
+// second has another router tell whether it serves the Route.
+func (e *env) second(r *routev1.Route, serves corev1.ConditionStatus) *routev1.Route {
+	e.t.Helper()
+	r.Status.Ingress = append(r.Status.Ingress, routev1.RouteIngress{RouterName: "internal", Host: r.Spec.Host,
+		Conditions: []routev1.RouteIngressCondition{{Type: routev1.RouteAdmitted, Status: serves, Reason: "RouteNotAdmitted", Message: "not of its shard"}}})
+	r, err := routes.RouteV1().Routes(e.ns).UpdateStatus(e.t.Context(), r, metav1.UpdateOptions{})
+	e.ok(err)
+	return r
 }
 
 // Two changes within one reload of the router: the second one holds in the end.
