@@ -201,9 +201,11 @@ func (d *Doctor) sandboxPolicy(ctx context.Context) (string, error) {
 	mend := "have a cluster administrator apply it: osc-debug manifests policy | oc apply -f -"
 	p := d.pod()
 	p.Spec.RuntimeClassName = nil
-	_, err := d.dryRun(ctx, p)
+	admitted, err := d.dryRun(ctx, p)
 	var status apierrors.APIStatus
 	switch {
+	case err == nil && admitted.Annotations["openshift.io/scc"] == "osc-debug-kata":
+		return "", missing(mend, "under SCC osc-debug-kata you may make a privileged pod that is not in a VM: you are root on nodes until the policy is in force")
 	case err == nil:
 		return "", &trouble{Warning, "a privileged pod that is not in a VM would be admitted: the policy is not in force", mend}
 	case strings.Contains(err.Error(), "a sandbox runs under a runtime class for VMs"):

@@ -156,11 +156,13 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 		return stillThere, nil
 	}
 	// Also of a Route without marks: an entry of ours in its managedFields may be left.
-	if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, nil); err != nil {
+	if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, live); err != nil {
 		return 0, err
 	}
 	g.Log.Info("closed", "session", k.String(), "route", k.route)
-	g.forget(k)
+	if m.closed = live != nil; !m.closed { // else the event of its last mark's end comes
+		g.forget(k)
+	}
 	return 0, nil
 }
 

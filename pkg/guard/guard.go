@@ -58,6 +58,7 @@ type memory struct {
 	unreadySince, drainingSince, marklessSince time.Time
 	drained                                    time.Time       // when the sandbox is let go, since this guard restored the Route
 	deleted                                    bool            // this guard deleted something of it
+	closed                                     bool            // this guard removed its last mark
 	changed                                    time.Time       // when the event came that is looked at, zero: it is time alone
 	noted                                      atomic.Int64    // when the first event came that was not looked at yet, in ns; 0: none did
 	told                                       map[Reason]bool // Events that were written

@@ -28,6 +28,10 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	nodes := g.cordoned(w, k)
 	objects := w.objects(k)
 	now := g.Clock.Now()
+	if m.closed && cached == nil && objects == 0 {
+		g.forget(k) // what changed is the guard's own doing
+		return 0, nil
+	}
 	if ns := m.noted.Swap(0); ns != 0 && m.changed.IsZero() {
 		m.changed = time.Unix(0, ns)
 	}
@@ -38,15 +42,18 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 		m.changed = time.Time{}
 		return verdict.Look, g.tell(k, m, cached, verdict.Reason)
 	}
-	live, err := g.live(ctx, k)
+	store := g.Urgent
+	if deletes {
+		store = g.Cleanup
+	} else if verdict.Action == Finish {
+		g.cleanup.Add(k) // its traffic is back: no request of those that restore is spent on it
+		return 0, nil
+	}
+	live, slices, err := g.live(ctx, store, k)
 	if err != nil {
 		return 0, err
 	}
-	slices, err := g.Urgent.Core.DiscoveryV1().EndpointSlices(k.namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label + "=" + k.id})
-	if err != nil {
-		return 0, fmt.Errorf("list EndpointSlices: %w", err)
-	}
-	facts = g.facts(live, slices.Items, k, m, now)
+	facts = g.facts(live, slices, k, m, now)
 	facts.Objects = objects
 	if facts.Cordoned, err = g.stillCordoned(ctx, nodes); err != nil {
 		return 0, err
@@ -79,19 +86,28 @@ func (w *watched) cachedRoute(k key) *routev1.Route {
 	return nil
 }
 
-// live reads the Route; nil when it is gone or its marks name another session.
-func (g *Guard) live(ctx context.Context, k key) (*routev1.Route, error) {
-	r, err := g.Urgent.Routes.RouteV1().Routes(k.namespace).Get(ctx, k.route, metav1.GetOptions{})
+// live reads the Route, nil when it is gone or its marks name another session, and, where
+// that may have traffic, the EndpointSlices of the session.
+func (g *Guard) live(ctx context.Context, store session.Store, k key) (*routev1.Route, []discoveryv1.EndpointSlice, error) {
+	r, err := store.Routes.RouteV1().Routes(k.namespace).Get(ctx, k.route, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read route %s/%s: %w", k.namespace, k.route, err)
+		return nil, nil, fmt.Errorf("read route %s/%s: %w", k.namespace, k.route, err)
 	}
-	if s := session.Of(r); s == nil || s.ID != k.id {
-		return nil, nil
+	s := session.Of(r)
+	if s == nil || s.ID != k.id {
+		return nil, nil, nil
 	}
-	return r, nil
+	if s.Journal == nil && s.Broken == nil && !s.Backend {
+		return r, nil, nil
+	}
+	slices, err := store.Core.DiscoveryV1().EndpointSlices(k.namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label + "=" + k.id})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list EndpointSlices: %w", err)
+	}
+	return r, slices.Items, nil
 }
 
 // facts gathers what is judged, and notes since when things are so.

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,14 +37,17 @@ var othersAnnotations = []string{
 	"openshift.io/", "security.openshift.io/", "k8s.ovn.org/", "k8s.v1.cni.cncf.io/", "cni.projectcalico.org/",
 	"seccomp.security.alpha.kubernetes.io/", "kubernetes.io/limit-ranger",
 	// Nor may a pod tune the runtime of its VM (the sandbox policy refuses these).
-	"io.katacontainers.", "io.kubernetes.cri-o.", "cdi.k8s.io/",
+	"io.katacontainers.", "io.kubernetes.cri-o.", "io.kubernetes.cri.", "io.containerd.", "io.crun.", "run.oci.", "cdi.k8s.io/", "v1.multus-cni.io/",
 }
+
+// othersDomains end the domain of annotations that the node's runtime reads.
+var othersDomains = regexp.MustCompile(`(^|\.)(cdi\.k8s|crio|nri|workload\.openshift)\.io(/|$)`)
 
 func (in Input) annotations() map[string]string {
 	out := map[string]string{}
 	for k, v := range in.Program.Annotations {
 		others := func(prefix string) bool { return strings.HasPrefix(k, prefix) }
-		if k != corev1.LastAppliedConfigAnnotation && !slices.ContainsFunc(othersAnnotations, others) {
+		if k != corev1.LastAppliedConfigAnnotation && !slices.ContainsFunc(othersAnnotations, others) && !othersDomains.MatchString(k) {
 			out[k] = v
 		}
 	}

@@ -17,6 +17,14 @@ const (
 	outageRate = 150
 )
 
+// When a session that an outage meets ends.
+const (
+	endsLater  = iota // it is interrupted when all is back
+	endsBefore        // its Route is restored, its sandbox drains
+	endsWithin        // it is interrupted while nothing answers
+	timeIsOver        // its time is over while nothing answers; its command is gone
+)
+
 // outage takes the API server away for a minute while a session is live, and while one
 // ends; and restarts etcd. Users must not notice, and nothing may be lost.
 func (b *bench) outage() error {
@@ -28,60 +36,86 @@ func (b *bench) outage() error {
 	for _, c := range []struct {
 		what, component string
 		away            time.Duration
-		ending          bool // the session is interrupted before
+		ends            int
 	}{
-		{"API server away for 60 s, session live", "kube-apiserver", outageTime, false},
-		{"API server away for 60 s, session ending", "kube-apiserver", outageTime, true},
-		{"etcd restarted, session live", "etcd", time.Second, false},
-		{"etcd restarted, session ending", "etcd", time.Second, true},
+		{"API server away for 60 s, session live", "kube-apiserver", outageTime, endsLater},
+		{"API server away for 60 s, session draining", "kube-apiserver", outageTime, endsBefore},
+		{"API server away for 60 s, session ended within", "kube-apiserver", outageTime, endsWithin},
+		{"API server away for 60 s, time over within", "kube-apiserver", outageTime, timeIsOver},
+		{"etcd restarted, session live", "etcd", time.Second, endsLater},
+		{"etcd restarted, session draining", "etcd", time.Second, endsBefore},
+		{"etcd restarted, session ended within", "etcd", time.Second, endsWithin},
 	} {
 		before := run.Sums().Failed
-		said, err := b.away(c.component, c.away, c.ending)
+		code, err := b.away(c.component, c.away, c.ends)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
 		failed := run.Sums().Failed - before
 		b.judge(c.what+": requests failed", failed == 0, fmt.Sprint(failed), "0")
-		fmt.Printf("  %s; the Route is as before, nothing is left\n", said)
+		b.judge("  the Route as before, nothing left; the command's exit code", code == 0, fmt.Sprint(code), "0")
 	}
 	return nil
 }
 
 // away holds a session, takes a component away, and sees that all is well afterwards. It
-// returns how the command ended.
-func (b *bench) away(component string, away time.Duration, ending bool) (string, error) {
+// returns the command's exit code.
+func (b *bench) away(component string, away time.Duration, ends int) (int, error) {
+	if ends == timeIsOver {
+		if _, err := b.detached("--ttl", "20s"); err != nil {
+			return 0, err
+		}
+		if err := b.without(component, away, nil); err != nil {
+			return 0, err
+		}
+		return 0, b.cleanWithin(3 * time.Minute)
+	}
 	cmd, err := b.begin("--weight", "100", "--drain", "10s")
 	if err != nil {
-		return "", err
+		return 0, err
 	}
+	interrupt := func() error { return cmd.Process.Signal(os.Interrupt) }
 	time.Sleep(3 * time.Second)
-	if ending {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			return "", err
+	if ends == endsBefore {
+		if err := interrupt(); err != nil {
+			return 0, err
 		}
 		time.Sleep(2 * time.Second) // the Route is restored, its sandbox drains
 	}
-	if err := b.devcluster(nil, "stop", component); err != nil {
-		return "", err
+	var within func() error
+	if ends == endsWithin {
+		within = interrupt
 	}
-	time.Sleep(away)
-	if err := b.devcluster(nil, "start", component); err != nil {
-		return "", err
+	if err := b.without(component, away, within); err != nil {
+		return 0, err
 	}
-	if !ending {
+	if ends == endsLater {
 		time.Sleep(10 * time.Second) // the session goes on
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			return "", err
+		if err := interrupt(); err != nil {
+			return 0, err
 		}
 	}
-	said := "the command ended clean"
+	code := 0
 	var exit *exec.ExitError
 	if err := cmd.Wait(); errors.As(err, &exit) {
-		said = fmt.Sprintf("the command ended with code %d, the guard finished", exit.ExitCode())
+		code = exit.ExitCode()
 	} else if err != nil {
-		return "", err
+		return 0, err
 	}
-	return said, b.cleanWithin(3 * time.Minute)
+	return code, b.cleanWithin(3 * time.Minute)
+}
+
+// without takes a component away for a time, and does something as soon as it is away.
+func (b *bench) without(component string, away time.Duration, do func() error) error {
+	if err := b.devcluster(nil, "stop", component); err != nil {
+		return err
+	}
+	var failed error
+	if do != nil {
+		failed = do()
+	}
+	time.Sleep(away)
+	return errors.Join(failed, b.devcluster(nil, "start", component))
 }
 
 // node kills the sandbox' machine: the Route comes back when Kubernetes notices.

@@ -102,11 +102,11 @@ func (b *bench) rollback() error {
 
 // clean fails unless the Route is as the example has it and nothing of a session is left.
 func (b *bench) clean() error {
-	route, err := b.Kubectl(b.ctx, "get", "route", "echo-route", "-n", sample.Namespace, "-o", "jsonpath={.spec.to.weight} {.spec.alternateBackends} {.metadata.labels.osc-debug\\.dev/session}")
+	route, err := b.Kubectl(b.ctx, "get", "route", "echo-route", "-n", sample.Namespace, "--show-managed-fields", "-o", "jsonpath={.spec.to.weight} {.spec.alternateBackends} {.metadata.labels.osc-debug\\.dev/session} {.metadata.annotations.osc-debug\\.dev/journal} {.metadata.managedFields[?(@.manager=='osc-debug')].operation}")
 	if err != nil {
 		return err
 	}
-	left, err := b.Kubectl(b.ctx, "get", "pods,services,poddisruptionbudgets", "-n", sample.Namespace, "-l", "osc-debug.dev/session", "-o", "name")
+	left, err := b.Kubectl(b.ctx, "get", "pods,services,poddisruptionbudgets,networkpolicies", "-n", sample.Namespace, "-l", "osc-debug.dev/session", "-o", "name")
 	if err != nil {
 		return err
 	}

@@ -169,6 +169,27 @@ func TestEdge12ARouterThatRejects(t *testing.T) {
 	}
 }
 
+// Somebody deletes the sandbox' Service while all traffic goes there: that is 503 for
+// everybody, until the guard gives the traffic back, at once.
+func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	e.detached("--weight", "100", "--ttl", "20s")
+	id := session.Of(e.shop()).ID
+	e.ok(core.CoreV1().Services(e.ns).Delete(t.Context(), session.ServiceName(id), metav1.DeleteOptions{}))
+	e.eventually("the traffic is back", func() bool {
+		r := e.shop()
+		s := session.Of(r)
+		return s == nil || s.State == session.Held && *r.Spec.To.Weight == 100
+	})
+	e.eventually("users are served", func() bool { return e.get(e.shop().Spec.Host) == "original" })
+	if r := e.cli("weight", "50", "--router", routerIP); r.code == 0 {
+		t.Errorf("resumed without a Service: %s", r)
+	}
+	e.ended(before)
+}
+
 // Two routers serve the Route: both are proven, or the user is told what is missing.
 func TestEdge12TwoRouters(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
@@ -52,7 +54,7 @@ func newFaults(seed uint64, rate float64) *faults {
 
 // kinds of faults, for any request, for writes, for watches.
 var (
-	anyFault   = []string{"429", "500", "503", "504", "reset", "lost"}
+	anyFault   = []string{"429", "500", "503", "504", "reset", "lost", "timeout"}
 	writeFault = append([]string{"409", "lost"}, anyFault...)
 	watchFault = []string{"429", "500", "reset", "watch closed", "event lost", "410"}
 )
@@ -75,6 +77,9 @@ func (f *faults) pick(r *http.Request) (string, float64) {
 		kinds = writeFault
 	}
 	kind := kinds[f.random.IntN(len(kinds))]
+	if kind == "timeout" && f.random.IntN(10) > 0 { // each costs seconds
+		kind = "504"
+	}
 	if f.random.IntN(200) == 0 {
 		f.counts["routes down for 2 s"]++
 		f.routesDown, kind = time.Now().Add(2*time.Second), "503"
@@ -101,6 +106,9 @@ func (f *faults) String() string {
 	return fmt.Sprintf("%d faults: %s", total, strings.Join(out, ", "))
 }
 
+// hangs is how long a request may be without an answer until its connection ends.
+const hangs = 8 * time.Second
+
 var statuses = map[string]struct {
 	code   int
 	reason metav1.StatusReason
@@ -123,6 +131,15 @@ func (f *faults) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 	}
 	switch kind {
 	case "reset":
+		reset(w)
+	case "timeout": // it happens, or not, and no answer comes for long
+		if detail < 0.5 {
+			forward(&discarded{header: http.Header{}}, r)
+		}
+		select {
+		case <-r.Context().Done():
+		case <-time.After(hangs):
+		}
 		reset(w)
 	case "lost": // it happens, and the answer does not come back
 		forward(&discarded{header: http.Header{}}, r)
@@ -207,7 +224,8 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 		running.Go(func() {
 			for n := range next {
 				e.laneFree(fmt.Sprintf("shop-%d", lane), one, two)
-				s := &randomSession{e: e, route: fmt.Sprintf("shop-%d", lane), config: alice, random: rand.New(rand.NewPCG(uint64(seed), uint64(n)+2))}
+				route := fmt.Sprintf("shop-%d", lane)
+				s := &randomSession{e: e, route: route, before: before[route], config: alice, random: rand.New(rand.NewPCG(uint64(seed), uint64(n)+2))}
 				code := s.run()
 				mu.Lock()
 				codes[code]++
@@ -227,9 +245,14 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 	t.Logf("seed %d, %d sessions by exit code of shift: %v; %s", seed, sessions, codes, f)
 
 	for name, was := range before {
-		e.within(3*time.Minute, fmt.Sprintf("seed %d: route %s as before", seed, name), func() bool { return looks(e.routeNamed(name)) == was })
+		e.within(3*time.Minute, fmt.Sprintf("seed %d: route %s as before", seed, name), func() bool { r := e.routeNamed(name); return looks(r) == was && !managed(r) })
 	}
 	e.within(4*time.Minute, fmt.Sprintf("seed %d: no sandbox left", seed), func() bool { return e.sandboxes() == 0 })
+}
+
+// managed says whether a Route has an entry of ours in its managedFields.
+func managed(r *routev1.Route) bool {
+	return slices.ContainsFunc(r.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == session.FieldManager })
 }
 
 // laneTime is what ending a session may take while a fifth of the guards' requests fail too:
@@ -259,6 +282,7 @@ func (e *env) laneFree(route string, guards ...*running) {
 type randomSession struct {
 	e             *env
 	route, config string
+	before        string // looks of the Route
 	random        *rand.Rand
 }
 
@@ -281,6 +305,14 @@ func (s *randomSession) run() int {
 	}
 	result := shift.wait()
 	s.check(result)
+	if result.code == 0 && strings.Contains(result.errOut, "is as it was") { // nobody else was at it
+		if r := e.routeNamed(s.route); looks(r) != s.before || managed(r) {
+			e.t.Errorf("the command says that the Route is as it was: %s\n%s", looks(r), result)
+		}
+		if left := e.pods(session.RouteNameKey + "=" + s.route); len(left) > 0 {
+			e.t.Errorf("the command says that the session is over, and pod %s is left\n%s", left[0].Name, result)
+		}
+	}
 	for range lot(3) {
 		switch lot(5) {
 		case 0:

@@ -94,7 +94,7 @@ func (e *env) endedWithin(wait time.Duration, before string) {
 // clean says whether no trace of a session is there.
 func (e *env) clean() bool {
 	r := e.shop()
-	return e.sandboxes() == 0 && session.Of(r) == nil && !strings.Contains(fmt.Sprint(r.ManagedFields), session.FieldManager)
+	return e.sandboxes() == 0 && session.Of(r) == nil && !managed(r)
 }
 
 func (e *env) shop() *routev1.Route { return e.routeNamed("shop") }

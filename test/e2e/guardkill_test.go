@@ -9,6 +9,8 @@ import (
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -17,27 +19,59 @@ import (
 const guardsAtATime = 24
 
 // endedWithin is how long the end of a session may take whose guard was killed: the Lease
-// runs out (15 s), and one that is draining already gets a minute for whoever began it.
-const endedWithin = 2 * time.Minute
+// runs out (15 s), one that is draining already gets a minute for whoever began it, and the
+// sandbox of a Route without marks is an orphan after two.
+const endedWithin = 3 * time.Minute
 
 // kill -9 of the guard directly before and directly after every request that it makes
 // from its start to a session's end, by way of held: the second replica finishes.
 func TestTheGuardKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	t.Parallel()
-	requests := recordGuard(t)
+	requests := recordGuard(t, (*bareSession).unready)
 	if all := strings.Join(requests, "\n"); strings.Count(all, "PATCH /apis/route") != 3 || strings.Count(all, "DELETE ") != 2 {
 		t.Fatalf("the list has not hold, restore, two deletions and close:\n%s", all)
 	}
 	t.Logf("%d requests that every run makes, each killed before and after", len(requests))
+	killGuards(t, points(requests), (*bareSession).unready)
+}
 
+// The same at every write with which it ends a session whose journal, or whose label, somebody
+// removed: of that the Route tells the second replica nothing any more.
+func TestTheGuardKilledWhileItEndsWhatWasPruned(t *testing.T) {
+	for name, path := range map[string]string{
+		"journal": "/metadata/annotations/osc-debug.dev~1journal",
+		"label":   "/metadata/labels/osc-debug.dev~1session",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			prune := func(b *bareSession, g *running, name string) { b.prune(g, name, path) }
+			var writes []string
+			for _, r := range recordGuard(t, prune) {
+				if strings.HasPrefix(r, "PATCH /apis/route") || strings.HasPrefix(r, "DELETE ") {
+					writes = append(writes, r)
+				}
+			}
+			if len(writes) != 4 {
+				t.Fatalf("the list has not restore, two deletions and close: %v", writes)
+			}
+			killGuards(t, points(writes), prune)
+		})
+	}
+}
+
+// disturb brings about, once a guard leads, what it has to see to.
+type disturb func(b *bareSession, g *running, name string)
+
+// killGuards runs a session for each point, whose first guard is killed there.
+func killGuards(t *testing.T, at []point, what disturb) {
 	var running sync.WaitGroup
 	free := make(chan struct{}, guardsAtATime)
-	for _, p := range points(requests) {
+	for _, p := range at {
 		running.Go(func() {
 			free <- struct{}{}
 			defer func() { <-free }()
 			for range killTries {
-				if killGuard(t, p) || p.polls() {
+				if killGuard(t, p, what) || p.polls() {
 					return
 				}
 			}
@@ -49,7 +83,7 @@ func TestTheGuardKilledBeforeAndAfterEveryRequest(t *testing.T) {
 
 // recordGuard lists the requests that a guard makes in each of some runs, as the last of them
 // has their order: how often it looks depends on how the events of its watches come.
-func recordGuard(t *testing.T) []string {
+func recordGuard(t *testing.T, what disturb) []string {
 	const runs = 3
 	logs := make([][]string, runs)
 	var running sync.WaitGroup
@@ -60,7 +94,7 @@ func recordGuard(t *testing.T) []string {
 			run := e.bare("shop")
 			run.begin()
 			g := e.guard("only", e.proxied(run.account, log.handle))
-			run.unready(g, "only")
+			what(run, g, "only")
 			run.ended()
 			g.signal(9)
 			logs[n] = log.all()
@@ -99,7 +133,7 @@ const killTries = 4
 
 // killGuard runs a session with two guards, the first killed at a point, and says whether
 // that came to be.
-func killGuard(t *testing.T, p point) bool {
+func killGuard(t *testing.T, p point, what disturb) bool {
 	e := newEnv(t)
 	done := false
 	defer func() {
@@ -115,7 +149,7 @@ func killGuard(t *testing.T, p point) bool {
 	leads := first.leads(t.Context(), "first")
 	e.guard("second", run.account)
 	if leads {
-		run.unready(first, "first")
+		what(run, first, "first")
 	}
 	run.ended()
 	done = true
@@ -161,10 +195,23 @@ func (b *bareSession) unready(g *running, name string) {
 	})
 }
 
+// prune removes a mark from the Route once a guard leads.
+func (b *bareSession) prune(g *running, name, path string) {
+	b.e.t.Helper()
+	if !g.leads(b.e.t.Context(), name) {
+		return
+	}
+	_, err := routes.RouteV1().Routes(b.e.ns).Patch(b.e.t.Context(), b.route, types.JSONPatchType, []byte(`[{"op":"remove","path":"`+path+`"}]`), metav1.PatchOptions{FieldManager: "other"})
+	b.e.ok(err)
+}
+
 func (b *bareSession) get() *routev1.Route { return b.e.routeNamed(b.route) }
 
 // ended waits until the Route is as before and the sandbox is gone.
 func (b *bareSession) ended() {
 	b.e.t.Helper()
-	b.e.within(endedWithin, "the Route as before and no sandbox", func() bool { return looks(b.get()) == b.before && b.e.sandboxes() == 0 })
+	b.e.within(endedWithin, "the Route as before and no sandbox", func() bool {
+		r := b.get()
+		return looks(r) == b.before && !managed(r) && b.e.sandboxes() == 0
+	})
 }

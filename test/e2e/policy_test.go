@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -19,6 +20,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
@@ -193,6 +195,15 @@ func annotated(key string) attempt {
 	return attempt{func(p *corev1.Pod) { p.Annotations[key] = "x" }, func(p *corev1.Pod) { p.Annotations["team/"+key[:2]] = "x" }, "does not tune its runtime"}
 }
 
+// ownLevel is the SELinux level of the test's namespace, as OpenShift gives each one.
+const ownLevel = "s0:c26,c5"
+
+func selinux(kind, level, user string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Spec.SecurityContext = &corev1.PodSecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Type: kind, Level: level, User: user}}
+	}
+}
+
 func powers(p corev1.Capability) func(*corev1.Container) {
 	return func(c *corev1.Container) {
 		c.SecurityContext = &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{p}}}
@@ -284,6 +295,22 @@ func attempts() map[string]attempt {
 		"CRI-O user namespaces":   annotated("io.kubernetes.cri-o.userns-mode"),
 		"containerd":              annotated("io.containerd.runc.v2.group"),
 		"CDI":                     annotated("cdi.k8s.io/gpu"),
+		"containerd's CRI":        annotated("io.kubernetes.cri.rdt-class"),
+		"load balancing of CPUs":  annotated("cpu-load-balancing.crio.io"),
+		"quota of CPUs":           annotated("cpu-quota.crio.io"),
+		"crun":                    annotated("run.oci.handler"),
+		"NRI":                     annotated("devices.nri.io/pod"),
+		"management's CPUs":       annotated("target.workload.openshift.io/management"),
+		"networks of the node":    annotated("k8s.v1.cni.cncf.io/networks"),
+		"another default network": annotated("v1.multus-cni.io/default-network"),
+		"SELinux type of the VM":  {selinux("spc_t", "", ""), selinux("container_t", "", ""), "SELinux type container_t"},
+		"SELinux user":            {selinux("", "", "system_u"), selinux("", "", ""), "SELinux type container_t"},
+		"SELinux level of others": {selinux("", "s0:c1,c2", ""), selinux("", ownLevel, ""), "level of its namespace, " + ownLevel},
+		"SELinux type of a container": {app(func(c *corev1.Container) {
+			c.SecurityContext = &corev1.SecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"}}
+		}), app(func(c *corev1.Container) {
+			c.SecurityContext = &corev1.SecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Level: ownLevel}}
+		}), "SELinux type container_t"},
 		"no deadline":             {func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = nil }, nil, "a sandbox ends by itself"},
 		"a long deadline":         {func(p *corev1.Pod) { *p.Spec.ActiveDeadlineSeconds = 14401 }, func(p *corev1.Pod) { *p.Spec.ActiveDeadlineSeconds = 1 }, "a sandbox ends by itself"},
 		"a node of its choice":    {func(p *corev1.Pod) { p.Spec.NodeName = "master-0" }, nil, "the scheduler chooses"},
@@ -332,6 +359,8 @@ func TestTheSandboxPolicy(t *testing.T) {
 	t.Cleanup(func() {
 		_ = core.NodeV1().RuntimeClasses().Delete(context.Background(), "e2e-plain", metav1.DeleteOptions{})
 	})
+	_, err = core.CoreV1().Namespaces().Patch(t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"annotations":{"openshift.io/sa.scc.mcs":"`+ownLevel+`"}}}`), metav1.PatchOptions{})
+	e.ok(err)
 	e.installPolicy()
 	alice := e.clients("alice").CoreV1().Pods(e.ns)
 	try := func(change func(*corev1.Pod)) error {
@@ -364,6 +393,7 @@ func TestTheSandboxPolicy(t *testing.T) {
 		expect(name, a.says, try(a.change), try(a.twin))
 	}
 	e.tryUpdates(expect)
+	e.tryEphemeral(expect)
 	e.tryWorkloads(expect)
 
 	bob := e.clients("bob").CoreV1().Pods(e.ns)
@@ -398,7 +428,7 @@ func TestTheSandboxPolicy(t *testing.T) {
 		e.eventually("the policy's old parameters", func() bool { return try(nil) == nil })
 	}
 	t.Logf("%d attempts", tried)
-	if tried < 70 {
+	if tried < 95 {
 		t.Errorf("only %d attempts", tried)
 	}
 }
@@ -433,6 +463,9 @@ func (e *env) tryUpdates(expect func(name, says string, err, twin error)) {
 		"session removed":        {func(p *corev1.Pod) { delete(p.Labels, session.Label) }, harmless, "a sandbox belongs to a session"},
 		"session changed":        {func(p *corev1.Pod) { p.Labels[session.Label] = "evil" }, func(p *corev1.Pod) { p.Labels["team"] = "x" }, "a sandbox belongs to a session"},
 		"session and SCC hidden": {func(p *corev1.Pod) { delete(p.Labels, session.Label); delete(p.Annotations, "openshift.io/scc") }, harmless, "a sandbox belongs to a session"},
+		"another session's":      {func(p *corev1.Pod) { p.Labels[session.Label] = "bcdfghjj" }, harmless, "a sandbox keeps its session"},
+		"no Route any more":      {func(p *corev1.Pod) { delete(p.Annotations, session.RouteNameKey) }, harmless, "a sandbox keeps its session and its Route"},
+		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "other" }, harmless, "a sandbox keeps its session and its Route"},
 		"runtime tuned later":    {func(p *corev1.Pod) { p.Annotations["io.katacontainers.config.agent.debug_console"] = "x" }, harmless, "does not tune its runtime"},
 	} {
 		expect(name, c.says, update(c.change), update(c.twin))
@@ -447,26 +480,56 @@ func (e *env) tryUpdates(expect func(name, says string, err, twin error)) {
 	}
 }
 
+// tryEphemeral tries to be privileged in an ordinary pod, late; who may be privileged anywhere
+// still may.
+func (e *env) tryEphemeral(expect func(name, says string, err, twin error)) {
+	ctx, yes := e.t.Context(), true
+	p := e.sandboxPod("ordinary")
+	ordinary(func(*corev1.Pod) {})(p)
+	created, err := e.clients("alice").CoreV1().Pods(e.ns).Create(ctx, p, metav1.CreateOptions{})
+	e.ok(err)
+	add := func(client kubernetes.Interface, s *corev1.SecurityContext) error {
+		p := created.DeepCopy()
+		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "late", Image: approved, SecurityContext: s}}}
+		_, err := client.CoreV1().Pods(e.ns).UpdateEphemeralContainers(ctx, p.Name, p, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	for name, offence := range map[string]*corev1.SecurityContext{
+		"ephemeral in an ordinary pod, privileged": {Privileged: &yes},
+		"ephemeral in an ordinary pod, SYS_PTRACE": {Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"SYS_PTRACE"}}},
+	} {
+		expect(name, "a sandbox runs under a runtime class for VMs", add(e.clients("alice"), offence), add(e.clients("alice"), nil))
+		if err := add(core, offence); err != nil {
+			e.t.Errorf("%s: refused to an administrator: %v", name, err)
+		}
+	}
+}
+
 // tryWorkloads tries to have a controller make the pods: its own rights count then, and it
-// has no grant.
+// has no grant. (A DeploymentConfig makes ReplicationControllers.)
 func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
 	ctx := e.t.Context()
 	client := e.clients("alice")
-	template := func(offends bool) corev1.PodTemplateSpec {
+	const ofSCC, ofPolicy = "unable to validate against any security context constraint", "a sandbox runs under a runtime class for VMs"
+	template := func(says string) corev1.PodTemplateSpec {
 		p := e.sandboxPod("")
-		if !offends {
+		if says != ofSCC {
 			ordinary(func(*corev1.Pod) {})(p)
 		}
 		p.OwnerReferences, p.Labels = nil, map[string]string{"app": "try"} // no session, so that the SCC alone decides
+		if says == ofPolicy {
+			p.Labels[session.Label] = "bcdfghjk" // and no SCC asked for: the policy alone does
+		}
 		return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels, Annotations: p.Annotations}, Spec: p.Spec}
 	}
 	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "try"}}
+	deployment := func(name string, t corev1.PodTemplateSpec) error {
+		t.Spec.ActiveDeadlineSeconds = nil
+		_, err := client.AppsV1().Deployments(e.ns).Create(ctx, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{Selector: selector, Template: t}}, metav1.CreateOptions{})
+		return err
+	}
 	for kind, create := range map[string]func(name string, t corev1.PodTemplateSpec) error{
-		"Deployment": func(name string, t corev1.PodTemplateSpec) error {
-			t.Spec.ActiveDeadlineSeconds = nil
-			_, err := client.AppsV1().Deployments(e.ns).Create(ctx, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{Selector: selector, Template: t}}, metav1.CreateOptions{})
-			return err
-		},
+		"Deployment": deployment,
 		"ReplicaSet": func(name string, t corev1.PodTemplateSpec) error {
 			t.Spec.ActiveDeadlineSeconds = nil
 			_, err := client.AppsV1().ReplicaSets(e.ns).Create(ctx, &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: t}}, metav1.CreateOptions{})
@@ -487,11 +550,26 @@ func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
 			_, err := client.BatchV1().Jobs(e.ns).Create(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: batchv1.JobSpec{Template: t}}, metav1.CreateOptions{})
 			return err
 		},
+		"CronJob": func(name string, t corev1.PodTemplateSpec) error {
+			t.Spec.RestartPolicy = corev1.RestartPolicyNever
+			_, err := client.BatchV1().CronJobs(e.ns).Create(ctx, &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: batchv1.CronJobSpec{Schedule: "* * * * *", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: t}}}}, metav1.CreateOptions{})
+			return err
+		},
+		"DaemonSet": func(name string, t corev1.PodTemplateSpec) error {
+			t.Spec.ActiveDeadlineSeconds = nil
+			_, err := client.AppsV1().DaemonSets(e.ns).Create(ctx, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: t}}, metav1.CreateOptions{})
+			return err
+		},
+		"session's Deployment": deployment,
 	} {
-		name := "try-" + strings.ToLower(kind)
-		e.ok(create(name, template(true)))
+		name, says := "try-"+strings.NewReplacer("'", "", " ", "-").Replace(strings.ToLower(kind)), ofSCC
+		if strings.HasPrefix(kind, "session's") {
+			says = ofPolicy
+		}
+		e.ok(create(name, template(says)))
+		e.ok(create("ok-"+name, template("")))
 		var refusal error
-		e.eventually("a refusal of "+kind, func() bool {
+		e.within(2*time.Minute, "a refusal of "+kind, func() bool { // a CronJob begins with the minute
 			list, err := core.CoreV1().Events(e.ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 			e.ok(err)
 			for _, event := range list.Items {
@@ -502,9 +580,8 @@ func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
 			}
 			return false
 		})
-		e.ok(create("ok-"+name, template(false)))
-		e.eventually("pods of the twin of "+kind, func() bool { return len(e.podsNamed("ok-"+name)) > 0 })
-		expect(kind, "unable to validate against any security context constraint", refusal, nil)
+		e.within(2*time.Minute, "pods of the twin of "+kind, func() bool { return len(e.podsNamed("ok-"+name)) > 0 })
+		expect(kind, says, refusal, nil)
 		if len(e.podsNamed(name)) > 0 {
 			e.t.Errorf("%s: it has pods", kind)
 		}

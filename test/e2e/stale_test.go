@@ -125,16 +125,19 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	b := e.bare("shop")
 	b.begin()
 	var cut atomic.Bool
+	back := make(chan struct{})
 	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-		if cut.Load() { // packets are dropped: no answer ever comes
+		if cut.Load() { // packets are dropped: no answer comes until the network is back
 			select {
 			case <-r.Context().Done():
+				return
 			case <-t.Context().Done():
+				return
+			case <-back:
 			}
-			return
 		}
 		forward(w, r)
-	}))
+	}), "--relist", "5s")
 	if !one.leads(t.Context(), "one") {
 		t.Fatal(one.wait())
 	}
@@ -143,7 +146,11 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	b.ended()
 	again := e.plant("shop", session.Live, 5*time.Minute)
 	cut.Store(false)
-	time.Sleep(5 * time.Second)
+	close(back)
+	e.within(2*time.Minute, "the guard that was cut off is back", func() bool {
+		return strings.Count(one.progress.String(), `"watching"`) > 1
+	})
+	time.Sleep(5 * time.Second) // for whatever it may think is due
 	if s := session.Of(b.get()); s == nil || s.ID != again.Session || s.State != session.Live {
 		t.Errorf("the guard that came back disturbed the next session: %+v", s)
 	}
