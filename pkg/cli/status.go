@@ -57,6 +57,9 @@ type statusFlags struct {
 	all, watch             bool
 }
 
+// showsPods says whether the output has the sandbox' pods.
+func (f *statusFlags) showsPods() bool { return f.output != "" && f.output != "name" }
+
 // asks says whether a session is among those asked for.
 func (f *statusFlags) asks(route, id string) bool {
 	return (f.route == "" || f.route == route) && (f.session == "" || f.session == id)
@@ -130,7 +133,7 @@ func (c *clients) statuses(ctx context.Context, f *statusFlags) ([]sessionStatus
 
 // sandboxPods are the pods of sessions, by namespace and session, where the output has them.
 func (c *clients) sandboxPods(ctx context.Context, f *statusFlags, namespace string) (map[string][]podStatus, error) {
-	if f.output == "" || f.output == "name" {
+	if !f.showsPods() {
 		return nil, nil
 	}
 	options := listOf(namespace)

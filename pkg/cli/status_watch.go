@@ -2,52 +2,100 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
-// watchStatus prints the sessions that there are, and each one that changes, until the
-// context ends. A watch that breaks goes on where it was.
+const (
+	watchAgain = time.Second            // after a watch that ended
+	settles    = 100 * time.Millisecond // what changes together is printed once
+)
+
+// statusWatch knows the Routes with a session, and what of each was printed last.
+type statusWatch struct {
+	*clients
+	*statusPrinter
+	routes  map[string]*routev1.Route // by namespace/name
+	printed map[string]string
+	due     map[string]bool // may have changed
+}
+
+// watchStatus prints the sessions that there are, and each one of which something changes (its
+// Route, the endpoints of its backends, its pods), until the context ends.
 func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error {
-	p := a.statusPrinter(f)
-	const (
-		anyRecent  = "0" // a version to begin at: what is there comes first
-		watchAgain = time.Second
-	)
-	version, selector := anyRecent, session.Label
+	s := &statusWatch{c, a.statusPrinter(f), map[string]*routev1.Route{}, map[string]string{}, map[string]bool{}}
+	g, ctx := errgroup.WithContext(ctx)
+	events := make(chan watch.Event)
+	of := session.Label
 	if f.session != "" {
-		selector += "=" + f.session
+		of += "=" + f.session
 	}
+	backends := "" // of others too; those of a whole cluster are too many
+	if c.namespace == metav1.NamespaceAll {
+		backends = of
+	}
+	g.Go(func() error {
+		return follow(ctx, events, of, func(o metav1.ListOptions) (watch.Interface, error) {
+			return c.Routes.RouteV1().Routes(c.namespace).Watch(ctx, o)
+		})
+	})
+	g.Go(func() error {
+		return unlessForbidden(follow(ctx, events, backends, func(o metav1.ListOptions) (watch.Interface, error) {
+			return c.Core.DiscoveryV1().EndpointSlices(c.namespace).Watch(ctx, o)
+		}))
+	})
+	if s.showsPods() {
+		g.Go(func() error {
+			return unlessForbidden(follow(ctx, events, of, func(o metav1.ListOptions) (watch.Interface, error) {
+				return c.Core.CoreV1().Pods(c.namespace).Watch(ctx, o)
+			}))
+		})
+	}
+	g.Go(func() error { return s.print(ctx, events) })
+	return g.Wait()
+}
+
+// follow passes on what a watch tells, from what is there on, until the context ends. A watch
+// that breaks goes on where it was.
+func follow(ctx context.Context, events chan<- watch.Event, selector string, begin func(metav1.ListOptions) (watch.Interface, error)) error {
+	const anyRecent = "0" // a version to begin at: what is there comes first
+	version := anyRecent
 	for ctx.Err() == nil {
-		w, err := c.Routes.RouteV1().Routes(c.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: selector, ResourceVersion: version})
+		w, err := begin(metav1.ListOptions{LabelSelector: selector, ResourceVersion: version})
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-			return fmt.Errorf("watch Routes: %w", err)
+			return fmt.Errorf("watch: %w", err)
 		}
 		if err != nil {
 			w, version = watch.NewEmptyWatch(), anyRecent
 		}
 		for event := range w.ResultChan() {
-			r, ok := event.Object.(*routev1.Route)
-			if !ok {
+			o, err := meta.Accessor(event.Object)
+			if err != nil {
 				version = anyRecent // an error: what was missed is gone
 				break
 			}
-			version = r.ResourceVersion
-			if f.route != "" && r.Name != f.route {
-				continue
-			}
-			if err := p.printChange(ctx, c, event.Type, r); err != nil {
-				return err
+			version = o.GetResourceVersion()
+			select {
+			case events <- event:
+			case <-ctx.Done():
 			}
 		}
 		w.Stop()
@@ -59,20 +107,91 @@ func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error
 	return nil
 }
 
-// printChange prints the row of a Route that changed.
-func (p *statusPrinter) printChange(ctx context.Context, c *clients, what watch.EventType, r *routev1.Route) error {
-	s := session.Of(r)
-	if what == watch.Deleted || s == nil {
-		fmt.Fprintf(p.ErrOut, "route %s/%s: no session any more\n", r.Namespace, r.Name)
+// unlessForbidden: who may look at Routes alone sees what they tell.
+func unlessForbidden(err error) error {
+	if apierrors.IsForbidden(err) {
 		return nil
 	}
-	list, err := c.Core.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	return err
+}
+
+// print prints what events tell of, a little later, so that what changes together is one.
+func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case event := <-events:
+			waiting := len(s.due) > 0
+			if s.note(event.Type, event.Object); len(s.due) > 0 && !waiting {
+				timer.Reset(settles)
+			}
+		case <-timer.C:
+			for _, key := range slices.Sorted(maps.Keys(s.due)) {
+				if err := s.printDue(ctx, s.routes[key]); err != nil {
+					return err
+				}
+			}
+			clear(s.due)
+		}
+	}
+}
+
+// note takes in what a watch told of an object.
+func (s *statusWatch) note(what watch.EventType, o runtime.Object) {
+	switch o := o.(type) {
+	case *routev1.Route:
+		key, found := o.Namespace+"/"+o.Name, session.Of(o)
+		switch {
+		case s.route != "" && o.Name != s.route:
+		case what == watch.Deleted || found == nil:
+			if _, known := s.routes[key]; known {
+				fmt.Fprintf(s.ErrOut, "route %s: no session any more\n", key)
+			}
+			delete(s.routes, key)
+			delete(s.printed, key)
+			delete(s.due, key)
+		default:
+			s.routes[key], s.due[key] = o, true
+		}
+	case *discoveryv1.EndpointSlice:
+		s.touch(o.Namespace, func(r *routev1.Route) bool {
+			service := o.Labels[discoveryv1.LabelServiceName]
+			return r.Spec.To.Name == service || slices.ContainsFunc(r.Spec.AlternateBackends, func(b routev1.RouteTargetReference) bool { return b.Name == service })
+		})
+	case *corev1.Pod:
+		s.touch(o.Namespace, func(r *routev1.Route) bool { return session.Of(r).ID == o.Labels[session.Label] })
+	}
+}
+
+// touch marks the Routes of a namespace that something may have changed for.
+func (s *statusWatch) touch(namespace string, concerns func(*routev1.Route) bool) {
+	for key, r := range s.routes {
+		if r.Namespace == namespace && concerns(r) {
+			s.due[key] = true
+		}
+	}
+}
+
+// printDue prints a Route's session if it is no longer as it was printed.
+func (s *statusWatch) printDue(ctx context.Context, r *routev1.Route) error {
+	list, err := s.Core.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
 		return fmt.Errorf("list EndpointSlices: %w", err)
 	}
-	pods, err := c.sandboxPods(ctx, p.statusFlags, r.Namespace)
+	pods, err := s.sandboxPods(ctx, s.statusFlags, r.Namespace)
 	if err != nil {
 		return err
 	}
-	return p.print([]sessionStatus{c.status(found{r, s}, list.Items, pods[r.Namespace+"/"+s.ID])})
+	found := found{r, session.Of(r)}
+	row := s.status(found, list.Items, pods[r.Namespace+"/"+found.session.ID])
+	text, err := json.Marshal(row)
+	key := r.Namespace + "/" + r.Name
+	if err != nil || s.printed[key] == string(text) {
+		return err
+	}
+	s.printed[key] = string(text)
+	return s.statusPrinter.print([]sessionStatus{row})
 }

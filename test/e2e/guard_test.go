@@ -307,8 +307,17 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	watch := e.start("alice", "status", "-w")
+	watch, tree := e.start("alice", "status", "-w"), e.start("alice", "status", "-w", "-o", "tree")
 	e.detached("--weight", "50")
+	pod := session.PodName(session.Of(e.shop()).ID, 0)
+	// No write to the Route tells of these.
+	service := session.ServiceName(session.Of(e.shop()).ID)
+	e.ready(pod, false)
+	e.endpoints(service, false)
+	time.Sleep(time.Second) // until it is printed
+	e.ready(pod, true)
+	e.endpoints(service, true)
+	e.scale("web", 2)
 	if r := e.start("admin", "status", "-A").wait(); r.code != 0 || !strings.Contains(r.out, e.ns) || !strings.Contains(r.out, "NAMESPACE") {
 		t.Errorf("all: %s", r)
 	}
@@ -320,6 +329,13 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	}
 	e.eventually("the end is told", func() bool { return strings.Contains(watch.progress.String(), "no session any more") })
 	watch.signal(syscall.SIGINT)
+	tree.signal(syscall.SIGINT)
+	shown := tree.wait()
+	for _, says := range []string{", 2 server(s), ", pod + "  Running, not ready", pod + "  Running, ready"} {
+		if !strings.Contains(shown.out, says) {
+			t.Errorf("the tree never had %q: %s", says, shown)
+		}
+	}
 	r := watch.wait()
 	for _, state := range []string{"arming", "live", "draining"} {
 		if strings.Count(r.out, "ROUTE") != 1 || !strings.Contains(r.out, " "+state+" ") {
