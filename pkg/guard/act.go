@@ -143,6 +143,13 @@ func (g *Guard) tellRefused(k key, m *memory, r *routev1.Route, err error) {
 
 // finish deletes a session's sandbox and, when it is gone, the last mark on the Route.
 func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
+	if live == nil {
+		// The Route bears no mark, but maybe an entry of ours in its managedFields, and only the
+		// sandbox' objects tell of it: they go after it.
+		if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, nil); err != nil {
+			return 0, err
+		}
+	}
 	left, err := g.sweep(ctx, k, m, live)
 	if err != nil {
 		return 0, err
@@ -155,14 +162,15 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 	if left > 0 {
 		return stillThere, nil
 	}
-	// Also of a Route without marks: an entry of ours in its managedFields may be left.
+	if live == nil {
+		g.forget(k)
+		return 0, nil
+	}
 	if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, live); err != nil {
 		return 0, err
 	}
 	g.Log.Info("closed", "session", k.String(), "route", k.route)
-	if m.closed = live != nil; !m.closed { // else the event of its last mark's end comes
-		g.forget(k)
-	}
+	m.closed = true // forgotten when the event comes that tells of it
 	return 0, nil
 }
 

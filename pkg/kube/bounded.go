@@ -12,6 +12,10 @@ import (
 // requestTime bounds one request to the API server, which itself gives up after a minute.
 const requestTime = 70 * time.Second
 
+// answerTime is how long a write that was sent is waited for after its caller gave up. The
+// server may still do it: who undoes what he wrote must know of it first.
+const answerTime = 10 * time.Second
+
 // bounded ends a request that hangs. Watches and upgraded streams end otherwise: with
 // their context, or when the connection's health checks fail.
 type bounded struct{ next http.RoundTripper }
@@ -20,7 +24,15 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if streams(r) {
 		return b.next.RoundTrip(r)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(outlasting(r), requestTime)
+	if writes(r) {
+		stop := context.AfterFunc(r.Context(), func() { time.AfterFunc(answerTime, cancel) })
+		end := cancel
+		cancel = func() { stop(); end() }
+	}
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		cancel()
@@ -31,6 +43,19 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body = body{resp.Body, cancel}
 	return resp, nil
+}
+
+// outlasting is the request's context, for a write one that does not end with it.
+func outlasting(r *http.Request) context.Context {
+	if writes(r) {
+		return context.WithoutCancel(r.Context())
+	}
+	return r.Context()
+}
+
+// writes says whether a request changes something.
+func writes(r *http.Request) bool {
+	return r.Method == http.MethodDelete || r.Method != http.MethodGet && !twice(r)
 }
 
 // streams: its answer does not end by itself.

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -70,6 +71,46 @@ func TestRetries(t *testing.T) {
 			}
 			if off := time.Until(clock.Now()).Abs(); off > 2*time.Second {
 				t.Errorf("the clock learned from the answers is off by %s", off)
+			}
+		})
+	}
+}
+
+// A write whose caller gives up while it is under way is waited for: its answer tells whether
+// there is something to undo. A read is not.
+func TestAWriteThatWasSentIsWaitedFor(t *testing.T) {
+	for method, answered := range map[string]bool{"PATCH": true, "POST": true, "DELETE": true, "GET": false} {
+		t.Run(method, func(t *testing.T) {
+			arrived, goOn := make(chan struct{}), make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				close(arrived)
+				<-goOn
+			}))
+			defer server.Close()
+			transport, err := rest.TransportFor(Wrap(&rest.Config{Host: server.URL}, &Clock{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, giveUp := context.WithCancel(t.Context())
+			r, err := http.NewRequestWithContext(ctx, method, server.URL+"/api/v1/pods", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				<-arrived
+				giveUp()
+				time.Sleep(50 * time.Millisecond) // for a transport that would give up with it
+				close(goOn)
+			}()
+			resp, err := transport.RoundTrip(r)
+			if (err == nil) != answered {
+				t.Fatalf("%v", err)
+			}
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			if _, err := transport.RoundTrip(r); err == nil {
+				t.Error("sent after its caller gave up")
 			}
 		})
 	}

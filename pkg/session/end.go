@@ -60,6 +60,12 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return out, err
 	}
+	if route != nil && Of(route) == nil { // somebody pruned the label: later only the sandbox would lead here
+		if err := e.close(ctx, route); err != nil {
+			return out, err
+		}
+		route = nil
+	}
 	if e.Drain != nil {
 		e.Step(StepDrain, "the router lets go of the sandbox")
 		err := e.Drain(ctx)
@@ -77,9 +83,12 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 		return out, err
 	}
 	e.Step(StepClose, "last mark on the Route")
-	return out, e.persist(ctx, StepClose, func() error {
-		return e.Close(ctx, e.Namespace, e.Route, e.ID, route)
-	})
+	return out, e.close(ctx, route)
+}
+
+// close removes the last marks from the Route, which was last seen as r (nil: unknown).
+func (e Ending) close(ctx context.Context, r *routev1.Route) error {
+	return e.persist(ctx, StepClose, func() error { return e.Close(ctx, e.Namespace, e.Route, e.ID, r) })
 }
 
 func (e Ending) teardown(ctx context.Context) error {

@@ -3,10 +3,16 @@
 package e2e
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // The tab key offers the names of what is there.
@@ -28,5 +34,39 @@ func TestTheShellCompletesNames(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s completes to %q, not %q", flag, got, want)
 		}
+	}
+}
+
+// The real kubectl runs the command as its plugin, which then speaks of itself as it was called,
+// and completes.
+func TestAPluginOfKubectl(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	j := e.plant("shop", session.Held, 10*time.Minute)
+	bin := t.TempDir()
+	e.ok(os.Symlink(binary, filepath.Join(bin, "kubectl-osc_debug")))
+	kubectl := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(filepath.Join(state, "kubectl"), append([]string{"osc-debug"}, args...)...)
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+kubeconfig("alice"))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	if help := kubectl("status", "--help"); !strings.Contains(help, "kubectl osc-debug status --route echo-route -o tree -w") || !strings.Contains(help, "kubectl osc-debug status [flags]") {
+		t.Errorf("help: %s", help)
+	}
+	if out := kubectl("status", "-n", e.ns, "-o", "name"); strings.TrimSpace(out) != j.Session {
+		t.Errorf("status: %q, wanted %s", out, j.Session)
+	}
+	if out := kubectl("__complete", "weight", "-n", e.ns, "--session", ""); !strings.HasPrefix(out, j.Session) {
+		t.Errorf("--session completes to %q, wanted %s", out, j.Session)
+	}
+	if r := e.cli("rollback", "--drain", "0s"); r.code != 0 {
+		t.Error(r)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,9 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	e.runtimeClass("")
 	e.label("privileged")
 	e.grant("alice")
+	roles, err := exec.Command(binary, "manifests", "rbac").Output()
+	e.ok(err)
+	e.kubectl(string(roles), "apply", "-f", "-")
 	guard := e.guard("one", account)
 	guard.leads(t.Context(), "one")
 
@@ -98,21 +102,23 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	}
 	for _, c := range []struct {
 		check, status, says, mend string
-		takeAway, giveBack        func()
+		takeAway, giveBack        func() // nil: the command that doctor prints, as an administrator
 	}{
 		{"permissions", "missing", "alice may not", "oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
-		}, func() { e.bind("alice", "edit") }},
-		{"pod security", "missing", `enforces pod security "restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.label("restricted") }, func() { e.label("privileged") }},
-		{"pod security", "warning", "has no label", "oc label namespace " + e.ns, func() { e.label("") }, func() { e.label("privileged") }},
+		}, nil},
+		{"pod security", "missing", `enforces pod security "restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.label("restricted") }, nil},
+		{"pod security", "warning", "has no label", "oc label namespace " + e.ns, func() { e.label("") }, nil},
 		{"SCC", "missing", "alice may not use SCC osc-debug-kata", "--clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
+			e.bind("alice", "edit")
+			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "osc-debug", metav1.DeleteOptions{})) // the first mend's
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
 			e.ok(core.RbacV1().Roles(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
-		}, func() { e.grant("alice") }},
+		}, nil},
 		{"runtime class", "missing", "the cluster has no RuntimeClass " + doctorClass, "install OpenShift sandboxed containers", e.noRuntimeClass, func() { e.runtimeClass("") }},
 		{"sidecar image", "missing", "not among those that the administrator allows", "oc edit configmap osc-debug", func() { e.setting("images", approved) }, func() { e.setting("images", image) }},
 		{"sandbox pod", "missing", "names in images, by digest", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("images", "") }, func() { e.setting("images", image) }},
-		{"sandbox policy", "warning", "would be admitted", "osc-debug manifests policy", func() {
+		{"sandbox policy", "missing", "you are root on nodes until the policy is in force", "osc-debug manifests policy", func() {
 			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-sandbox", metav1.DeleteOptions{}))
 		}, func() { e.bindPolicy(e.ns+"-osc-debug-sandbox", true) }},
 		{"guard's rights", "missing", "may not end sessions in namespace " + e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
@@ -136,7 +142,11 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		if (d.code == 1) != (c.status == "missing") {
 			t.Errorf("%s: exit code %d", c.check, d.code)
 		}
-		c.giveBack()
+		if c.giveBack == nil {
+			e.mend(text)
+		} else {
+			c.giveBack()
+		}
 		healthy(c.check)
 	}
 
@@ -168,6 +178,16 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	if s := session.Of(e.routeNamed("shop")); s != nil {
 		t.Errorf("doctor left a mark: %+v", s)
 	}
+}
+
+// mend runs the last command of a mend, as an administrator would.
+func (e *env) mend(text string) {
+	e.t.Helper()
+	commands := regexp.MustCompile(`'oc ([^']+)'`).FindAllStringSubmatch(text, -1)
+	if commands == nil {
+		e.t.Fatalf("no command in %q", text)
+	}
+	e.kubectl("", strings.Fields(commands[len(commands)-1][1])...)
 }
 
 // sccResource has the API server know SecurityContextConstraints, without their admission.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func TestARealSession(t *testing.T) {
 	before := e.tested()
 
 	proxy, requests, log := e.countingProxy()
-	run := e.start(proxy, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--exact", "--trace", "open,tcp", "--for", "25s")
+	run := e.start(proxy, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--exact", "--trace", "open,tcp")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
@@ -90,6 +91,7 @@ func TestARealSession(t *testing.T) {
 			t.Errorf("%s: %s", tool, r)
 		}
 	}
+	run.signal(syscall.SIGINT)
 	result := run.wait()
 	if result.code != 0 {
 		t.Fatal(result)
@@ -140,14 +142,15 @@ func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
 	read, write, err := os.Pipe()
 	e.ok(err)
 	defer read.Close()
-	run := e.startInto(write, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--trace", "open,tcp", "--for", "10s")
+	run := e.startInto(write, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--trace", "open,tcp")
 	write.Close()
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
-	for range 600 { // two opens and more each: far more than a pipe holds
+	for range 300 { // two opens and two connections each, of 200 bytes or more: more than a pipe holds
 		e.get(host)
 	}
+	run.signal(syscall.SIGINT)
 	if r := run.wait(); r.code != 0 || !strings.Contains(r.errOut, "the tracer did not end") {
 		t.Error(r)
 	}
