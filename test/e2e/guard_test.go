@@ -22,7 +22,7 @@ import (
 )
 
 // guardedNamespaces are those that the guard is told of: it watches no others.
-const guardedNamespaces = 60
+const guardedNamespaces = 70
 
 var nextGuarded atomic.Int32
 
@@ -159,6 +159,7 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 // kill -9 of the command at each step: the guard ends what it left, in the time that
 // the step implies.
 func TestTheGuardEndsWhatAKilledCommandLeft(t *testing.T) {
+	t.Parallel()
 	for _, step := range []string{"arm", "build", "prove", "shift", "verify", "live", "restore", "drain", "delete"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()

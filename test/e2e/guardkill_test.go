@@ -38,6 +38,7 @@ func TestTheGuardKilledBeforeAndAfterEveryRequest(t *testing.T) {
 // The same at every write with which it ends a session whose journal, or whose label, somebody
 // removed: of that the Route tells the second replica nothing any more.
 func TestTheGuardKilledWhileItEndsWhatWasPruned(t *testing.T) {
+	t.Parallel()
 	for name, path := range map[string]string{
 		"journal": "/metadata/annotations/osc-debug.dev~1journal",
 		"label":   "/metadata/labels/osc-debug.dev~1session",

@@ -17,6 +17,7 @@ import (
 
 // What somebody prunes ends the session cleanly.
 func TestPrunedMarksEndTheSession(t *testing.T) {
+	t.Parallel()
 	for name, patch := range map[string]string{
 		"label":      `[{"op":"remove","path":"/metadata/labels/osc-debug.dev~1session"}]`,
 		"annotation": `[{"op":"remove","path":"/metadata/annotations/osc-debug.dev~1journal"}]`,

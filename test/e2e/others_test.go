@@ -61,6 +61,7 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 // A tool that applies the Route every second: the user is told, nobody fights, the end
 // is clean and the Route as the tool wants it.
 func TestAToolThatReappliesTheRoute(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		detach bool
 		tool   tool

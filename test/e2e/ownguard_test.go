@@ -149,6 +149,7 @@ func TestATeamsOwnGuard(t *testing.T) {
 // A namespace in which the guard loses its rights is no longer called covered, and is
 // again when they are back: by the last settings that could be used.
 func TestLostRightsAreNoticed(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*env){
 		"settings that can't be used": func(e *env) { e.setting("grace", "soon") },
 		"settings that are gone": func(e *env) {

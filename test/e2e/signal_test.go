@@ -28,6 +28,7 @@ func TestEveryStepHasACase(t *testing.T) {
 
 // A signal at any step: everything is undone.
 func TestASignalAtAnyStepUndoesEverything(t *testing.T) {
+	t.Parallel()
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		for _, step := range shift.Steps() {
 			t.Run(s.String()+" at "+step, func(t *testing.T) {
@@ -61,6 +62,7 @@ func TestASignalAtAnyStepUndoesEverything(t *testing.T) {
 // Killed at any step, the session is ended by 'rollback', which needs nothing but the
 // Route; and rolling back twice is no error.
 func TestRollbackCompletesWhatAKilledShiftLeft(t *testing.T) {
+	t.Parallel()
 	for _, step := range shift.Steps() {
 		t.Run("killed at "+step, func(t *testing.T) {
 			t.Parallel()
