@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -21,7 +22,9 @@ func (g *Guard) left(ctx context.Context, set []string) ([]string, error) {
 		return nil, nil
 	}
 	status, err := settings.ReadStatus(ctx, g.Urgent.Core, g.Home)
-	if err != nil && !apierrors.IsNotFound(err) {
+	if invalid := (*settings.Invalid)(nil); errors.As(err, &invalid) {
+		g.Log.Warn("its status can't be read: which namespaces were watched before is not known", "error", err)
+	} else if err != nil && !apierrors.IsNotFound(err) {
 		return nil, err
 	}
 	var covered []string

@@ -53,8 +53,12 @@ func outlasting(r *http.Request) context.Context {
 	return r.Context()
 }
 
-// writes says whether a request changes something.
+// writes says whether a request changes something that may have to be undone. A Lease is not
+// waited for: who can't renew it in time must stop acting.
 func writes(r *http.Request) bool {
+	if strings.HasPrefix(r.URL.Path, "/apis/coordination.k8s.io/") {
+		return false
+	}
 	return r.Method == http.MethodDelete || r.Method != http.MethodGet && !twice(r)
 }
 

@@ -46,7 +46,7 @@ func parseStatus(m *corev1.ConfigMap) (Status, error) {
 		return s, nil // as its manifests make it: no guard has led yet
 	}
 	if _, err := fmt.Sscan(m.Data["journal"], &s.Journal); err != nil {
-		return s, fmt.Errorf("ConfigMap %s/%s: journal: %w", m.Namespace, m.Name, err)
+		return s, &Invalid{m.Namespace, fmt.Errorf("ConfigMap %s: journal: %w", m.Name, err)}
 	}
 	s.Namespaces, s.Leaving = strings.Fields(m.Data["namespaces"]), strings.Fields(m.Data["leaving"])
 	s.Nodes = m.Data["nodes"] == "true"
