@@ -60,6 +60,7 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 	findings := []doctor.Finding{}
 	lacking := 0
 	tell := func(found doctor.Finding) {
+		found.Detail, found.Mend = a.say(found.Detail), a.say(found.Mend)
 		findings = append(findings, found)
 		if found.Status == doctor.Missing {
 			lacking++

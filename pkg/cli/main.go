@@ -25,6 +25,7 @@ type app struct {
 	genericiooptions.IOStreams
 	flags     *genericclioptions.ConfigFlags
 	interrupt *interrupt
+	name      string // what the user calls us by: see displayName
 }
 
 // Main runs the command line and returns its exit code.
@@ -36,12 +37,13 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	a := &app{
 		IOStreams: genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut},
 		flags:     genericclioptions.NewConfigFlags(true),
+		name:      displayName(args[0]),
 	}
 	ctx, interrupt := watchSignals(errOut)
 	defer interrupt.stop()
 	a.interrupt = interrupt
 	root := a.root()
-	rename(root, displayName(args[0]))
+	rename(root, a.name)
 	root.SetArgs(args[1:])
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -54,7 +56,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	if errors.As(err, &exit) && exit.silent {
 		return exit.code
 	}
-	fmt.Fprintln(errOut, "osc-debug: "+err.Error())
+	fmt.Fprintln(errOut, "osc-debug: "+a.say(err.Error()))
 	return exitCode(err)
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,4 +31,46 @@ func rename(root *cobra.Command, name string) {
 		}
 	}
 	walk(root)
+}
+
+// ourCommands are commands of ours that a message tells the user to give. Those of manifests
+// reach no cluster.
+var ourCommands = regexp.MustCompile(`\bosc-debug (shift|status|weight|extend|rollback|exec|doctor|manifests)\b`)
+
+// say has a message name our commands as this user can give them: by the name he calls us
+// by, and with the flags by which he chose cluster and user, without which they would go to
+// wherever his kubeconfig points.
+func (a *app) say(message string) string {
+	return ourCommands.ReplaceAllStringFunc(message, func(command string) string {
+		verb := strings.TrimPrefix(command, "osc-debug ")
+		if verb == "manifests" {
+			return a.name + " " + verb
+		}
+		return a.name + " " + verb + a.chosen()
+	})
+}
+
+// chosen are the flags given that choose cluster and user, each after a space.
+func (a *app) chosen() string {
+	var b strings.Builder
+	for _, f := range []struct {
+		name  string
+		value *string
+	}{
+		{"kubeconfig", a.flags.KubeConfig}, {"context", a.flags.Context}, {"cluster", a.flags.ClusterName}, {"user", a.flags.AuthInfoName},
+		{"server", a.flags.APIServer}, {"as", a.flags.Impersonate},
+	} {
+		if f.value != nil && *f.value != "" {
+			b.WriteString(" --" + f.name + " " + quoted(*f.value))
+		}
+	}
+	return b.String()
+}
+
+// quoted is a word as a shell reads it.
+func quoted(word string) string {
+	if !strings.ContainsAny(word, " \t\n'\"\\$`*?[]{}()<>|&;~#!") {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

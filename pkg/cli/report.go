@@ -16,6 +16,7 @@ type report struct {
 	w     io.Writer
 	begin time.Time
 	bold  func(string) string
+	say   func(string) string // see app.say
 }
 
 func (a *app) report() *report {
@@ -23,7 +24,7 @@ func (a *app) report() *report {
 	if a.color() {
 		bold = func(s string) string { return "\x1b[1m" + s + "\x1b[0m" }
 	}
-	return &report{w: a.ErrOut, begin: time.Now(), bold: bold}
+	return &report{w: a.ErrOut, begin: time.Now(), bold: bold, say: a.say}
 }
 
 func (r *report) Step(name, detail string) {
@@ -41,7 +42,7 @@ func (r *report) Warn(format string, args ...any) {
 func (r *report) print(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(r.w, format, args...)
+	_, _ = io.WriteString(r.w, r.say(fmt.Sprintf(format, args...)))
 }
 
 func isTerminal(w any) bool {

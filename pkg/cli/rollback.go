@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,14 +81,14 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) error {
 		}
 	}
 	if f.all {
-		a.interrupt.onSecond("osc-debug rollback --all -n " + clients.namespace)
+		a.interrupt.onSecond(a.say("osc-debug rollback --all -n " + clients.namespace))
 		return a.rollbackAll(ctx, clients, f)
 	}
 	target, err := clients.which(ctx, f.route, f.session)
 	if err != nil {
 		return err
 	}
-	a.interrupt.onSecond(fmt.Sprintf("osc-debug rollback --route %s -n %s", target.route.Name, target.route.Namespace))
+	a.interrupt.onSecond(a.say(fmt.Sprintf("osc-debug rollback --route %s -n %s", target.route.Name, target.route.Namespace)))
 	return a.rollbackOne(ctx, clients, f, target)
 }
 
@@ -111,7 +112,30 @@ func (a *app) rollbackAll(ctx context.Context, clients *clients, f *rollbackFlag
 		running.Go(func() { errs[i] = a.rollbackOne(ctx, clients, f, t) })
 	}
 	running.Wait()
-	return errors.Join(errs...)
+	return worst(errs)
+}
+
+// worst joins errors so that the exit code is that of a session that is not over, where
+// there is one: what others changed on another Route is told, but weighs less.
+func worst(errs []error) error {
+	foreign := func(err error) bool {
+		var exit *exitError
+		return errors.As(err, &exit) && exit.code == codeForeign
+	}
+	slices.SortStableFunc(errs, func(a, b error) int {
+		switch {
+		case foreign(a) == foreign(b):
+			return 0
+		case foreign(a):
+			return 1
+		}
+		return -1
+	})
+	all := errors.Join(errs...)
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil && !foreign(err) }); i >= 0 {
+		return &exitError{code: exitCode(errs[i]), err: all}
+	}
+	return all
 }
 
 func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlags, target found) (err error) {

@@ -114,7 +114,7 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		}
 		return printPreview(a.Out, preview, f.output)
 	}
-	a.interrupt.onSecond(fmt.Sprintf("osc-debug rollback --route %s -n %s", f.Options.Route, f.Namespace))
+	a.interrupt.onSecond(a.say(fmt.Sprintf("osc-debug rollback --route %s -n %s", f.Options.Route, f.Namespace)))
 	if len(f.traces) > 0 {
 		printer, err := trace.NewPrinter(a.Out, f.output, isTerminal(a.Out))
 		if err != nil {
@@ -158,7 +158,7 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 		}
 		return &exitError{code: codeForeign, err: errors.New(text)}
 	case result.Unended:
-		return fmt.Errorf("%w: the session may not be over: finish with 'osc-debug rollback --route %s -n %s'", err, f.Options.Route, f.Namespace)
+		return &exitError{code: codeLeftovers, err: fmt.Errorf("%w: the session may not be over: finish with 'osc-debug rollback --route %s -n %s'", err, f.Options.Route, f.Namespace)}
 	case errors.Is(err, shift.ErrInterrupted):
 		return &exitError{code: codeInterrupted, err: errors.New("interrupted before the session was live: everything is undone")}
 	case result.Expired:
@@ -167,8 +167,8 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 		return concrete(err, f.Namespace)
 	}
 	if result.Detached {
-		fmt.Fprintf(a.ErrOut, "session %s is live on route %s until %s; the guard ends it then, or 'osc-debug rollback --route %s -n %s' before\n",
-			result.Session, where, result.Expires.UTC().Format("15:04:05 MST"), f.Options.Route, f.Namespace)
+		fmt.Fprintln(a.ErrOut, a.say(fmt.Sprintf("session %s is live on route %s until %s; the guard ends it then, or 'osc-debug rollback --route %s -n %s' before",
+			result.Session, where, result.Expires.UTC().Format("15:04:05 MST"), f.Options.Route, f.Namespace)))
 		return nil
 	}
 	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s is as it was\n", result.Session, where)

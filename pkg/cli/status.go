@@ -177,7 +177,7 @@ func (c *clients) status(f found, slices []discoveryv1.EndpointSlice, pods []pod
 			row.Expires = &j.Expires
 		}
 		if row.left < 0 {
-			row.Problem = "past its time: end it with 'osc-debug rollback --route " + row.Route + "'"
+			row.Problem = fmt.Sprintf("past its time: end it with 'osc-debug rollback --route %s -n %s'", row.Route, row.Namespace)
 		}
 		if !f.session.Backend {
 			row.Problem = "somebody removed its backend from the Route"

@@ -33,6 +33,9 @@ func (a *app) statusPrinter(f *statusFlags) *statusPrinter {
 
 // print prints rows in the format that was asked for.
 func (p *statusPrinter) print(rows []sessionStatus) error {
+	for i := range rows {
+		rows[i].Problem = p.say(rows[i].Problem)
+	}
 	switch p.output {
 	case "json":
 		encoder := json.NewEncoder(p.Out)
@@ -67,7 +70,7 @@ func (p *statusPrinter) print(rows []sessionStatus) error {
 	}
 	for _, r := range rows {
 		if r.Problem != "" {
-			fmt.Fprintf(p.ErrOut, "route %s: %s\n", r.Route, r.Problem)
+			fmt.Fprintf(p.ErrOut, "route %s/%s: %s\n", r.Namespace, r.Route, r.Problem)
 		}
 	}
 	return nil

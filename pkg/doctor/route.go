@@ -43,7 +43,7 @@ func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
 		return nil
 	}
 	runner := &shift.Runner{Store: d.Store, Clock: d.Clock, Report: silent{}, Options: shift.Options{
-		Namespace: d.Namespace, Route: d.Route, Percent: 100, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image, NoProbe: true,
+		Namespace: d.Namespace, Route: d.Route, Percent: 1, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image, NoProbe: true,
 	}}
 	_, err = runner.DryRun(ctx, true)
 	f, err := d.found(ctx, "route: dry run", "the API server admits everything that a session on it writes", err)

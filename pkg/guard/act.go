@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -196,7 +197,7 @@ func (g *Guard) sweep(ctx context.Context, k key, m *memory, live *routev1.Route
 		return left, failed
 	}
 	for _, p := range parts {
-		if p.Pod == nil && p.Name == session.ServiceName(k.id) {
+		if p.Pod == nil {
 			_, err := g.remove(ctx, k, m, live, p)
 			failed = errors.Join(failed, err)
 		}
@@ -222,14 +223,18 @@ func (g *Guard) remove(ctx context.Context, k key, m *memory, live *routev1.Rout
 }
 
 // isSandbox: a pod under a runtime class for sandboxes, with our sidecar, whichever image
-// the settings allowed when it was made.
+// the settings allowed when it was made. Kata's own classes (kata, kata-remote, kata-cc, …)
+// are such also when an administrator took them off the settings meanwhile.
 func (g *Guard) isSandbox(p *corev1.Pod) bool {
-	if p.Spec.RuntimeClassName == nil || !slices.Contains(g.Settings.RuntimeClasses, *p.Spec.RuntimeClassName) {
+	class := p.Spec.RuntimeClassName
+	if class == nil || !slices.Contains(g.Settings.RuntimeClasses, *class) && *class != "kata" && !strings.HasPrefix(*class, "kata-") {
 		return false
 	}
-	return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool {
-		return c.Name == sandbox.Sidecar
-	})
+	return hasSidecar(p)
+}
+
+func hasSidecar(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == sandbox.Sidecar })
 }
 
 // ours says whether an object that names the Route belongs to the session on it; where

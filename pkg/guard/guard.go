@@ -134,7 +134,7 @@ func (g *Guard) Act(ctx context.Context) {
 		for _, i := range w.all() {
 			for _, o := range i.GetIndexer().List() {
 				for _, k := range w.keysOf(o) {
-					g.look(k)
+					g.look(k, w.urgent(k, o))
 				}
 			}
 		}
@@ -159,10 +159,15 @@ func (g *Guard) shutDown() {
 }
 
 // look has a session looked at. A standby replica notes nothing: it would only grow.
-func (g *Guard) look(k key) {
-	if g.acting.Load() && session.ValidID(k.id) {
-		g.recall(k).noted.CompareAndSwap(0, g.Clock.Now().UnixNano())
+func (g *Guard) look(k key, urgent bool) {
+	if !g.acting.Load() || !session.ValidID(k.id) {
+		return
+	}
+	g.recall(k).noted.CompareAndSwap(0, g.Clock.Now().UnixNano())
+	if urgent {
 		g.urgent.Add(k)
+	} else {
+		g.cleanup.Add(k)
 	}
 }
 

@@ -64,9 +64,13 @@ func (g *Guard) leave(ctx context.Context) {
 // empty says whether no object of a session is in a namespace, by the caches. Of all
 // namespaces those that are set do not count.
 func (g *Guard) empty(namespace string) bool {
-	for _, i := range g.in(namespace).all() {
+	w := g.in(namespace)
+	for _, i := range w.all() {
 		for _, o := range i.GetStore().List() {
 			in := namespaceOf(o)
+			if len(w.keysOf(o)) == 0 {
+				continue // labelled by somebody else
+			}
 			if in == namespace || namespace == settings.AllNamespaces && !slices.Contains(g.Settings.Namespaces, in) {
 				return false
 			}

@@ -57,7 +57,7 @@ func (g *Guard) watchNodes() error {
 			}
 			for _, p := range pods {
 				for _, k := range w.keysOf(p) {
-					g.look(k)
+					g.look(k, true)
 				}
 			}
 		}

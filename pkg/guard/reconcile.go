@@ -53,6 +53,10 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	if err != nil {
 		return 0, err
 	}
+	now = g.Clock.Now() // which the answer may have corrected
+	if live != nil && session.Of(live).Unended() {
+		m.drained = time.Time{} // a restore that was not heard of did not happen
+	}
 	facts = g.facts(live, slices, k, m, now)
 	facts.Objects = objects
 	if facts.Cordoned, err = g.stillCordoned(ctx, nodes); err != nil {

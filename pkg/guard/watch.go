@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +36,7 @@ func (w *watched) all() []cache.SharedIndexInformer {
 }
 
 // watchNamespace makes the caches; changed is told the sessions of each event.
-func (g *Guard) watchNamespace(namespace string, changed func(key)) (*watched, error) {
+func (g *Guard) watchNamespace(namespace string, changed func(k key, urgent bool)) (*watched, error) {
 	scope := namespace
 	if namespace == settings.AllNamespaces {
 		namespace = metav1.NamespaceAll
@@ -72,7 +73,7 @@ func (g *Guard) watchNamespace(namespace string, changed func(key)) (*watched, e
 			o = gone.Obj
 		}
 		for _, k := range w.keysOf(o) {
-			changed(k)
+			changed(k, w.urgent(k, o))
 		}
 	}
 	for _, i := range w.all() {
@@ -137,8 +138,16 @@ func (g *Guard) informer(kind runtime.Object, list lister, follow watcher) cache
 
 func byKeyOf(namespace, id string) string { return namespace + "/" + id }
 
-// keysOf are the sessions that an object belongs to: a Route bears its own, a Service or
-// pod names its Route, an EndpointSlice is of every Route with its label.
+// urgent says whether somebody's traffic may depend on what changed: a Route with marks, or
+// that had some, or an object of a session whose Route is known. Other objects, which anybody
+// can make by the thousand, must not keep those waiting.
+func (w *watched) urgent(k key, o any) bool {
+	_, isRoute := o.(*routev1.Route)
+	return isRoute || w.cachedRoute(k) != nil
+}
+
+// keysOf are the sessions that an object belongs to: a Route bears its own, a session's
+// Service or pod names its Route, an EndpointSlice is of every Route with its label.
 func (w *watched) keysOf(o any) []key {
 	m, err := meta.Accessor(o)
 	if err != nil {
@@ -155,12 +164,29 @@ func (w *watched) keysOf(o any) []key {
 		}
 		return out
 	default:
-		k.route = m.GetAnnotations()[session.RouteNameKey]
+		k.route = partOf(o)
 	}
 	if k.route == "" {
 		return nil // nothing of it names a Route: not ours to touch
 	}
 	return []key{k}
+}
+
+// partOf is the Route that a session's Service or pod names; "" for what can't be one: the
+// Service is named after its session, and a sandbox runs under a runtime class beside the
+// sidecar.
+func partOf(o any) string {
+	switch o := o.(type) {
+	case *corev1.Service:
+		if o.Name == session.ServiceName(o.Labels[session.Label]) {
+			return o.Annotations[session.RouteNameKey]
+		}
+	case *corev1.Pod:
+		if o.Spec.RuntimeClassName != nil && hasSidecar(o) {
+			return o.Annotations[session.RouteNameKey]
+		}
+	}
+	return ""
 }
 
 func namespaceOf(o any) string {
@@ -174,26 +200,52 @@ func namespaceOf(o any) string {
 func (k key) String() string { return k.namespace + "/" + k.route + "/" + k.id }
 
 // slim leaves of an object what the guard looks at, so that a thousand sessions fit in
-// little memory.
+// little memory, and what others write on labelled objects of theirs does not fill it.
 func slim(o any) (any, error) {
-	if m, err := meta.Accessor(o); err == nil {
-		m.SetManagedFields(nil)
-	}
 	switch o := o.(type) {
 	case *routev1.Route:
-		o.Status = routev1.RouteStatus{}
-		if o.Spec.TLS != nil {
-			o.Spec.TLS = &routev1.TLSConfig{Termination: o.Spec.TLS.Termination}
-		}
+		spec := routev1.RouteSpec{To: o.Spec.To, AlternateBackends: o.Spec.AlternateBackends, Port: o.Spec.Port}
+		return &routev1.Route{ObjectMeta: slimMeta(&o.ObjectMeta), Spec: spec}, nil
+	case *corev1.Service:
+		return &corev1.Service{ObjectMeta: slimMeta(&o.ObjectMeta)}, nil
 	case *corev1.Pod:
 		var containers []corev1.Container
 		for _, c := range o.Spec.Containers {
-			containers = append(containers, corev1.Container{Name: c.Name, Image: c.Image})
+			containers = append(containers, corev1.Container{Name: c.Name})
 		}
-		o.Spec = corev1.PodSpec{RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers}
-		o.Status = corev1.PodStatus{Phase: o.Status.Phase}
+		return &corev1.Pod{ObjectMeta: slimMeta(&o.ObjectMeta), Spec: corev1.PodSpec{
+			RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers,
+		}}, nil
+	case *discoveryv1.EndpointSlice:
+		s := &discoveryv1.EndpointSlice{ObjectMeta: slimMeta(&o.ObjectMeta), AddressType: o.AddressType, Ports: o.Ports}
+		for _, e := range o.Endpoints {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, TargetRef: e.TargetRef})
+		}
+		return s, nil
 	}
 	return o, nil
+}
+
+// slimMeta keeps who an object is and which session it names.
+func slimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp,
+		Labels:      kept(m.Labels, session.Label, discoveryv1.LabelServiceName),
+		Annotations: kept(m.Annotations, session.RouteNameKey, session.RouteUIDKey, session.JournalKey),
+	}
+}
+
+func kept(set map[string]string, keys ...string) map[string]string {
+	var out map[string]string
+	for _, k := range keys {
+		if v, there := set[k]; there {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[k] = strings.Clone(v[:min(len(v), session.MaxJournal+1)]) // longer ones can't be read anyway
+		}
+	}
+	return out
 }
 
 // of gives the objects of a kind that bear a session's label.
@@ -214,7 +266,7 @@ func of[T any](i cache.SharedIndexInformer, k key) []T {
 // objects counts the session's Services and pods.
 func (w *watched) objects(k key) (n int) {
 	for _, s := range of[*corev1.Service](w.services, k) {
-		if s.Annotations[session.RouteNameKey] == k.route {
+		if partOf(s) == k.route {
 			n++
 		}
 	}
@@ -224,7 +276,7 @@ func (w *watched) objects(k key) (n int) {
 // podsOf are the session's pods.
 func (w *watched) podsOf(k key) (out []*corev1.Pod) {
 	for _, p := range of[*corev1.Pod](w.pods, k) {
-		if p.Annotations[session.RouteNameKey] == k.route {
+		if partOf(p) == k.route {
 			out = append(out, p)
 		}
 	}

@@ -27,10 +27,10 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(outlasting(r), requestTime)
+	ctx, end := context.WithTimeout(outlasting(r), requestTime)
+	cancel := end
 	if writes(r) {
-		stop := context.AfterFunc(r.Context(), func() { time.AfterFunc(answerTime, cancel) })
-		end := cancel
+		stop := context.AfterFunc(r.Context(), func() { time.AfterFunc(answerTime, end) })
 		cancel = func() { stop(); end() }
 	}
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))

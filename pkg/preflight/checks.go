@@ -2,6 +2,8 @@ package preflight
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -53,6 +55,7 @@ func Checks() []Check {
 		{Name: "balance", Run: balance, Fine: "the router goes by weights", Mend: "remove the annotation, or set it to roundrobin"},
 		{Name: "idled", Run: idled, Fine: "its workload is awake", Mend: "wake it with a request to the Route, then try again"},
 		{Name: "traffic", Run: traffic, Fine: "a backend carries traffic", Mend: "make a pod of them ready first"},
+		{Name: "primary", Run: primary, Fine: "its primary backend serves users", Mend: "a sandbox clones the primary's program: make the Service that users are served by the primary ('oc patch route', spec.to), or --force if they are to meet this one", Forcible: true},
 		{Name: "GitOps", Run: gitops, Fine: "no GitOps tool applies it", Forcible: true},
 	}
 }
@@ -191,6 +194,16 @@ func traffic(f *Facts) error {
 		return fmt.Errorf("%s: no backend with a weight has a ready endpoint on the Route's port, users get 503 now", name(f.Route))
 	}
 	return nil
+}
+
+// primary: with weight 0 it is what users were moved away from, as after a blue-green switch.
+func primary(f *Facts) error {
+	to := f.Route.Spec.To.Name
+	shares := route.Shares(route.Backends(f.Route, f.Servers()))
+	if len(shares) == 0 || shares[to] > 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: no user is served by its primary Service %s, but by %s", name(f.Route), to, strings.Join(slices.Sorted(maps.Keys(shares)), ", "))
 }
 
 // Servers counts the HAProxy servers of each of the Route's Services.

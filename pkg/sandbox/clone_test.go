@@ -109,6 +109,11 @@ func (c *cloneCase) clone(t *testing.T) string {
 	if err := preflight.Unclonable(program, &c.ns, c.changes.EmptyVolumes); err != nil {
 		return refuse(err)
 	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "# clone of %s\n", program)
+	for _, risk := range preflight.Risks(program, &c.ns, c.changes.EmptyVolumes) {
+		fmt.Fprintf(&out, "# only with --force: %v\n", risk)
+	}
 	in := sandbox.Input{
 		Session: testID, Route: &c.route, Program: program, Service: c.ns.Service(c.route.Spec.To.Name), Selectors: c.ns.Selectors(),
 		Policies: c.ns.Policies, Ranges: c.ns.Ranges, RuntimeClass: "kata", Image: "quay.io/osc-debug/sidecar@sha256:5de", Replicas: 1, Changes: c.changes,
@@ -127,8 +132,6 @@ func (c *cloneCase) clone(t *testing.T) string {
 	if err != nil {
 		return refuse(err)
 	}
-	var out strings.Builder
-	fmt.Fprintf(&out, "# clone of %s\n", program)
 	objects := []any{pod, service}
 	for _, p := range sandbox.Policies(in) {
 		objects = append(objects, p)
@@ -215,6 +218,12 @@ func readCase(t *testing.T, file string) *cloneCase {
 			c.ns.Budgets = append(c.ns.Budgets, *decode[policyv1.PodDisruptionBudget](t, doc))
 		case "LimitRange":
 			c.ns.Ranges = append(c.ns.Ranges, *decode[corev1.LimitRange](t, doc))
+		case "Pod":
+			if first != nil { // another one of the namespace
+				c.ns.Pods = append(c.ns.Pods, *decode[corev1.Pod](t, doc))
+				continue
+			}
+			first = doc
 		default:
 			first = doc
 		}

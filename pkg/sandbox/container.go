@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -65,7 +66,13 @@ func (in Input) keepLabelVariables(c *corev1.Container) {
 		if key == nil {
 			continue
 		}
-		if _, there := kept[key[1]]; !there {
+		switch _, there := kept[key[1]]; {
+		case there:
+		case key[1] == appsv1.StatefulSetPodNameLabel:
+			from.FieldRef.FieldPath = "metadata.name" // its own: it is no member
+		case key[1] == appsv1.PodIndexLabel:
+			c.Env[i].Value, c.Env[i].ValueFrom = "", nil // it has no place among the members
+		default:
 			c.Env[i].Value, c.Env[i].ValueFrom = in.Program.Live.Labels[key[1]], nil
 		}
 	}

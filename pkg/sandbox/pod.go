@@ -37,11 +37,11 @@ var othersAnnotations = []string{
 	"openshift.io/", "security.openshift.io/", "k8s.ovn.org/", "k8s.v1.cni.cncf.io/", "cni.projectcalico.org/",
 	"seccomp.security.alpha.kubernetes.io/", "kubernetes.io/limit-ranger",
 	// Nor may a pod tune the runtime of its VM (the sandbox policy refuses these).
-	"io.katacontainers.", "io.kubernetes.cri-o.", "io.kubernetes.cri.", "io.containerd.", "io.crun.", "run.oci.", "cdi.k8s.io/", "v1.multus-cni.io/",
+	"io.katacontainers.", "io.kubernetes.cri-o.", "io.kubernetes.cri.", "io.containerd.", "io.containers.", "io.crun.", "run.oci.", "cdi.k8s.io/", "v1.multus-cni.io/",
 }
 
 // othersDomains end the domain of annotations that the node's runtime reads.
-var othersDomains = regexp.MustCompile(`(^|\.)(cdi\.k8s|crio|nri|workload\.openshift)\.io(/|$)`)
+var othersDomains = regexp.MustCompile(`(^|\.)(cdi\.k8s|cri-?o|nri|workload\.openshift)\.io(/|$)`)
 
 func (in Input) annotations() map[string]string {
 	out := map[string]string{}
@@ -69,6 +69,11 @@ func (in Input) spec() corev1.PodSpec {
 	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = "", nil, nil
 	spec.RestartPolicy = corev1.RestartPolicyNever
 	spec.ReadinessGates = nil // who fulfils them knows the original's pods only
+	if spec.Affinity != nil && spec.Affinity.PodAntiAffinity != nil {
+		// The scheduler keeps other pods away by those of pods that run: the original's next
+		// pod would find no node.
+		spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution = nil
+	}
 	spec.RuntimeClassName = &in.RuntimeClass
 	shared, deadline := !in.SeparatePIDs, int64(Deadline)
 	spec.ShareProcessNamespace, spec.ActiveDeadlineSeconds = &shared, &deadline

@@ -28,7 +28,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Decode(again); err != nil && len(again) <= maxJournal {
+		if _, err := Decode(again); err != nil && len(again) <= MaxJournal {
 			t.Errorf("what was accepted is refused when written again: %v\n%s", err, again)
 		}
 	})

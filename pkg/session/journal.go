@@ -30,11 +30,14 @@ const (
 	FieldManager   = "osc-debug"
 	namePrefix     = "osc-debug-"
 	JournalVersion = 1        // the newest that this code reads and writes
-	maxJournal     = 16 << 10 // bytes; ours are under 1 KiB
 	idLetters      = "bcdfghjklmnpqrstvwxz2456789"
 	idLength       = 8
 	maxHeldInName  = len(namePrefix) + idLength
 )
+
+// MaxJournal is the longest annotation, in bytes, that is read as a journal; ours are under
+// 1 KiB.
+const MaxJournal = 16 << 10
 
 // State is where a session is.
 type State string
@@ -100,8 +103,10 @@ func ValidID(s string) bool { return validID.MatchString(s) }
 // ServiceName is the name of a session's Service and of its backend on the Route.
 func ServiceName(id string) string { return namePrefix + id }
 
-// PodName is the name of a session's n-th pod, from 0.
-func PodName(id string, n int) string { return fmt.Sprintf("%s%s-%d", namePrefix, id, n) }
+// PodName is the name of a session's n-th pod, from 0. It ends in a letter: programs that
+// take the number at the end of their host name for their place in a StatefulSet must not
+// find one, and the place of a member taken, in it.
+func PodName(id string, n int) string { return fmt.Sprintf("%s%s-%c", namePrefix, id, 'a'+n) }
 
 // idOfService is the session that a backend's name tells, "" for others' backends.
 func idOfService(name string) string {
@@ -138,8 +143,8 @@ func (j *Journal) Encode() (string, error) {
 // Decode reads a journal. A text that is too long, malformed, of an unknown version or
 // in itself contradictory is an error: nothing may be undone by it.
 func Decode(text string) (*Journal, error) {
-	if len(text) > maxJournal {
-		return nil, fmt.Errorf("journal: %d bytes, more than %d", len(text), maxJournal)
+	if len(text) > MaxJournal {
+		return nil, fmt.Errorf("journal: %d bytes, more than %d", len(text), MaxJournal)
 	}
 	var j Journal
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
@@ -195,6 +200,9 @@ func Of(r *routev1.Route) *Session {
 	s.Alone = onlyBackend(&r.Spec, s.ID)
 	return s
 }
+
+// Unended says that the Route bears more than the label that a drain leaves.
+func (s *Session) Unended() bool { return s.Journal != nil || s.Broken != nil || s.Backend }
 
 // Left tells how long a session may still run, negative when it is past its end.
 func (j *Journal) Left(now time.Time) time.Duration {

@@ -21,10 +21,10 @@ func (p Part) Delete(ctx context.Context) error {
 	return p.delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
 }
 
-// Parts lists the Services and pods that bear a session's label, name its Route, and are no
-// controller's, pods only under a runtime class; pods are all that bear the label, to be
-// watched from there. The session's
-// disruption budget and NetworkPolicies are its Service's and go with it.
+// Parts lists the Service and pods that bear a session's label, name its Route, and are no
+// controller's: the Service by its own name only, pods only under a runtime class. pods are
+// all that bear the label, to be watched from there. The session's disruption budget and
+// NetworkPolicies are its Service's and go with it.
 func (s Store) Parts(ctx context.Context, namespace, route, id string) (parts []Part, pods *corev1.PodList, err error) {
 	serviceClient, podClient := s.Core.CoreV1().Services(namespace), s.Core.CoreV1().Pods(namespace)
 	services, servicesErr := serviceClient.List(ctx, labelled(id))
@@ -33,20 +33,21 @@ func (s Store) Parts(ctx context.Context, namespace, route, id string) (parts []
 		return nil, nil, err
 	}
 	for i := range services.Items {
-		parts = append(parts, Part{&services.Items[i].ObjectMeta, "service", nil, serviceClient.Delete})
+		if o := &services.Items[i].ObjectMeta; o.Name == ServiceName(id) && made(o, route) {
+			parts = append(parts, Part{o, "service", nil, serviceClient.Delete})
+		}
 	}
 	for i := range pods.Items {
-		if pods.Items[i].Spec.RuntimeClassName != nil { // others can't be a sandbox, whatever somebody wrote on them
-			parts = append(parts, Part{&pods.Items[i].ObjectMeta, "pod", &pods.Items[i], podClient.Delete})
+		if p := &pods.Items[i]; madePod(p, route) {
+			parts = append(parts, Part{&p.ObjectMeta, "pod", p, podClient.Delete})
 		}
 	}
-	kept := parts[:0]
-	for _, p := range parts {
-		if made(p.ObjectMeta, route) {
-			kept = append(kept, p)
-		}
-	}
-	return kept, pods, nil
+	return parts, pods, nil
+}
+
+// madePod: without a runtime class it can't be a sandbox, whatever somebody wrote on it.
+func madePod(p *corev1.Pod, route string) bool {
+	return p.Spec.RuntimeClassName != nil && made(&p.ObjectMeta, route)
 }
 
 func labelled(id string) metav1.ListOptions {

@@ -11,11 +11,18 @@ const defaultWeight = 100
 
 // Restore puts a Route's backends back by the journal, three-way: a weight that still
 // is what the session set goes back to what it was, one that somebody else set stays
-// his, and only the session's own backend goes. Where that would leave no backend with a
-// weight although there was one, all have the weights that they had. foreign says that
-// somebody else had changed the backends.
+// his, and only the session's own backend goes. Who took that off the Route and set weights
+// of his own decided on all of them: they are left as they are, a 0 too that also is what the
+// session set. Where that would leave no backend with a weight although there was one, all
+// have the weights that they had. foreign says that somebody else had changed the backends.
 func Restore(spec *routev1.RouteSpec, j *Journal) (foreign bool) {
 	own := ServiceName(j.Session)
+	if decidedAnew(spec, j) {
+		if total(spec) == 0 {
+			reviveBefore(spec, j)
+		}
+		return true
+	}
 	if spec.To.Name == own { // somebody made the sandbox the primary backend
 		foreign = true
 		spec.To.Name, spec.To.Weight = j.Before.Backends[0].Service, j.Before.Backends[0].Weight
@@ -48,6 +55,22 @@ func Restore(spec *routev1.RouteSpec, j *Journal) (foreign bool) {
 		reviveBefore(spec, j)
 	}
 	return foreign
+}
+
+// decidedAnew says whether somebody else wrote the list of backends anew, as 'oc set
+// route-backends' does: without the session's, and with a backend or a weight that is neither
+// the session's nor from before it. A tool that applies the Route as it was is no such case.
+func decidedAnew(spec *routev1.RouteSpec, j *Journal) bool {
+	own, anew := ServiceName(j.Session), false
+	for _, ref := range append([]routev1.RouteTargetReference{spec.To}, spec.AlternateBackends...) {
+		if ref.Name == own {
+			return false
+		}
+		set, known := j.Set.of(ref.Name)
+		before, _ := j.Before.of(ref.Name)
+		anew = anew || !known || !equal(ref.Weight, set) && !equal(ref.Weight, before)
+	}
+	return anew
 }
 
 // moveUp takes the primary backend out of the alternates, where somebody put it, with the

@@ -111,6 +111,15 @@ func TestWhatOthersChangedStays(t *testing.T) {
 		{"the primary's weight", func(r *routev1.Route) { r.Spec.To.Weight = ptr[int32](55) }, route(ptr[int32](55), alternate("b", 20))},
 		{"a new alternate", func(r *routev1.Route) { r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("d", 9)) }, route(ptr[int32](100), alternate("b", 20), alternate("d", 9))},
 		{"ours is gone", func(r *routev1.Route) { r.Spec.AlternateBackends = r.Spec.AlternateBackends[:1] }, route(ptr[int32](100), alternate("b", 20))},
+		{"ours is gone, and they cut over to another", func(r *routev1.Route) { // oc set route-backends
+			r.Spec.AlternateBackends = []routev1.RouteTargetReference{alternate("d", 100)}
+		}, route(ptr[int32](1), alternate("d", 100))},
+		{"ours is gone, and they gave another all", func(r *routev1.Route) {
+			r.Spec.AlternateBackends = []routev1.RouteTargetReference{alternate("b", 100)}
+		}, route(ptr[int32](1), alternate("b", 100))},
+		{"the list applied as it was", func(r *routev1.Route) {
+			r.Spec.AlternateBackends = []routev1.RouteTargetReference{alternate("b", 20)}
+		}, route(ptr[int32](100), alternate("b", 20))},
 		{"theirs is gone", func(r *routev1.Route) { r.Spec.AlternateBackends = r.Spec.AlternateBackends[1:] }, func() *routev1.Route {
 			r := route(ptr[int32](100))
 			r.Spec.AlternateBackends = []routev1.RouteTargetReference{}
@@ -218,7 +227,7 @@ func TestJournalsThatCannotBeUsed(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "not JSON": "{", "of the future": mustEncode(journalWith(func(j *Journal) { j.Version = 2 })),
 		"no ID": mustEncode(journalWith(func(j *Journal) { j.Session = "../../x" })), "unknown state": mustEncode(journalWith(func(j *Journal) { j.State = "done" })),
-		"too long": good + strings.Repeat(" ", maxJournal), "no backends": mustEncode(journalWith(func(j *Journal) { j.Before.Backends = nil })),
+		"too long": good + strings.Repeat(" ", MaxJournal), "no backends": mustEncode(journalWith(func(j *Journal) { j.Before.Backends = nil })),
 	} {
 		if _, err := Decode(text); err == nil {
 			t.Errorf("%s: no error", name)

@@ -78,7 +78,7 @@ func (s Store) waitGone(ctx context.Context, namespace, route, id string, pods *
 	for {
 		there := map[string]bool{}
 		for i := range pods.Items {
-			if p := &pods.Items[i]; made(&p.ObjectMeta, route) {
+			if p := &pods.Items[i]; madePod(p, route) {
 				there["pod/"+p.Name] = true
 			}
 		}

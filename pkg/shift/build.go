@@ -32,6 +32,7 @@ func (r *Runner) build(ctx context.Context) error {
 		return err
 	}
 	options := metav1.CreateOptions{FieldManager: session.FieldManager}
+	r.built = r.Clock.Now()
 	var made []corev1.Pod
 	for _, pod := range sandbox.Pods(r.input) {
 		err := create("pod "+pod.Name, func() error {

@@ -35,6 +35,12 @@ func (r *Runner) plan() error {
 	if err := preflight.Unclonable(program, ns, r.Changes.EmptyVolumes); err != nil {
 		return err
 	}
+	for _, risk := range preflight.Risks(program, ns, r.Changes.EmptyVolumes) {
+		if !r.Force {
+			return risk
+		}
+		r.Report.Warn("--force: %v", risk)
+	}
 	if r.Replicas, err = r.replicas(program); err != nil {
 		return &preflight.Refusal{Check: "replicas", Cause: err}
 	}
@@ -111,6 +117,9 @@ func (r *Runner) tellPlan() {
 	for _, g := range program.Spec.ReadinessGates {
 		r.Report.Note("readiness gate %s is left off the sandbox", g.ConditionType)
 	}
+	if a := program.Spec.Affinity; a != nil && a.PodAntiAffinity != nil && len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
+		r.Report.Note("required anti-affinity is left off the sandbox, or it would keep the original's next pods off its node")
+	}
 	for _, v := range r.Changes.EmptyVolumes {
 		r.Report.Note("volume %s is empty in the sandbox", v)
 	}
@@ -118,13 +127,17 @@ func (r *Runner) tellPlan() {
 		r.Report.Note("the sandbox has a host name of its own: it is no member %s", program.Live.Name)
 	}
 	for _, p := range sandbox.Policies(r.input) {
-		r.Report.Note("NetworkPolicy %s holds for the sandbox too", p.Annotations[sandbox.MirrorsKey])
+		if of, mirrors := p.Annotations[sandbox.MirrorsKey]; mirrors {
+			r.Report.Note("NetworkPolicy %s holds for the sandbox too", of)
+		} else {
+			r.Report.Note("NetworkPolicy %s lets the original through, and for the session the sandbox too", p.Annotations[sandbox.OpensKey])
+		}
 	}
 	for _, name := range sandbox.Apart(r.input) {
 		r.Report.Warn("NetworkPolicy %s selects the sandbox but not the original: what the one may reach, the other may not", name)
 	}
 	for _, name := range sandbox.Strangers(r.input) {
-		r.Report.Warn("NetworkPolicy %s of other pods names the original but not the sandbox: they can't reach each other", name)
+		r.Report.Warn("NetworkPolicy %s may let the original through by labels of this namespace, but not the sandbox", name)
 	}
 	for _, h := range ns.Scaling(program) {
 		back := "the way back is taken slowly if it did"

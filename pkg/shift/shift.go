@@ -95,6 +95,7 @@ type Runner struct {
 	fronts  []front
 	watcher *watcher
 	guard   *settings.Guard
+	built   time.Time     // before the first pod was made, by the API server's clock
 	armed   bool          // the Route has, or may have, our marks
 	shifted bool          // users may have been sent to the sandbox
 	worked  chan struct{} // closed when OnLive has returned; nil: it was not called

@@ -9,6 +9,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // setWeights writes the weights that come nearest to a percentage, by the endpoints
@@ -31,6 +32,17 @@ func (r *Runner) originals(slices []discoveryv1.EndpointSlice) (out []route.Back
 	return out
 }
 
+// expiry is when a session that goes live now ends: TTL from now, but before its pods reach
+// their own deadline, however long they took to start.
+func (r *Runner) expiry(now time.Time) time.Time {
+	end, last := now.Add(r.TTL), r.built.Add(settings.Longest)
+	if !r.built.IsZero() && end.After(last) {
+		r.Report.Warn("its pods took %s to serve: the session ends %s earlier than asked, before they do", now.Sub(r.built).Round(time.Second), end.Sub(last).Round(time.Second))
+		end = last
+	}
+	return end.Truncate(time.Second)
+}
+
 // reweigh writes the weights for a percentage, by the Route as it was last seen.
 func (r *Runner) reweigh(ctx context.Context, store session.Store, percent float64, slices []discoveryv1.EndpointSlice) error {
 	own, backends := session.ServiceName(r.journal.Session), r.originals(slices)
@@ -40,7 +52,7 @@ func (r *Runner) reweigh(ctx context.Context, store session.Store, percent float
 	}
 	r.journal.State, r.journal.Realised, r.journal.Failover = session.Live, 100*plan.Share, r.Floor == route.KeepFloor
 	if r.journal.Expires.IsZero() {
-		r.journal.Expires.Time = r.Clock.Now().Add(r.TTL).Truncate(time.Second)
+		r.journal.Expires.Time = r.expiry(r.Clock.Now())
 	}
 	weights := map[string]int32{own: plan.Sandbox}
 	for i, b := range backends {

@@ -82,7 +82,13 @@ func ownProgram(pod corev1.Pod, kind, name string) *Program {
 // fromTemplate is a program known from the template that its pod was made from.
 func fromTemplate(pod corev1.Pod, kind, name string, template *corev1.PodTemplateSpec) *Program {
 	p := &Program{Kind: kind, Name: name, Labels: template.Labels, Annotations: template.Annotations, Spec: *template.Spec.DeepCopy(), Live: pod}
-	p.Spec.Volumes = append(p.Spec.Volumes, unnamedVolumes(p.Spec, pod.Spec)...)
+	unnamed := unnamedVolumes(p.Spec, pod.Spec)
+	p.Spec.Volumes = append(p.Spec.Volumes, unnamed...)
+	if kind == kindStatefulSet {
+		for _, v := range unnamed {
+			p.MembersVolumes = append(p.MembersVolumes, v.Name)
+		}
+	}
 	p.leaveMesh()
 	return p
 }

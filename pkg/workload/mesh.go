@@ -42,9 +42,13 @@ func (p *Program) leaveMesh() {
 		if !has(p.Live.Spec, m.containers[0]) {
 			continue
 		}
+		injected := func(c corev1.Container) bool { return slices.Contains(m.containers, c.Name) }
+		if !slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return !injected(c) }) {
+			p.Gateway = m.name
+			return
+		}
 		p.Mesh = m.name
 		restoreProbes(&p.Spec)
-		injected := func(c corev1.Container) bool { return slices.Contains(m.containers, c.Name) }
 		p.Spec.Containers = slices.DeleteFunc(p.Spec.Containers, injected)
 		p.Spec.InitContainers = slices.DeleteFunc(p.Spec.InitContainers, injected)
 		dropVolumes(&p.Spec, func(v corev1.Volume) bool { return slices.Contains(m.volumes, v.Name) })

@@ -23,6 +23,11 @@ type Program struct {
 	// Mesh is the service mesh whose proxy was injected into the live pod, "" for none.
 	// Spec has nothing of it.
 	Mesh string
+	// Gateway is the service mesh whose proxy is all that runs in the live pod, "" for none.
+	Gateway string
+	// MembersVolumes are those that the live pod has as a StatefulSet's member: what is in
+	// them is this member's alone.
+	MembersVolumes []string
 	// Adopts says that the controller is of a kind whose selectors are not known: with
 	// any of its labels the sandbox might be taken for one of its pods.
 	Adopts bool

@@ -5,15 +5,30 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// makersLabels are those by which a controller's revisions are told apart, and one that a
-// DeploymentConfig adds to its ReplicationControllers' selectors.
-var makersLabels = append(slices.Clone(RevisionLabels), "deploymentconfig")
+// What makers of ReplicaSets, and of ReplicationControllers, add to the selectors of these.
+// Not one list: 'oc new-app' has its Deployments select by "deployment" alone.
+var (
+	replicaSetMarks            = []string{appsv1.DefaultDeploymentUniqueLabelKey, "rollouts-pod-template-hash"}
+	replicationControllerMarks = []string{"deployment", "deploymentconfig"}
+)
+
+// without is a selector without some keys. It is whole where nothing else is in it: then
+// one of the keys is its maker's own.
+func without(selector map[string]string, keys []string) map[string]string {
+	out := maps.Clone(selector)
+	maps.DeleteFunc(out, func(k, _ string) bool { return slices.Contains(keys, k) })
+	if len(out) == 0 {
+		return selector
+	}
+	return out
+}
 
 // Selector is an object that selects pods.
 type Selector struct {
@@ -53,8 +68,10 @@ func (ns *Namespace) Selectors() []Selector {
 		if kind, name := top(kindReplicaSet, &r); kind != kindReplicaSet && !makers[kind+name] && r.Spec.Selector != nil {
 			makers[kind+name] = true
 			s := r.Spec.Selector.DeepCopy()
-			for _, key := range makersLabels {
-				delete(s.MatchLabels, key)
+			if len(s.MatchExpressions) == 0 {
+				s.MatchLabels = without(s.MatchLabels, replicaSetMarks)
+			} else {
+				maps.DeleteFunc(s.MatchLabels, func(k, _ string) bool { return slices.Contains(replicaSetMarks, k) })
 			}
 			full(strings.ToLower(kind), name, s)
 		}
@@ -69,11 +86,7 @@ func (ns *Namespace) Selectors() []Selector {
 		plain("replicationcontroller", r.Name, r.Spec.Selector)
 		if kind, name := top(kindReplicationController, &r); kind != kindReplicationController && !makers[kind+name] {
 			makers[kind+name] = true
-			s := maps.Clone(r.Spec.Selector)
-			for _, key := range makersLabels {
-				delete(s, key)
-			}
-			plain(strings.ToLower(kind), name, s)
+			plain(strings.ToLower(kind), name, without(r.Spec.Selector, replicationControllerMarks))
 		}
 	}
 	for _, b := range ns.Budgets {
@@ -92,6 +105,19 @@ func (ns *Namespace) Behind(service string) []corev1.Pod {
 	var out []corev1.Pod
 	for _, pod := range ns.Pods {
 		if selector.Matches(labels.Set(pod.Labels)) {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// Mounting are the pods that mount a claim.
+func (ns *Namespace) Mounting(claim string) []corev1.Pod {
+	var out []corev1.Pod
+	for _, pod := range ns.Pods {
+		if slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+			return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim
+		}) {
 			out = append(out, pod)
 		}
 	}

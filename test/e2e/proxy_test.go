@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -18,6 +19,8 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // handler stands between a client and the API server; forward passes the request on and
@@ -216,3 +219,64 @@ func (w valved) Write(p []byte) (int, error) {
 
 // Unwrap lets http.ResponseController flush.
 func (w valved) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// past answers lists of what a guard watches as they once were, and lets watches say
+// nothing, until it is over.
+type past struct {
+	lists map[string][]byte // by path
+	over  chan struct{}     // closed when it is
+
+	mu    sync.Mutex
+	asked map[string]int
+}
+
+// past holds on to the namespace's lists of now.
+func (e *env) past() *past {
+	e.t.Helper()
+	p := &past{lists: map[string][]byte{}, over: make(chan struct{}), asked: map[string]int{}}
+	for _, path := range []string{
+		"/apis/route.openshift.io/v1/namespaces/" + e.ns + "/routes", "/api/v1/namespaces/" + e.ns + "/services",
+		"/api/v1/namespaces/" + e.ns + "/pods", "/apis/discovery.k8s.io/v1/namespaces/" + e.ns + "/endpointslices",
+	} {
+		body, err := core.CoreV1().RESTClient().Get().AbsPath(path).Param("labelSelector", session.Label).
+			SetHeader("Accept", "application/json").Do(e.t.Context()).Raw()
+		e.ok(err)
+		p.lists[path] = body
+	}
+	return p
+}
+
+func (p *past) answered(path string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked[path]
+}
+
+func (p *past) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	list, known := p.lists[r.URL.Path]
+	select {
+	case <-p.over:
+		known = false
+	default:
+	}
+	switch {
+	case !known || r.Method != http.MethodGet:
+		forward(w, r)
+	case strings.Contains(r.URL.RawQuery, "sendInitialEvents="):
+		// A list in the form of a watch: the client then falls back to the plain one.
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`)
+	case watching(r):
+		select {
+		case <-r.Context().Done():
+		case <-p.over: // the client asks again
+		}
+	default:
+		p.mu.Lock()
+		p.asked[r.URL.Path]++
+		p.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(list)
+	}
+}

@@ -12,15 +12,102 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
+// changedBehind are three sessions that a guard saw when something was due for each, and
+// that changed behind its back: one was extended, one was ended and another begun on its
+// Route, and the sandbox of one is ready again.
+type changedBehind struct {
+	*env
+	due       time.Time // by then the guard would have acted on what it saw
+	recovered *session.Journal
+	again     *session.Journal
+}
+
+var changedRoutes = []string{"extended", "replaced", "recovered"}
+
+func (e *env) changedBehind() *changedBehind {
+	for _, name := range changedRoutes {
+		e.namedRoute(name)
+	}
+	return &changedBehind{env: e}
+}
+
+// seen brings about what the guard is to see.
+func (c *changedBehind) seen() {
+	c.t.Helper()
+	const left = 25 * time.Second
+	c.plant("extended", session.Live, left)
+	c.plant("replaced", session.Live, left)
+	c.due = time.Now().Add(left + 6*time.Second) // past the ends, and past the grace
+	c.recovered = c.plant("recovered", session.Live, 5*time.Minute)
+	if r := c.cli("weight", "50", "--route", "recovered"); r.code != 0 {
+		c.t.Fatal(r)
+	}
+	c.sandboxReady(false)
+}
+
+func (c *changedBehind) sandboxReady(ready bool) {
+	c.ready(session.PodName(c.recovered.Session, 0), ready)
+	c.endpoints(session.ServiceName(c.recovered.Session), ready)
+}
+
+// change is what the guard does not see.
+func (c *changedBehind) change() {
+	c.t.Helper()
+	c.sandboxReady(true)
+	if r := c.cli("extend", "5m", "--route", "extended"); r.code != 0 {
+		c.t.Fatal(r)
+	}
+	if r := c.cli("rollback", "--route", "replaced", "--drain", "0s"); r.code != 0 {
+		c.t.Fatal(r)
+	}
+	c.again = c.plant("replaced", session.Live, 5*time.Minute)
+}
+
+// untouched waits until the guard would have acted, and checks that it did not.
+func (c *changedBehind) untouched(requests func() []string, g *running) {
+	c.t.Helper()
+	time.Sleep(time.Until(c.due))
+	for _, name := range changedRoutes {
+		if s := session.Of(c.routeNamed(name)); s == nil || s.State != session.Live {
+			c.t.Errorf("%s: %+v", name, s)
+		}
+	}
+	if s := session.Of(c.routeNamed("replaced")); s == nil || s.ID != c.again.Session {
+		c.t.Errorf("replaced: %+v, not session %s", s, c.again.Session)
+	}
+	if c.sandboxes() != 6 {
+		c.t.Errorf("%d Services and pods of sandboxes, wanted 6", c.sandboxes())
+	}
+	for _, r := range requests() {
+		if strings.HasPrefix(r, "PATCH") || strings.HasPrefix(r, "DELETE") {
+			c.t.Errorf("the guard wrote: %s", r)
+		}
+	}
+	select {
+	case <-g.done:
+		c.t.Error("the guard had ended: it was no test of its caches")
+	default:
+	}
+}
+
+// end ends the three sessions, by the guard where commands leave something.
+func (c *changedBehind) end() {
+	c.t.Helper()
+	for _, name := range changedRoutes {
+		if r := c.cli("rollback", "--route", name, "--drain", "0s"); r.code != 0 {
+			c.t.Error(r)
+		}
+	}
+	c.eventually("no sandbox is left", func() bool { return c.sandboxes() == 0 })
+}
+
 // A guard that no longer hears what changes acts on nothing that it only remembers.
 func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	account := e.ownGuards("grace=4s")
 	e.deployment("web", 1, nil)
-	for _, name := range []string{"extended", "replaced", "recovered"} {
-		e.namedRoute(name)
-	}
+	c := e.changedBehind()
 	v, log := newValve(), &requestLog{}
 	g := e.guard("stale", e.proxied(account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		log.handle(w, r, func(w http.ResponseWriter, r *http.Request) { v.handle(w, r, forward) })
@@ -28,59 +115,41 @@ func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 	if !g.leads(t.Context(), "stale") {
 		t.Fatal(g.wait())
 	}
-	const left = 25 * time.Second
-	e.plant("extended", session.Live, left)
-	e.plant("replaced", session.Live, left)
-	remembered := time.Now().Add(left) // the ends that the guard hears of
-	recovered := e.plant("recovered", session.Live, 5*time.Minute)
-	if r := e.cli("weight", "50", "--route", "recovered"); r.code != 0 {
-		t.Fatal(r)
-	}
-	pod := session.PodName(recovered.Session, 0)
-	e.ready(pod, false)
-	e.endpoints(session.ServiceName(recovered.Session), false)
+	c.seen()
 	time.Sleep(500 * time.Millisecond) // until the guard has heard of it
 	v.shut()
 	heard := len(log.all())
-
-	e.ready(pod, true)
-	e.endpoints(session.ServiceName(recovered.Session), true)
-	if r := e.cli("extend", "5m", "--route", "extended"); r.code != 0 {
-		t.Fatal(r)
-	}
-	if r := e.cli("rollback", "--route", "replaced", "--drain", "0s"); r.code != 0 {
-		t.Fatal(r)
-	}
-	again := e.plant("replaced", session.Live, 5*time.Minute)
-	time.Sleep(time.Until(remembered.Add(6 * time.Second))) // past them, and past the grace
-	for _, name := range []string{"extended", "replaced", "recovered"} {
-		if s := session.Of(e.routeNamed(name)); s == nil || s.State != session.Live {
-			t.Errorf("%s: %+v", name, s)
-		}
-	}
-	if s := session.Of(e.routeNamed("replaced")); s.ID != again.Session {
-		t.Errorf("replaced: session %s, not %s", s.ID, again.Session)
-	}
-	if e.sandboxes() != 6 {
-		t.Errorf("%d Services and pods of sandboxes, wanted 6", e.sandboxes())
-	}
-	for _, r := range log.all()[heard:] {
-		if strings.HasPrefix(r, "PATCH") || strings.HasPrefix(r, "DELETE") {
-			t.Errorf("the guard wrote: %s", r)
-		}
-	}
+	c.change()
+	c.untouched(func() []string { return log.all()[heard:] }, g)
 	v.open()
-	select {
-	case <-g.done:
-		t.Error("the guard had ended: it was no test of its caches")
-	default:
+	c.end()
+}
+
+// A guard that starts on lists of the past, as an API server whose cache lags may answer
+// them, and hears nothing that came after, does nothing that they say is due.
+func TestAGuardRestartedOnOldListsRestoresNothing(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	account := e.ownGuards("grace=4s")
+	e.deployment("web", 1, nil)
+	c := e.changedBehind()
+	c.seen()
+	past, log := e.past(), &requestLog{}
+	c.change()
+	g := e.guard("restarted", e.proxied(account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		log.handle(w, r, func(w http.ResponseWriter, r *http.Request) { past.handle(w, r, forward) })
+	}))
+	if !g.leads(t.Context(), "restarted") {
+		t.Fatal(g.wait())
 	}
-	for _, name := range []string{"extended", "replaced", "recovered"} {
-		if r := e.cli("rollback", "--route", name, "--drain", "0s"); r.code != 0 {
-			t.Error(r)
+	c.untouched(log.all, g)
+	for path := range past.lists {
+		if past.answered(path) == 0 {
+			t.Errorf("the guard did not list %s: it was no test of its lists", path)
 		}
 	}
-	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
+	close(past.over)
+	c.end()
 }
 
 // A guard whose caches have not synced does nothing, whatever is due.
