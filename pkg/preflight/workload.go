@@ -126,7 +126,9 @@ func ordinaryVolume(v corev1.Volume) bool {
 
 // shared says whether a claim may be mounted on several nodes at once as a volume does it.
 func shared(c *corev1.PersistentVolumeClaim, v corev1.Volume) bool {
-	alone := func(m corev1.PersistentVolumeAccessMode) bool { return m == corev1.ReadWriteOnce || m == corev1.ReadWriteOncePod }
+	alone := func(m corev1.PersistentVolumeAccessMode) bool {
+		return m == corev1.ReadWriteOnce || m == corev1.ReadWriteOncePod
+	}
 	readOnly := v.PersistentVolumeClaim.ReadOnly || !slices.ContainsFunc(c.Spec.AccessModes, alone)
 	return slices.Contains(c.Spec.AccessModes, corev1.ReadWriteMany) || readOnly && slices.Contains(c.Spec.AccessModes, corev1.ReadOnlyMany)
 }

@@ -144,7 +144,9 @@ func Apart(in Input) []string {
 // sandbox: whether they do depends on labels of the namespace, which are not known.
 func Strangers(in Input) []string {
 	v := in.view()
-	unsure := func(peer networkingv1.NetworkPolicyPeer) bool { return v.named(peer) && !v.misses(peer) && v.maybe(peer.NamespaceSelector) }
+	unsure := func(peer networkingv1.NetworkPolicyPeer) bool {
+		return v.named(peer) && !v.misses(peer) && v.maybe(peer.NamespaceSelector)
+	}
 	var out []string
 	for _, p := range in.Policies {
 		named := slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return slices.ContainsFunc(r.From, unsure) }) ||

@@ -29,7 +29,7 @@ const (
 	RouteNameKey   = "osc-debug.dev/route"
 	FieldManager   = "osc-debug"
 	namePrefix     = "osc-debug-"
-	JournalVersion = 1        // the newest that this code reads and writes
+	JournalVersion = 1 // the newest that this code reads and writes
 	idLetters      = "bcdfghjklmnpqrstvwxz2456789"
 	idLength       = 8
 	maxHeldInName  = len(namePrefix) + idLength

@@ -4,10 +4,12 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"sigs.k8s.io/yaml"
 
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/test/sample"
 )
@@ -101,12 +104,52 @@ func (e *env) sameAsOriginal() {
 			if !reflect.DeepEqual(c.SecurityContext, o.SecurityContext) {
 				e.t.Errorf("container %s: %+v, the original has %+v", c.Name, c.SecurityContext, o.SecurityContext)
 			}
+			if ran := slices.ContainsFunc(clone.Spec.Containers, func(k corev1.Container) bool { return k.Name == c.Name }); ran {
+				mine, theirs := e.insideSandbox(sandbox.ContainerID(clone, c.Name)), e.outside(sandbox.ContainerID(original, c.Name))
+				if mine != theirs || mine == "" {
+					e.t.Errorf("container %s: the kernel says of its processes\n%s\nof the original's\n%s", c.Name, mine, theirs)
+				}
+			}
 			// What the runtime says it runs as (groups by fsGroup and image included).
 			if u, w := users(clone, c.Name), users(original, c.Name); !reflect.DeepEqual(u, w) {
 				e.t.Errorf("container %s runs as %+v, the original's as %+v", c.Name, u, w)
 			}
 		}
 	}
+}
+
+// privileges are the lines of /proc/PID/status that say what a process may do.
+const privileges = "^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):"
+
+// insideSandbox reads them of a container's first process, in the VM.
+func (e *env) insideSandbox(container string) string {
+	e.t.Helper()
+	r := e.cli("exec", "--", "bash", "-c", `for p in $(ls -v /proc | grep '^[0-9]*$'); do
+		grep -qs "$1" /proc/$p/cgroup && grep -E "$2" /proc/$p/status && exit; done; exit 1`, "bash", container, privileges)
+	if r.code != 0 {
+		e.t.Error(r)
+	}
+	return strings.TrimSpace(r.out)
+}
+
+// outside reads them of a container's first process on the node that the test itself is on.
+func (e *env) outside(container string) string {
+	e.t.Helper()
+	cgroups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	e.ok(err)
+	slices.SortFunc(cgroups, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+	wanted := regexp.MustCompile(privileges)
+	for _, file := range cgroups {
+		if data, err := os.ReadFile(file); err != nil || !strings.Contains(string(data), container) {
+			continue
+		}
+		status, err := os.ReadFile(filepath.Join(filepath.Dir(file), "status"))
+		e.ok(err)
+		lines := slices.DeleteFunc(strings.Split(string(status), "\n"), func(l string) bool { return !wanted.MatchString(l) })
+		return strings.TrimSpace(strings.Join(lines, "\n"))
+	}
+	e.t.Errorf("no process of container %s on this machine", container)
+	return ""
 }
 
 // runCase makes the workload of a case, as OpenShift would have admitted its pods, and waits

@@ -417,12 +417,22 @@ func TestMirroredPolicies(t *testing.T) {
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
-	mirrors := ours()
-	if len(mirrors) != 1 || mirrors[0].Annotations["osc-debug.dev/mirrors"] != "from-router" || mirrors[0].Spec.PodSelector.MatchLabels[session.Label] == "" {
-		t.Errorf("mirrored policies: %+v", mirrors)
+	mirrored, opened := false, false
+	for _, p := range ours() {
+		switch {
+		case p.Annotations["osc-debug.dev/mirrors"] == "from-router":
+			mirrored = p.Spec.PodSelector.MatchLabels[session.Label] != "" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].NamespaceSelector != nil
+		case p.Annotations["osc-debug.dev/opens"] == "database":
+			opened = p.Spec.PodSelector.MatchLabels["app"] == "db" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].PodSelector.MatchLabels[session.Label] != ""
+		default:
+			t.Errorf("one more policy: %+v", p)
+		}
+	}
+	if !mirrored || !opened {
+		t.Errorf("mirrored %v, opened %v: %+v", mirrored, opened, ours())
 	}
 	r := run.wait()
-	if r.code != 0 || !strings.Contains(r.errOut, "NetworkPolicy from-router holds for the sandbox too") || !strings.Contains(r.errOut, "NetworkPolicy database of other pods names the original but not the sandbox") {
+	if r.code != 0 || !strings.Contains(r.errOut, "NetworkPolicy from-router holds for the sandbox too") || !strings.Contains(r.errOut, "NetworkPolicy database lets the original through, and for the session the sandbox too") {
 		t.Error(r)
 	}
 	e.eventually("no mirrored policy is left", func() bool { return len(ours()) == 0 })

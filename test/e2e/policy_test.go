@@ -294,6 +294,8 @@ func attempts() map[string]attempt {
 		"CRI-O devices":           annotated("io.kubernetes.cri-o.Devices"),
 		"CRI-O user namespaces":   annotated("io.kubernetes.cri-o.userns-mode"),
 		"containerd":              annotated("io.containerd.runc.v2.group"),
+		"seccomp profile's":       annotated("seccomp-profile.kubernetes.cri-o.io/pod"),
+		"traced system calls":     annotated("io.containers.trace-syscall"),
 		"CDI":                     annotated("cdi.k8s.io/gpu"),
 		"containerd's CRI":        annotated("io.kubernetes.cri.rdt-class"),
 		"load balancing of CPUs":  annotated("cpu-load-balancing.crio.io"),
@@ -392,7 +394,7 @@ func TestTheSandboxPolicy(t *testing.T) {
 	for name, a := range attempts() {
 		expect(name, a.says, try(a.change), try(a.twin))
 	}
-	e.tryUpdates(expect)
+	there := e.tryUpdates(expect)
 	e.tryEphemeral(expect)
 	e.tryWorkloads(expect)
 
@@ -424,17 +426,23 @@ func TestTheSandboxPolicy(t *testing.T) {
 			return err != nil && strings.Contains(err.Error(), c.says)
 		})
 		expect(name, c.says, err, twin)
+		// What is there already can still come to its end, and nothing else.
+		_, err = alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"finalizers":["example.com/gc"]}}`), dryRun)
+		_, changed := alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"annotations":{"team/note":"y"}}}`), dryRun)
+		expect(name+", later", c.says, changed, err)
 		e.parameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approved})
 		e.eventually("the policy's old parameters", func() bool { return try(nil) == nil })
 	}
 	t.Logf("%d attempts", tried)
-	if tried < 95 {
+	if tried < 105 {
 		t.Errorf("only %d attempts", tried)
 	}
 }
 
-// tryUpdates tries to make something else of a sandbox that is there.
-func (e *env) tryUpdates(expect func(name, says string, err, twin error)) {
+var dryRun = metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}
+
+// tryUpdates tries to make something else of a sandbox that is there, and returns its name.
+func (e *env) tryUpdates(expect func(name, says string, err, twin error)) (there string) {
 	ctx := e.t.Context()
 	alice := e.clients("alice").CoreV1().Pods(e.ns)
 	created, err := alice.Create(ctx, e.sandboxPod("there"), metav1.CreateOptions{})
@@ -478,6 +486,7 @@ func (e *env) tryUpdates(expect func(name, says string, err, twin error)) {
 	} {
 		expect(name, "not so: late with quay.io/evil/tools:1", ephemeral(c.offence), ephemeral(c.twin))
 	}
+	return created.Name
 }
 
 // tryEphemeral tries to be privileged in an ordinary pod, late; who may be privileged anywhere
@@ -497,6 +506,9 @@ func (e *env) tryEphemeral(expect func(name, says string, err, twin error)) {
 	for name, offence := range map[string]*corev1.SecurityContext{
 		"ephemeral in an ordinary pod, privileged": {Privileged: &yes},
 		"ephemeral in an ordinary pod, SYS_PTRACE": {Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"SYS_PTRACE"}}},
+		"ephemeral in an ordinary pod, spc_t":      {SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"}},
+		"ephemeral in an ordinary pod, unconfined": {SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}},
+		"ephemeral in an ordinary pod, root":       {RunAsUser: new(int64)},
 	} {
 		expect(name, "a sandbox runs under a runtime class for VMs", add(e.clients("alice"), offence), add(e.clients("alice"), nil))
 		if err := add(core, offence); err != nil {

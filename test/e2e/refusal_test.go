@@ -84,7 +84,8 @@ func TestRefusalsChangeNothing(t *testing.T) {
 	type refusal struct {
 		deployment func(*appsv1.Deployment, *corev1.Service)
 		route      func(*routev1.Route)
-		setup      func(*env)
+		before     func(*env) // the Deployment and the Route are made
+		setup      func(*env) // after they were
 		user       string
 		args       []string
 		code       int
@@ -98,7 +99,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"both floors":         {args: []string{"--exact", "--failover"}, code: 2, says: "exclude each other"},
 		"too long":            {args: []string{"--ttl", "9h"}, code: 2, says: "longer than a sandbox lives"},
 		"not admitted": {route: func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" }, code: 1, says: "HostAlreadyClaimed",
-			setup: func(e *env) {
+			before: func(e *env) {
 				other := newEnv(e.t)
 				other.route(func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" })
 			}},
@@ -127,7 +128,18 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"hostPID": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { d.Spec.Template.Spec.HostPID = true }, code: 1, says: "uses the node's network, PID or IPC namespace"},
 		"written claim": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
-		}, setup: claim, code: 1, says: "it can't be mounted beside the pod that has it: --empty-volume data"},
+		}, before: func(e *env) { claim(e, corev1.ReadWriteOnce) }, code: 1, says: "it can't be mounted beside the pod that has it: --empty-volume data"},
+		"claim that one pod writes": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
+			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+			d.Spec.Template.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
+		}, before: func(e *env) { claim(e, corev1.ReadWriteMany) }, code: 1, says: "claim data (volume data) is written by one pod only"},
+		"secondary networks": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
+			d.Spec.Template.Annotations = map[string]string{"k8s.v1.cni.cncf.io/networks": "storage"}
+		}, code: 1, says: "its pods have secondary networks (storage)"},
+		"primary that serves nobody": {route: func(r *routev1.Route) {
+			r.Spec.To.Weight = weight(0)
+			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("green", 7))
+		}, setup: func(e *env) { e.deployment("green", 1, nil) }, code: 1, says: "no user is served by its primary Service web, but by green"},
 		"missing Service": {route: func(r *routev1.Route) {
 			r.Spec.To.Name = "nope"
 			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("web", 1))
@@ -189,12 +201,12 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
-			if c.setup != nil && (name == "written claim" || name == "not admitted") {
-				c.setup(e)
+			if c.before != nil {
+				c.before(e)
 			}
 			e.deployment("web", 1, c.deployment)
 			e.route(c.route)
-			if c.setup != nil && name != "written claim" && name != "not admitted" {
+			if c.setup != nil {
 				c.setup(e)
 			}
 			before := e.settled()
@@ -229,11 +241,11 @@ func ingress(e *env) {
 	e.ok(err)
 }
 
-func claim(e *env) {
+func claim(e *env, mode corev1.PersistentVolumeAccessMode) {
 	_, err := core.CoreV1().PersistentVolumes().Create(e.t.Context(), &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: e.ns},
 		Spec: corev1.PersistentVolumeSpec{
-			Capacity: corev1.ResourceList{"storage": resource.MustParse("1Gi")}, AccessModes: []corev1.PersistentVolumeAccessMode{"ReadWriteOnce"},
+			Capacity: corev1.ResourceList{"storage": resource.MustParse("1Gi")}, AccessModes: []corev1.PersistentVolumeAccessMode{mode},
 			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/tmp"}},
 			ClaimRef:               &corev1.ObjectReference{Namespace: e.ns, Name: "data"},
 		},
@@ -242,7 +254,7 @@ func claim(e *env) {
 	none := ""
 	_, err = core.CoreV1().PersistentVolumeClaims(e.ns).Create(e.t.Context(), &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Name: "data"},
-		Spec: corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{"ReadWriteOnce"}, StorageClassName: &none, VolumeName: e.ns,
+		Spec: corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{mode}, StorageClassName: &none, VolumeName: e.ns,
 			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{"storage": resource.MustParse("1Gi")}}},
 	}, metav1.CreateOptions{})
 	e.ok(err)

@@ -67,9 +67,12 @@ func TestTheRouteIsTheSameAfterwards(t *testing.T) {
 			for _, s := range []string{"web", "b", "c"} {
 				e.deployment(s, 1, nil)
 			}
-			e.route(c.change)
+			args := []string{"--weight", c.weight, "--exact", "--for", "1s"}
+			if r := e.route(c.change); *r.Spec.To.Weight == 0 {
+				args = append(args, "--force") // users are to meet what they were moved away from
+			}
 			before := e.tested()
-			s := e.shift("--weight", c.weight, "--exact", "--for", "1s")
+			s := e.shift(args...)
 			live := s.reaches("live")
 			r := s.wait()
 			if r.code != 0 || !live {

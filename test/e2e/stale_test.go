@@ -228,3 +228,52 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	}
 	b.ended()
 }
+
+// An end whose answer was lost, and that did not happen, is forgotten when the session goes
+// on after all: its true end, later, has the drain that its command gives it.
+func TestAnEndThatDidNotHappenIsForgotten(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	b := e.bare("shop")
+	var lost atomic.Bool
+	extended := make(chan struct{})
+	g := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/routes/shop") && lost.CompareAndSwap(false, true) {
+			select {
+			case <-extended:
+			case <-t.Context().Done():
+			}
+			http.Error(w, "upstream request timeout", http.StatusGatewayTimeout)
+			return
+		}
+		forward(w, r)
+	}))
+	b.begin()
+	if !g.leads(t.Context(), "one") {
+		t.Fatal(g.wait())
+	}
+	e.eventually("the guard's write", lost.Load)
+	r := e.cli("extend", "5m", "--route", "shop")
+	close(extended)
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	time.Sleep(3 * time.Second) // past the second that the guard would have drained for
+	if s := session.Of(b.get()); s == nil || s.State != session.Live {
+		t.Fatalf("the extended session: %+v", s)
+	}
+	end := e.start("alice", "rollback", "--route", "shop", "--drain", "6s")
+	e.eventually("draining", func() bool {
+		s := session.Of(b.get())
+		return s != nil && s.State == session.Draining
+	})
+	for until := time.Now().Add(3 * time.Second); time.Now().Before(until); time.Sleep(200 * time.Millisecond) {
+		if n := e.sandboxes(); n != 2 {
+			t.Fatalf("%d Services and pods of the sandbox while it is drained, wanted 2", n)
+		}
+	}
+	if r := end.wait(); r.code != 0 {
+		t.Error(r)
+	}
+	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
+}
