@@ -112,7 +112,7 @@ func (b *bench) crashOnce(run *load.Run, args []string) (crashed, error) {
 	after := run.Sums().Failed
 	c := crashed{patched: s.patched.Sub(killed), guard: s.patched.Sub(s.unready), failed: after - before}
 	c.failedBy = after - checked
-	pod := ours + id + "-0"
+	pod := ours + id + "-a"
 	if _, err := b.Kubectl(b.ctx, "logs", "-n", sample.Namespace, pod, "-c", "echo"); err != nil {
 		return c, fmt.Errorf("the held sandbox' log can't be read: %w", err)
 	}

@@ -37,7 +37,7 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 			[]string{"POST /api/v1/namespaces/…/pods", "PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
 		"weight":   {session.Held, []string{"weight", "50", "--router", routerIP}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
 		"extend":   {session.Live, []string{"extend", "3s"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
-		"rollback": {session.Live, []string{"rollback", "--drain", "500ms"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…", "DELETE /api/v1/namespaces/…/pods/osc-debug-…-0"}},
+		"rollback": {session.Live, []string{"rollback", "--drain", "500ms"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…", "DELETE /api/v1/namespaces/…/pods/osc-debug-…-a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
