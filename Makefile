@@ -89,7 +89,7 @@ e2e: devcluster ## Run the tests that need the local cluster, in one of their ow
 	@$(BIN)/devcluster down
 	@$(BIN)/devcluster up --reload-interval 1s >/dev/null
 	@$(MAKE) --no-print-directory build
-	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 60m -parallel 8 ./test/e2e/ $(ARGS); code=$$?; \
+	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 60m -parallel 4 ./test/e2e/ $(ARGS); code=$$?; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
 
 # bench runs parts of test/bench against the cluster, which it ends afterwards.

@@ -34,13 +34,6 @@ type Options struct {
 	Log    *slog.Logger
 }
 
-// Times of the Lease: a replica that dies is replaced within leaseDuration.
-const (
-	leaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
-	retryPeriod   = 2 * time.Second
-)
-
 // Requests a second, and bursts. Restoring costs three requests: a thousand sessions
 // that end in one minute need 50 a second, which one API server answers beside its
 // work; 100 leaves room for conflicts. Deleting may take longer and gets less.
@@ -68,6 +61,12 @@ func Serve(ctx context.Context, o Options) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
+	campaign := newCampaign(&resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: o.Home, Name: settings.LeaseName},
+		Client:     urgent.Core.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Name},
+	}, watchdog, o.Log)
+	defer campaign.stop()
 	rights := &rights{}
 	var before *Guard // the life before this one
 	for ctx.Err() == nil {
@@ -78,7 +77,7 @@ func Serve(ctx context.Context, o Options) error {
 		}
 		before = g
 		current.Store(g)
-		err := g.run(ctx, o.Name, watchdog)
+		err := g.run(ctx, campaign)
 		switch {
 		case errors.Is(err, errSettings):
 			o.Log.Info("settings or rights changed, beginning again")
@@ -86,6 +85,7 @@ func Serve(ctx context.Context, o Options) error {
 		case err != nil && ctx.Err() == nil:
 			o.Log.Error("beginning again", "error", err)
 		}
+		campaign.stop()
 		g.memory = nil // another replica may have led meanwhile: since when things are so is not known
 		select {
 		case <-ctx.Done():
@@ -130,24 +130,23 @@ func pages(m *Metrics, watchdog *leaderelection.HealthzAdaptor, current func() *
 	return mux
 }
 
+// syncTime is how long a replica that may hold the Lease may take to begin again, until its
+// caches have synced; then it leaves the sessions to the other one.
+const syncTime = time.Minute
+
 // run is a Guard's life, with one set of settings. What it started has ended when it
-// returns.
-func (g *Guard) run(process context.Context, name string, watchdog *leaderelection.HealthzAdaptor) error {
+// returns; the Lease stays held, until the campaign is stopped.
+func (g *Guard) run(process context.Context, c *campaign) error {
 	ctx, cancel := context.WithCancelCause(process)
-	lock := &resourcelock.LeaseLock{
-		LeaseMeta:  metav1.ObjectMeta{Namespace: g.Home, Name: settings.LeaseName},
-		Client:     g.Urgent.Core.CoordinationV1(),
-		LockConfig: resourcelock.ResourceLockConfig{Identity: name},
-	}
-	defer func() {
-		if process.Err() != nil {
-			g.resign(lock, name)
-		}
-	}()
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel(nil)
 	defer g.shutDown()
+	late := time.AfterFunc(syncTime, func() { cancel(fmt.Errorf("its caches have not synced within %s", syncTime)) })
+	defer late.Stop()
+	if !c.runs() {
+		late.Stop() // nobody relies on it yet
+	}
 	asked, err := g.readSettings(ctx)
 	if err != nil {
 		return err
@@ -175,43 +174,13 @@ func (g *Guard) run(process context.Context, name string, watchdog *leaderelecti
 	if err := g.Watch(ctx, running.Go); err != nil {
 		return err
 	}
-	leading := make(chan struct{})
-	running.Go(func() {
-		select {
-		case <-ctx.Done():
-		case <-leading:
-			g.lead(ctx)
-		}
-	})
-	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
-		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(context.Context) { close(leading) },
-			OnStoppedLeading: func() { cancel(errors.New("the Lease is no longer held")) },
-		},
-	})
-	if err != nil {
-		return err
+	late.Stop()
+	c.begin()
+	if term := c.lead(ctx); term != nil {
+		defer context.AfterFunc(term, func() { cancel(errLeaseLost) })()
+		g.lead(ctx)
 	}
-	watchdog.SetLeaderElection(elector)
-	defer watchdog.SetLeaderElection(nil) // an elector that has ended no longer speaks for this replica
-	elector.Run(ctx)
 	return context.Cause(ctx)
-}
-
-// resign gives the Lease back when the process ends, so that the other replica need not
-// wait for it. Beginning again keeps it: who leads remembers since when things are so.
-func (g *Guard) resign(lock resourcelock.Interface, name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), retryPeriod)
-	defer cancel()
-	record, _, err := lock.Get(ctx)
-	if err != nil || record.HolderIdentity != name {
-		return
-	}
-	record.HolderIdentity, record.LeaseDurationSeconds = "", 1
-	if err := lock.Update(ctx, *record); err != nil {
-		g.Log.Warn("Lease not given back", "error", err)
-	}
 }
 
 // lead acts until the context ends, which it does when the Lease is lost.

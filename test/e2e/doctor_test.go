@@ -162,7 +162,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		"no node":       {nil, func() { e.noRuntimeClass(); e.runtimeClass("nowhere") }, "no node takes a pod of runtime class " + doctorClass},
 	} {
 		c.takeAway()
-		d := examine(append([]string{"--try", "--timeout", "25s"}, c.args...)...)
+		d := examine(append([]string{"--try", "--timeout", "60s"}, c.args...)...)
 		if status, text := d.of("sandbox starts"); status != "missing" || d.code != 1 || !strings.Contains(text, c.says) {
 			t.Errorf("%s: %s", name, d)
 		}

@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // changedBehind are three sessions that a guard saw when something was due for each, and
@@ -276,4 +279,50 @@ func TestAnEndThatDidNotHappenIsForgotten(t *testing.T) {
 		t.Error(r)
 	}
 	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
+}
+
+// A leader whose settings change begins again, which may take longer than a Lease lasts: it
+// keeps the Lease meanwhile, and ends what is due afterwards.
+func TestALeaderThatBeginsAgainKeepsItsLease(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	b := e.bare("shop")
+	const takes = 20 * time.Second // more than the Lease's 15
+	var slow atomic.Bool
+	var held atomic.Int32
+	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		if slow.Load() && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/pods") {
+			held.Add(1)
+			select {
+			case <-r.Context().Done():
+				return
+			case <-t.Context().Done():
+				return
+			case <-time.After(takes):
+			}
+		}
+		forward(w, r)
+	}))
+	if !one.leads(t.Context(), "one") {
+		t.Fatal(one.wait())
+	}
+	e.guard("two", b.account)
+	slow.Store(true)
+	e.setting("grace", "3s")
+	e.eventually("the leader begins again", func() bool { return held.Load() > 0 })
+	for until := time.Now().Add(takes); time.Now().Before(until); time.Sleep(500 * time.Millisecond) {
+		lease, err := core.CoordinationV1().Leases(e.ns).Get(t.Context(), settings.LeaseName, metav1.GetOptions{})
+		e.ok(err)
+		if holder := *lease.Spec.HolderIdentity; holder != "one" {
+			t.Fatalf("%s holds the Lease while the leader begins again", holder)
+		}
+	}
+	slow.Store(false)
+	b.begin()
+	b.ended()
+	lease, err := core.CoordinationV1().Leases(e.ns).Get(t.Context(), settings.LeaseName, metav1.GetOptions{})
+	e.ok(err)
+	if holder := *lease.Spec.HolderIdentity; holder != "one" {
+		t.Errorf("%s ended the session", holder)
+	}
 }
