@@ -196,6 +196,18 @@ func (d *Doctor) sandboxPod(ctx context.Context) (string, error) {
 	return "the API server admits one", nil
 }
 
+// sccPolicy has the API server judge a pod that no session marks: under the sandboxes' SCC it
+// must be refused, or the policy that judges sandboxes would not see it.
+func (d *Doctor) sccPolicy(ctx context.Context, mend string) (string, error) {
+	p := d.pod()
+	delete(p.Labels, session.Label)
+	admitted, err := d.dryRun(ctx, p)
+	if err == nil && admitted.Annotations["openshift.io/scc"] == "osc-debug-kata" {
+		return "", missing(mend, "under SCC osc-debug-kata you may make a privileged pod without a session's label, which no policy judges: policy osc-debug-scc is not in force")
+	}
+	return "a privileged pod that is not in a VM is refused", nil
+}
+
 // sandboxPolicy has the API server judge a pod that the policy must refuse.
 func (d *Doctor) sandboxPolicy(ctx context.Context) (string, error) {
 	mend := "have a cluster administrator apply it: osc-debug manifests policy | oc apply -f -"
@@ -209,7 +221,7 @@ func (d *Doctor) sandboxPolicy(ctx context.Context) (string, error) {
 	case err == nil:
 		return "", &trouble{Warning, "a privileged pod that is not in a VM would be admitted: the policy is not in force", mend}
 	case strings.Contains(err.Error(), "a sandbox runs under a runtime class for VMs"):
-		return "a privileged pod that is not in a VM is refused", nil
+		return d.sccPolicy(ctx, mend)
 	case errors.As(err, &status):
 		return "", unknown(mend, "a pod that is not in a VM is refused, but not by the policy: %v", err)
 	}

@@ -39,6 +39,9 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	facts.Objects, facts.Cordoned = objects, len(nodes) > 0
 	verdict := Judge(facts, g.limits(), now)
 	if verdict.Action == Nothing && cached != nil {
+		if facts.Session.Unended() {
+			m.drained = time.Time{} // see below
+		}
 		m.changed = time.Time{}
 		return verdict.Look, g.tell(k, m, cached, verdict.Reason)
 	}

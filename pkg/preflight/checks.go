@@ -200,9 +200,10 @@ func traffic(f *Facts) error {
 func primary(f *Facts) error {
 	to := f.Route.Spec.To.Name
 	shares := route.Shares(route.Backends(f.Route, f.Servers()))
-	if len(shares) == 0 || shares[to] > 0 {
+	if len(shares) == 0 || shares[to] > 0 || f.Namespace.Service(to) == nil {
 		return nil
 	}
+	maps.DeleteFunc(shares, func(_ string, share float64) bool { return share == 0 })
 	return fmt.Errorf("%s: no user is served by its primary Service %s, but by %s", name(f.Route), to, strings.Join(slices.Sorted(maps.Keys(shares)), ", "))
 }
 

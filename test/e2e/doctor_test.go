@@ -121,6 +121,9 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		{"sandbox policy", "missing", "you are root on nodes until the policy is in force", "osc-debug manifests policy", func() {
 			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-sandbox", metav1.DeleteOptions{}))
 		}, func() { e.bindPolicy(e.ns+"-osc-debug-sandbox", true) }},
+		{"sandbox policy", "missing", "policy osc-debug-scc is not in force", "osc-debug manifests policy", func() {
+			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-scc", metav1.DeleteOptions{}))
+		}, func() { e.bindPolicy(e.ns+"-osc-debug-scc", false) }},
 		{"guard's rights", "missing", "may not end sessions in namespace " + e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
 		{"route: balance", "missing", "leastconn does not follow weights", "set it to roundrobin", func() { e.annotate("leastconn") }, func() { e.annotate("roundrobin") }},
 		{"guard", "missing", "renewed its Lease", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.guard("two", account).leads(t.Context(), "two") }},

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -39,12 +40,14 @@ func (e *env) ownGuards(settings ...string) string {
 		}
 	}
 	e.kubectl(strings.Join(kept, "\n---\n"), "apply", "-f", "-")
-	data := `"drain":"1s","grace":"2s"`
+	set := map[string]string{"drain": "1s", "grace": "2s"}
 	for _, s := range settings {
 		key, value, _ := strings.Cut(s, "=")
-		data += fmt.Sprintf(",%q:%q", key, value)
+		set[key] = value
 	}
-	_, err = core.CoreV1().ConfigMaps(e.ns).Patch(e.t.Context(), settingsName, types.MergePatchType, []byte(`{"data":{`+data+`}}`), metav1.PatchOptions{})
+	data, err := json.Marshal(map[string]any{"data": set})
+	e.ok(err)
+	_, err = core.CoreV1().ConfigMaps(e.ns).Patch(e.t.Context(), settingsName, types.MergePatchType, data, metav1.PatchOptions{})
 	e.ok(err)
 	return e.accountOf("osc-debug-guard")
 }

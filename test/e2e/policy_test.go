@@ -334,7 +334,7 @@ func attempts() map[string]attempt {
 		}, func(p *corev1.Pod) { p.Annotations["openshift.io/scc"] = "restricted-v2" }, "a runtime class for VMs"},
 		"no SCC asked for":  {func(p *corev1.Pod) { delete(p.Annotations, "openshift.io/required-scc"); p.Spec.RuntimeClassName = nil }, func(p *corev1.Pod) { delete(p.Annotations, "openshift.io/required-scc") }, "a runtime class for VMs"},
 		"label alone":       {ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{session.Label: "bcdfghjk"} }), ordinary(func(*corev1.Pod) {}), "a runtime class for VMs"},
-		"no session, no VM": {func(p *corev1.Pod) { delete(p.Labels, session.Label); p.Spec.RuntimeClassName = nil }, nil, "a runtime class for VMs"},
+		"no session, no VM": {func(p *corev1.Pod) { delete(p.Labels, session.Label); p.Spec.RuntimeClassName = nil }, nil, "a sandbox belongs to a session"},
 	}
 }
 
@@ -426,8 +426,16 @@ func TestTheSandboxPolicy(t *testing.T) {
 			return err != nil && strings.Contains(err.Error(), c.says)
 		})
 		expect(name, c.says, err, twin)
-		// What is there already can still come to its end, and nothing else.
-		_, err = alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"finalizers":["example.com/gc"]}}`), dryRun)
+		if err := try(ordinary(func(*corev1.Pod) {})); err != nil {
+			t.Errorf("%s: an ordinary pod is refused: %v", name, err)
+		}
+		// What is there already can still come to its end, and nothing else; without any
+		// parameters the API server does not look at what is changed.
+		if c.data != nil {
+			_, err = alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"finalizers":["example.com/gc"]}}`), dryRun)
+		} else {
+			err = nil
+		}
 		_, changed := alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"annotations":{"team/note":"y"}}}`), dryRun)
 		expect(name+", later", c.says, changed, err)
 		e.parameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approved})
@@ -510,7 +518,7 @@ func (e *env) tryEphemeral(expect func(name, says string, err, twin error)) {
 		"ephemeral in an ordinary pod, unconfined": {SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}},
 		"ephemeral in an ordinary pod, root":       {RunAsUser: new(int64)},
 	} {
-		expect(name, "a sandbox runs under a runtime class for VMs", add(e.clients("alice"), offence), add(e.clients("alice"), nil))
+		expect(name, "belongs into a sandbox, which runs under a runtime class for VMs", add(e.clients("alice"), offence), add(e.clients("alice"), nil))
 		if err := add(core, offence); err != nil {
 			e.t.Errorf("%s: refused to an administrator: %v", name, err)
 		}

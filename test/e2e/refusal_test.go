@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -102,6 +103,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			before: func(e *env) {
 				other := newEnv(e.t)
 				other.route(func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" })
+				time.Sleep(time.Second) // the older has it, to the second
 			}},
 		"made by an Ingress": {setup: ingress, code: 1, says: "is made by Ingress shop"},
 		"in a session":       {route: func(r *routev1.Route) { r.Labels = map[string]string{session.Label: "bcdfghjk"} }, code: 1, says: "session bcdfghjk of somebody is on it"},

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func (c *changedBehind) seen() {
 	const left = 25 * time.Second
 	c.plant("extended", session.Live, left)
 	c.plant("replaced", session.Live, left)
-	c.due = time.Now().Add(left + 6*time.Second) // past the ends, and past the grace
+	c.due = time.Now().Add(left + 12*time.Second) // past the ends, and past the grace
 	c.recovered = c.plant("recovered", session.Live, 5*time.Minute)
 	if r := c.cli("weight", "50", "--route", "recovered"); r.code != 0 {
 		c.t.Fatal(r)
@@ -133,12 +134,17 @@ func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 func TestAGuardRestartedOnOldListsRestoresNothing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	account := e.ownGuards("grace=4s")
+	account := e.ownGuards("grace=8s")
 	e.deployment("web", 1, nil)
 	c := e.changedBehind()
+	first := e.guard("first", account)
+	if !first.leads(t.Context(), "first") {
+		t.Fatal(first.wait())
+	}
 	c.seen()
 	past, log := e.past(), &requestLog{}
-	c.change()
+	first.signal(syscall.SIGKILL)
+	c.change() // the killed one's Lease still looks fresh
 	g := e.guard("restarted", e.proxied(account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		log.handle(w, r, func(w http.ResponseWriter, r *http.Request) { past.handle(w, r, forward) })
 	}))
