@@ -260,7 +260,7 @@ func (p *past) handle(w http.ResponseWriter, r *http.Request, forward http.Handl
 	default:
 	}
 	switch {
-	case !known || r.Method != http.MethodGet:
+	case !known || r.Method != http.MethodGet || r.URL.Query().Get("labelSelector") != session.Label: // a live read names a session
 		forward(w, r)
 	case strings.Contains(r.URL.RawQuery, "sendInitialEvents="):
 		// A list in the form of a watch: the client then falls back to the plain one.

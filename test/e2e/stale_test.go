@@ -83,7 +83,7 @@ func (c *changedBehind) untouched(requests func() []string, g *running) {
 		c.t.Errorf("%d Services and pods of sandboxes, wanted 6", c.sandboxes())
 	}
 	for _, r := range requests() {
-		if strings.HasPrefix(r, "PATCH") || strings.HasPrefix(r, "DELETE") {
+		if (strings.HasPrefix(r, "PATCH") || strings.HasPrefix(r, "DELETE")) && !strings.HasSuffix(r, "/configmaps/"+settings.StatusName) {
 			c.t.Errorf("the guard wrote: %s", r)
 		}
 	}
