@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,7 @@ type Guard struct {
 	lost    context.CancelCauseFunc // begins again: a right was lost
 	known   *settings.Settings      // the last that could be used, this life's or an earlier one's
 	rights  *rights                 // from one life to the next
+	term    context.Context         // of the Lease under which memory was gathered
 	leaving []string                // namespaces that are set no more; their sessions are ended
 	mu      sync.Mutex
 	memory  map[key]*memory
@@ -186,7 +188,7 @@ func (g *Guard) work(ctx context.Context, q queue, deletes bool) {
 			return
 		}
 		if ctx.Err() == nil {
-			look, err := g.reconcile(ctx, k, deletes)
+			look, err := g.reconcileSafely(ctx, k, deletes)
 			g.again(q, k, look, err)
 			if apierrors.IsForbidden(err) {
 				g.checkRights(ctx, g.scope(k.namespace))
@@ -194,6 +196,18 @@ func (g *Guard) work(ctx context.Context, q queue, deletes bool) {
 		}
 		q.Done(k)
 	}
+}
+
+// reconcileSafely is reconcile, whose panic is an error of the one session: what a Route says
+// is written by its users, and must not take the guard from all others.
+func (g *Guard) reconcileSafely(ctx context.Context, k key, deletes bool) (look time.Duration, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.Log.Error("panic", "session", k.String(), "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return g.reconcile(ctx, k, deletes)
 }
 
 // again has a session looked at again when it is time.
@@ -236,6 +250,13 @@ func (g *Guard) recall(k key) *memory {
 		g.memory[k] = m
 	}
 	return m
+}
+
+// forgetAll forgets all sessions.
+func (g *Guard) forgetAll() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.memory)
 }
 
 func (g *Guard) forget(k key) {

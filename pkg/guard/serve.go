@@ -73,7 +73,7 @@ func Serve(ctx context.Context, o Options) error {
 		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics,
 			rights: rights, urgent: newQueue(), cleanup: newQueue()}
 		if before != nil {
-			g.known, g.memory = before.known, before.memory
+			g.known, g.memory, g.term = before.known, before.memory, before.term
 		}
 		before = g
 		current.Store(g)
@@ -86,7 +86,6 @@ func Serve(ctx context.Context, o Options) error {
 			o.Log.Error("beginning again", "error", err)
 		}
 		campaign.stop()
-		g.memory = nil // another replica may have led meanwhile: since when things are so is not known
 		select {
 		case <-ctx.Done():
 		case err := <-failed:
@@ -177,6 +176,10 @@ func (g *Guard) run(process context.Context, c *campaign) error {
 	late.Stop()
 	c.begin()
 	if term := c.lead(ctx); term != nil {
+		if term != g.term {
+			g.forgetAll() // another replica may have led meanwhile: since when things are so is not known
+		}
+		g.term = term
 		defer context.AfterFunc(term, func() { cancel(errLeaseLost) })()
 		g.lead(ctx)
 	}

@@ -201,8 +201,11 @@ func Of(r *routev1.Route) *Session {
 	return s
 }
 
-// Unended says that the Route bears more than the label that a drain leaves.
-func (s *Session) Unended() bool { return s.Journal != nil || s.Broken != nil || s.Backend }
+// Unended says that the Route bears more of a session than the label that a drain leaves; of
+// no session (nil) it bears nothing.
+func (s *Session) Unended() bool {
+	return s != nil && (s.Journal != nil || s.Broken != nil || s.Backend)
+}
 
 // Left tells how long a session may still run, negative when it is past its end.
 func (j *Journal) Left(now time.Time) time.Duration {

@@ -130,7 +130,7 @@ func recordGuard(t *testing.T, what disturb) []string {
 
 // killTries bounds the runs until a process is killed at a request: how often a guard looks
 // depends on how the events of its watches come, and a command may end otherwise.
-const killTries = 4
+const killTries = 10
 
 // killGuard runs a session with two guards, the first killed at a point, and says whether
 // that came to be.
