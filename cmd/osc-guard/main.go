@@ -22,17 +22,9 @@ import (
 // thousand sessions that end at once leave behind is most of a guard's memory.
 const gcPercent = 50
 
-// softMemory, in bytes, is from where on garbage is collected before the heap may grow: what
-// is in use for a thousand sessions is less, what their end leaves behind is more. It bounds
-// nothing: where more is in use, collecting takes at most half of the processor's time.
-const softMemory = 40 << 20
-
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softMemory)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
