@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -115,25 +114,14 @@ func (a *app) rollbackAll(ctx context.Context, clients *clients, f *rollbackFlag
 	return worst(errs)
 }
 
-// worst joins errors so that the exit code is that of a session that is not over, where
-// there is one: what others changed on another Route is told, but weighs less.
+// worst joins errors, with the exit code of a session that is not over where there is one:
+// what others changed on another Route is told, but weighs less.
 func worst(errs []error) error {
-	foreign := func(err error) bool {
-		var exit *exitError
-		return errors.As(err, &exit) && exit.code == codeForeign
-	}
-	slices.SortStableFunc(errs, func(a, b error) int {
-		switch {
-		case foreign(a) == foreign(b):
-			return 0
-		case foreign(a):
-			return 1
-		}
-		return -1
-	})
 	all := errors.Join(errs...)
-	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil && !foreign(err) }); i >= 0 {
-		return &exitError{code: exitCode(errs[i]), err: all}
+	for _, err := range errs {
+		if code := exitCode(err); code != codeOK && code != codeForeign {
+			return &exitError{code: code, err: all}
+		}
 	}
 	return all
 }

@@ -38,10 +38,10 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	facts := g.facts(cached, deref(of[*discoveryv1.EndpointSlice](w.slices, k)), k, m, now)
 	facts.Objects, facts.Cordoned = objects, len(nodes) > 0
 	verdict := Judge(facts, g.limits(), now)
-	if verdict.Action == Nothing && cached != nil {
-		if facts.Session.Unended() {
-			m.drained = time.Time{} // see below
-		}
+	// The cache shows what this guard believes to have restored: only a live read can tell
+	// whether it lags, or that did not happen.
+	doubtful := !m.drained.IsZero() && facts.Session.Unended()
+	if verdict.Action == Nothing && cached != nil && !doubtful {
 		m.changed = time.Time{}
 		return verdict.Look, g.tell(k, m, cached, verdict.Reason)
 	}

@@ -141,10 +141,13 @@ func (g *Guard) run(process context.Context, c *campaign) error {
 	defer running.Wait()
 	defer cancel(nil)
 	defer g.shutDown()
-	late := time.AfterFunc(syncTime, func() { cancel(fmt.Errorf("its caches have not synced within %s", syncTime)) })
-	defer late.Stop()
-	if !c.runs() {
-		late.Stop() // nobody relies on it yet
+	if c.runs() {
+		late := time.AfterFunc(syncTime, func() {
+			if !g.Ready() {
+				cancel(fmt.Errorf("its caches have not synced within %s", syncTime))
+			}
+		})
+		defer late.Stop()
 	}
 	asked, err := g.readSettings(ctx)
 	if err != nil {
@@ -173,7 +176,6 @@ func (g *Guard) run(process context.Context, c *campaign) error {
 	if err := g.Watch(ctx, running.Go); err != nil {
 		return err
 	}
-	late.Stop()
 	c.begin()
 	if term := c.lead(ctx); term != nil {
 		if term != g.term {

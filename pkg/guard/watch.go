@@ -238,12 +238,17 @@ func slimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 func kept(set map[string]string, keys ...string) map[string]string {
 	var out map[string]string
 	for _, k := range keys {
-		if v, there := set[k]; there {
-			if out == nil {
-				out = map[string]string{}
-			}
-			out[k] = strings.Clone(v[:min(len(v), session.MaxJournal+1)]) // longer ones can't be read anyway
+		v, there := set[k]
+		if !there {
+			continue
 		}
+		if len(v) > session.MaxJournal { // it can't be read anyway
+			v = strings.Clone(v[:session.MaxJournal+1])
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[k] = v
 	}
 	return out
 }

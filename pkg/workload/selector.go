@@ -12,20 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// What makers of ReplicaSets, and of ReplicationControllers, add to the selectors of these.
-// Not one list: 'oc new-app' has its Deployments select by "deployment" alone.
-var (
-	replicaSetMarks            = []string{appsv1.DefaultDeploymentUniqueLabelKey, "rollouts-pod-template-hash"}
-	replicationControllerMarks = []string{"deployment", "deploymentconfig"}
-)
-
-// without is a selector without some keys. It is whole where nothing else is in it: then
-// one of the keys is its maker's own.
-func without(selector map[string]string, keys []string) map[string]string {
+// ofMaker is the selector of a DeploymentConfig by that of one of its ReplicationControllers:
+// without the labels that it adds. "deploymentconfig" is its own where there is no other.
+func ofMaker(selector map[string]string) map[string]string {
 	out := maps.Clone(selector)
-	maps.DeleteFunc(out, func(k, _ string) bool { return slices.Contains(keys, k) })
-	if len(out) == 0 {
-		return selector
+	delete(out, "deployment")
+	if len(out) > 1 {
+		delete(out, "deploymentconfig")
 	}
 	return out
 }
@@ -68,11 +61,10 @@ func (ns *Namespace) Selectors() []Selector {
 		if kind, name := top(kindReplicaSet, &r); kind != kindReplicaSet && !makers[kind+name] && r.Spec.Selector != nil {
 			makers[kind+name] = true
 			s := r.Spec.Selector.DeepCopy()
-			if len(s.MatchExpressions) == 0 {
-				s.MatchLabels = without(s.MatchLabels, replicaSetMarks)
-			} else {
-				maps.DeleteFunc(s.MatchLabels, func(k, _ string) bool { return slices.Contains(replicaSetMarks, k) })
-			}
+			// A Deployment's and a Rollout's mark. Not "deployment": 'oc new-app' has its Deployments
+			// select by that.
+			delete(s.MatchLabels, appsv1.DefaultDeploymentUniqueLabelKey)
+			delete(s.MatchLabels, "rollouts-pod-template-hash")
 			full(strings.ToLower(kind), name, s)
 		}
 	}
@@ -86,7 +78,7 @@ func (ns *Namespace) Selectors() []Selector {
 		plain("replicationcontroller", r.Name, r.Spec.Selector)
 		if kind, name := top(kindReplicationController, &r); kind != kindReplicationController && !makers[kind+name] {
 			makers[kind+name] = true
-			plain(strings.ToLower(kind), name, without(r.Spec.Selector, replicationControllerMarks))
+			plain(strings.ToLower(kind), name, ofMaker(r.Spec.Selector))
 		}
 	}
 	for _, b := range ns.Budgets {
@@ -111,11 +103,12 @@ func (ns *Namespace) Behind(service string) []corev1.Pod {
 	return out
 }
 
-// Mounting are the pods that mount a claim.
+// Mounting are the pods that mount a claim and have not ended.
 func (ns *Namespace) Mounting(claim string) []corev1.Pod {
 	var out []corev1.Pod
 	for _, pod := range ns.Pods {
-		if slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		if !ended && slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 			return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim
 		}) {
 			out = append(out, pod)

@@ -24,15 +24,24 @@ func TestSelectorsOfWhoMakesRevisions(t *testing.T) {
 		ReplicationControllers: []corev1.ReplicationController{{ObjectMeta: by("DeploymentConfig", "old"),
 			Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"app": "old", "deployment": "old-3", "deploymentconfig": "old"}}}},
 	}
-	for app, want := range map[string]string{"web": "deployment/web", "shop": "rollout/shop", "old": "deploymentconfig/old", "other": ""} {
+	// What 'oc new-app' makes selects by one label alone.
+	fresh := set(by("Deployment", "fresh"), "pod-template-hash")
+	fresh.Spec.Selector.MatchLabels = map[string]string{"deployment": "fresh", "pod-template-hash": "6f7d"}
+	ns.ReplicaSets = append(ns.ReplicaSets, fresh)
+	ns.ReplicationControllers = append(ns.ReplicationControllers, corev1.ReplicationController{ObjectMeta: by("DeploymentConfig", "classic"),
+		Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"deployment": "classic-3", "deploymentconfig": "classic"}}})
+	for _, c := range []struct{ key, value, want string }{
+		{"app", "web", "deployment/web"}, {"app", "shop", "rollout/shop"}, {"app", "old", "deploymentconfig/old"}, {"app", "other", ""},
+		{"deployment", "fresh", "deployment/fresh"}, {"deploymentconfig", "classic", "deploymentconfig/classic"}, {"deployment", "other", ""},
+	} {
 		got := ""
 		for _, s := range ns.Selectors() {
-			if s.Matches(labels.Set{"app": app}) {
+			if s.Matches(labels.Set{c.key: c.value}) {
 				got += s.String()
 			}
 		}
-		if got != want {
-			t.Errorf("a pod with label app=%s alone is selected by %q, wanted %q", app, got, want)
+		if got != c.want {
+			t.Errorf("a pod with label %s=%s alone is selected by %q, wanted %q", c.key, c.value, got, c.want)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	image := e.sidecar()
 	e.installPolicy()
 	account := e.ownGuards("images="+image, "runtimeClasses=kata kata-remote "+doctorClass)
-	e.deployment("web", 1, nil)
+	e.deployment("web", 9, nil) // more than a session at 100 % could carry: no matter
 	e.route(nil)
 	e.runtimeClass("")
 	e.label("privileged")

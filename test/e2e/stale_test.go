@@ -319,8 +319,8 @@ func TestALeaderThatBeginsAgainKeepsItsLease(t *testing.T) {
 	for until := time.Now().Add(takes); time.Now().Before(until); time.Sleep(500 * time.Millisecond) {
 		lease, err := core.CoordinationV1().Leases(e.ns).Get(t.Context(), settings.LeaseName, metav1.GetOptions{})
 		e.ok(err)
-		if holder := *lease.Spec.HolderIdentity; holder != "one" {
-			t.Fatalf("%s holds the Lease while the leader begins again", holder)
+		if holder, age := *lease.Spec.HolderIdentity, time.Since(lease.Spec.RenewTime.Time); holder != "one" || age > 12*time.Second {
+			t.Fatalf("the Lease while the leader begins again: %s renewed it %s ago", holder, age)
 		}
 	}
 	slow.Store(false)

@@ -1,0 +1,34 @@
+package shift
+
+import (
+	"testing"
+	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/settings"
+)
+
+// told notes whether something was warned of.
+type told struct{ warned bool }
+
+func (*told) Step(string, string)   {}
+func (*told) Note(string, ...any)   {}
+func (t *told) Warn(string, ...any) { t.warned = true }
+
+// However long its pods took to serve, a session ends before they reach their deadline.
+func TestASessionEndsBeforeItsPods(t *testing.T) {
+	built := time.Unix(10_000, 0)
+	for _, c := range []struct {
+		ttl, took, want time.Duration // want: from built
+		warned          bool
+	}{
+		{30 * time.Minute, 20 * time.Second, 30*time.Minute + 20*time.Second, false},
+		{settings.Longest - time.Minute, 20 * time.Second, settings.Longest - 40*time.Second, false},
+		{settings.Longest - time.Minute, 30 * time.Minute, settings.Longest, true},
+	} {
+		report := &told{}
+		r := &Runner{Report: report, Options: Options{TTL: c.ttl}, built: built}
+		if got := r.expiry(built.Add(c.took)).Sub(built); got != c.want || report.warned != c.warned {
+			t.Errorf("ttl %s, served after %s: ends after %s (warned: %v), wanted %s (%v)", c.ttl, c.took, got, report.warned, c.want, c.warned)
+		}
+	}
+}
