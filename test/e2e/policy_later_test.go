@@ -1,0 +1,189 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+var dryRun = metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}
+
+// tryUpdates tries to make something else of a sandbox that is there, and returns its name.
+func (e *env) tryUpdates(expect func(name, says string, err, twin error)) (there string) {
+	ctx := e.t.Context()
+	alice := e.clients("alice").CoreV1().Pods(e.ns)
+	created, err := alice.Create(ctx, e.sandboxPod("there"), metav1.CreateOptions{})
+	e.ok(err)
+	dry := metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}}
+	update := func(change func(*corev1.Pod)) error {
+		p := created.DeepCopy()
+		change(p)
+		_, err := alice.Update(ctx, p, dry)
+		return err
+	}
+	ephemeral := func(c corev1.EphemeralContainerCommon) error {
+		p := created.DeepCopy()
+		c.Name = "late"
+		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: c})
+		_, err := alice.UpdateEphemeralContainers(ctx, p.Name, p, dry)
+		return err
+	}
+	yes := true
+	harmless := func(p *corev1.Pod) { p.Annotations["team/note"] = "x" }
+	for name, c := range map[string]struct {
+		change, twin func(*corev1.Pod)
+		says         string
+	}{
+		"image of the sidecar":   {func(p *corev1.Pod) { p.Spec.Containers[1].Image = "quay.io/evil/tools:1" }, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "quay.io/shop/web:4" }, "not so: osc-debug with quay.io/evil/tools:1"},
+		"session removed":        {func(p *corev1.Pod) { delete(p.Labels, session.Label) }, harmless, "a sandbox belongs to a session"},
+		"session changed":        {func(p *corev1.Pod) { p.Labels[session.Label] = "evil" }, func(p *corev1.Pod) { p.Labels["team"] = "x" }, "a sandbox belongs to a session"},
+		"session and SCC hidden": {func(p *corev1.Pod) { delete(p.Labels, session.Label); delete(p.Annotations, "openshift.io/scc") }, harmless, "a sandbox belongs to a session"},
+		"another session's":      {func(p *corev1.Pod) { p.Labels[session.Label] = "bcdfghjj" }, harmless, "a sandbox keeps its session"},
+		"no Route any more":      {func(p *corev1.Pod) { delete(p.Annotations, session.RouteNameKey) }, harmless, "a sandbox keeps its session and its Route"},
+		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "other" }, harmless, "a sandbox keeps its session and its Route"},
+		"runtime tuned later":    {func(p *corev1.Pod) { p.Annotations["io.katacontainers.config.agent.debug_console"] = "x" }, harmless, "does not tune its runtime"},
+	} {
+		expect(name, c.says, update(c.change), update(c.twin))
+	}
+	for name, c := range map[string]struct {
+		offence, twin corev1.EphemeralContainerCommon
+	}{
+		"ephemeral, privileged":        {corev1.EphemeralContainerCommon{Image: "quay.io/evil/tools:1", SecurityContext: &corev1.SecurityContext{Privileged: &yes}}, corev1.EphemeralContainerCommon{Image: approved, SecurityContext: &corev1.SecurityContext{Privileged: &yes}}},
+		"ephemeral, with capabilities": {corev1.EphemeralContainerCommon{Image: "quay.io/evil/tools:1", SecurityContext: &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"SYS_ADMIN"}}}}, corev1.EphemeralContainerCommon{Image: "quay.io/shop/tools:1"}},
+	} {
+		expect(name, "not so: late with quay.io/evil/tools:1", ephemeral(c.offence), ephemeral(c.twin))
+	}
+	return created.Name
+}
+
+// tryEphemeral tries to be privileged in an ordinary pod, late; who may be privileged anywhere
+// still may.
+func (e *env) tryEphemeral(expect func(name, says string, err, twin error)) {
+	ctx, yes := e.t.Context(), true
+	p := e.sandboxPod("ordinary")
+	ordinary(func(*corev1.Pod) {})(p)
+	created, err := e.clients("alice").CoreV1().Pods(e.ns).Create(ctx, p, metav1.CreateOptions{})
+	e.ok(err)
+	add := func(client kubernetes.Interface, s *corev1.SecurityContext) error {
+		p := created.DeepCopy()
+		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "late", Image: approved, SecurityContext: s}}}
+		_, err := client.CoreV1().Pods(e.ns).UpdateEphemeralContainers(ctx, p.Name, p, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	for name, offence := range map[string]*corev1.SecurityContext{
+		"ephemeral in an ordinary pod, privileged": {Privileged: &yes},
+		"ephemeral in an ordinary pod, SYS_PTRACE": {Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"SYS_PTRACE"}}},
+		"ephemeral in an ordinary pod, spc_t":      {SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"}},
+		"ephemeral in an ordinary pod, unconfined": {SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}},
+		"ephemeral in an ordinary pod, root":       {RunAsUser: new(int64)},
+	} {
+		expect(name, "belongs into a sandbox, which runs under a runtime class for VMs", add(e.clients("alice"), offence), add(e.clients("alice"), nil))
+		if err := add(core, offence); err != nil {
+			e.t.Errorf("%s: refused to an administrator: %v", name, err)
+		}
+	}
+}
+
+// tryWorkloads tries to have a controller make the pods: its own rights count then, and it
+// has no grant. (A DeploymentConfig makes ReplicationControllers.)
+func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
+	ctx := e.t.Context()
+	client := e.clients("alice")
+	const ofSCC, ofPolicy = "unable to validate against any security context constraint", "a sandbox runs under a runtime class for VMs"
+	template := func(says string) corev1.PodTemplateSpec {
+		p := e.sandboxPod("")
+		if says != ofSCC {
+			ordinary(func(*corev1.Pod) {})(p)
+		}
+		p.OwnerReferences, p.Labels = nil, map[string]string{"app": "try"} // no session, so that the SCC alone decides
+		if says == ofPolicy {
+			p.Labels[session.Label] = "bcdfghjk" // and no SCC asked for: the policy alone does
+		}
+		return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels, Annotations: p.Annotations}, Spec: p.Spec}
+	}
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "try"}}
+	deployment := func(name string, t corev1.PodTemplateSpec) error {
+		t.Spec.ActiveDeadlineSeconds = nil
+		_, err := client.AppsV1().Deployments(e.ns).Create(ctx, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{Selector: selector, Template: t}}, metav1.CreateOptions{})
+		return err
+	}
+	for kind, create := range map[string]func(name string, t corev1.PodTemplateSpec) error{
+		"Deployment": deployment,
+		"ReplicaSet": func(name string, t corev1.PodTemplateSpec) error {
+			t.Spec.ActiveDeadlineSeconds = nil
+			_, err := client.AppsV1().ReplicaSets(e.ns).Create(ctx, &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: t}}, metav1.CreateOptions{})
+			return err
+		},
+		"StatefulSet": func(name string, t corev1.PodTemplateSpec) error {
+			t.Spec.ActiveDeadlineSeconds = nil
+			_, err := client.AppsV1().StatefulSets(e.ns).Create(ctx, &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: t}}, metav1.CreateOptions{})
+			return err
+		},
+		"ReplicationController": func(name string, t corev1.PodTemplateSpec) error {
+			t.Spec.ActiveDeadlineSeconds = nil
+			_, err := client.CoreV1().ReplicationControllers(e.ns).Create(ctx, &corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ReplicationControllerSpec{Template: &t}}, metav1.CreateOptions{})
+			return err
+		},
+		"Job": func(name string, t corev1.PodTemplateSpec) error {
+			t.Spec.RestartPolicy = corev1.RestartPolicyNever
+			_, err := client.BatchV1().Jobs(e.ns).Create(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: batchv1.JobSpec{Template: t}}, metav1.CreateOptions{})
+			return err
+		},
+		"CronJob": func(name string, t corev1.PodTemplateSpec) error {
+			t.Spec.RestartPolicy = corev1.RestartPolicyNever
+			_, err := client.BatchV1().CronJobs(e.ns).Create(ctx, &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: batchv1.CronJobSpec{Schedule: "* * * * *", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: t}}}}, metav1.CreateOptions{})
+			return err
+		},
+		"DaemonSet": func(name string, t corev1.PodTemplateSpec) error {
+			t.Spec.ActiveDeadlineSeconds = nil
+			_, err := client.AppsV1().DaemonSets(e.ns).Create(ctx, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: t}}, metav1.CreateOptions{})
+			return err
+		},
+		"session's Deployment": deployment,
+	} {
+		name, says := "try-"+strings.NewReplacer("'", "", " ", "-").Replace(strings.ToLower(kind)), ofSCC
+		if strings.HasPrefix(kind, "session's") {
+			says = ofPolicy
+		}
+		e.ok(create(name, template(says)))
+		e.ok(create("ok-"+name, template("")))
+		var refusal error
+		e.within(2*time.Minute, "a refusal of "+kind, func() bool { // a CronJob begins with the minute
+			list, err := core.CoreV1().Events(e.ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
+			e.ok(err)
+			for _, event := range list.Items {
+				if strings.HasPrefix(event.InvolvedObject.Name, name) {
+					refusal = fmt.Errorf("%s", event.Message)
+					return true
+				}
+			}
+			return false
+		})
+		e.within(2*time.Minute, "pods of the twin of "+kind, func() bool { return len(e.podsNamed("ok-"+name)) > 0 })
+		expect(kind, says, refusal, nil)
+		if len(e.podsNamed(name)) > 0 {
+			e.t.Errorf("%s: it has pods", kind)
+		}
+	}
+}
+
+func (e *env) podsNamed(prefix string) (out []string) {
+	list, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{})
+	e.ok(err)
+	for _, p := range list.Items {
+		if strings.HasPrefix(p.Name, prefix) {
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,224 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+
+	routev1 "github.com/openshift/api/route/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// Where everything is denied by default the session has the original's policies, and they
+// go with it. Nothing enforces policies on the local cluster: the objects are looked at.
+func TestMirroredPolicies(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	for name, spec := range map[string]networkingv1.NetworkPolicySpec{
+		"default-deny": {PolicyTypes: []networkingv1.PolicyType{"Ingress", "Egress"}},
+		"from-router": {PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"policy-group.network.openshift.io/ingress": ""}}}}}}},
+		"database": {PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "db"}},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}}}}},
+	} {
+		_, err := core.NetworkingV1().NetworkPolicies(e.ns).Create(t.Context(), &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
+		e.ok(err)
+	}
+	ours := func() []networkingv1.NetworkPolicy {
+		list, err := core.NetworkingV1().NetworkPolicies(e.ns).List(context.Background(), metav1.ListOptions{LabelSelector: session.Label})
+		e.ok(err)
+		return list.Items
+	}
+	run := e.shift("--weight", "50", "--for", "1s")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	mirrored, opened := false, false
+	for _, p := range ours() {
+		switch {
+		case p.Annotations["osc-debug.dev/mirrors"] == "from-router":
+			mirrored = p.Spec.PodSelector.MatchLabels[session.Label] != "" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].NamespaceSelector != nil
+		case p.Annotations["osc-debug.dev/opens"] == "database":
+			opened = p.Spec.PodSelector.MatchLabels["app"] == "db" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].PodSelector.MatchLabels[session.Label] != ""
+		default:
+			t.Errorf("one more policy: %+v", p)
+		}
+	}
+	if !mirrored || !opened {
+		t.Errorf("mirrored %v, opened %v: %+v", mirrored, opened, ours())
+	}
+	r := run.wait()
+	if r.code != 0 || !strings.Contains(r.errOut, "NetworkPolicy from-router holds for the sandbox too") || !strings.Contains(r.errOut, "NetworkPolicy database lets the original through, and for the session the sandbox too") {
+		t.Error(r)
+	}
+	e.eventually("no mirrored policy is left", func() bool { return len(ours()) == 0 })
+}
+
+// A rollout of the original is told; with --follow-rollout=rollback it ends the session.
+func TestARolloutDuringTheSession(t *testing.T) {
+	t.Parallel()
+	for follow, c := range map[string]struct {
+		says string
+		ends bool
+	}{
+		"false":    {"the session goes on with the old one", false},
+		"rollback": {"the session ends, as asked for", true},
+	} {
+		t.Run(follow, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			e.deployment("web", 1, nil)
+			e.route(nil)
+			run := e.shift("--weight", "50", "--follow-rollout", follow)
+			if !run.reaches("live") {
+				t.Fatal(run.wait())
+			}
+			e.scale("web", 2) // another pod of the same revision is no rollout
+			_, err := core.AppsV1().Deployments(e.ns).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"template":{"metadata":{"annotations":{"rolled":"out"}}}}}`), metav1.PatchOptions{})
+			e.ok(err)
+			e.eventually("word of the rollout", func() bool {
+				return strings.Contains(run.progress.String(), "deployment/web was rolled out: pod web-") && strings.Contains(run.progress.String(), c.says)
+			})
+			if !c.ends {
+				run.signal(2)
+			}
+			if r := run.wait(); (r.code != 0) != c.ends {
+				t.Error(r)
+			}
+			e.nothingLeft()
+		})
+	}
+}
+
+// Steps rise in order; others' alternates may change and keep their ratio; once somebody
+// gives the sandbox a share of his own, no further step is taken.
+func TestSteps(t *testing.T) {
+	t.Parallel()
+	prepare := func(t *testing.T) *env {
+		e := newEnv(t)
+		e.deployment("web", 1, nil)
+		e.deployment("b", 1, nil)
+		e.route(func(r *routev1.Route) {
+			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("b", 50))
+		})
+		return e
+	}
+	patch := func(e *env, index int, weight int32) {
+		_, err := routes.RouteV1().Routes(e.ns).Patch(e.t.Context(), "shop", types.JSONPatchType, fmt.Appendf(nil, `[{"op":"replace","path":"/spec/alternateBackends/%d/weight","value":%d}]`, index, weight), metav1.PatchOptions{})
+		e.ok(err)
+	}
+	t.Run("to the end", func(t *testing.T) {
+		t.Parallel()
+		e := prepare(t)
+		run := e.shift("--steps", "5,25,60", "--interval", "3s")
+		if !run.reaches("live") {
+			t.Fatal(run.wait())
+		}
+		patch(e, 0, 77) // of b, who is no part of the session
+		e.eventually("60 %", func() bool {
+			s := session.Of(e.routeNamed("shop"))
+			return s != nil && s.Journal != nil && s.Journal.Asked == 60
+		})
+		run.signal(2)
+		r := run.wait()
+		if r.code != 4 || strings.Contains(r.errOut, "no more steps") {
+			t.Error(r)
+		}
+		for _, step := range []string{"5 % of new clients", "25 % of new clients", "60 % of new clients"} {
+			if !strings.Contains(r.errOut, step) {
+				t.Errorf("no step of %s: %s", step, r)
+			}
+		}
+		if spec := e.routeNamed("shop").Spec; *spec.To.Weight != 100 || len(spec.AlternateBackends) != 1 || *spec.AlternateBackends[0].Weight != 77 {
+			t.Errorf("the Route afterwards: %+v", spec)
+		}
+	})
+	t.Run("an edit in the instant of a step", func(t *testing.T) {
+		t.Parallel()
+		e := prepare(t)
+		patches := 0
+		config := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+			if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/routes/shop") && r.URL.Query().Get("dryRun") == "" {
+				if patches++; patches == 3 { // after those of arming and the first step
+					patch(e, 0, 33)
+				}
+			}
+			forward(w, r)
+		})
+		run := e.start(config, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--steps", "5,25", "--interval", "2s")
+		if !run.reaches("live") {
+			t.Fatal(run.wait())
+		}
+		e.eventually("25 %", func() bool {
+			s := session.Of(e.shop())
+			return s != nil && s.Journal != nil && s.Journal.Asked == 25
+		})
+		spec := e.shop().Spec
+		if web, b := float64(*spec.To.Weight), float64(*spec.AlternateBackends[0].Weight); math.Abs(b/web-0.33) > 0.05 {
+			t.Errorf("web %g, b %g: the step overwrote the edit", web, b)
+		}
+		run.signal(2)
+		if r := run.wait(); r.code != 4 || !strings.Contains(r.errOut, "once more in 1s") {
+			t.Error(r)
+		}
+		if spec := e.shop().Spec; *spec.To.Weight != 100 || *spec.AlternateBackends[0].Weight != 33 {
+			t.Errorf("the Route afterwards: %+v", spec)
+		}
+	})
+	t.Run("until somebody steps in", func(t *testing.T) {
+		t.Parallel()
+		e := prepare(t)
+		run := e.shift("--steps", "5,25,60", "--interval", "4s", "--for", "12s")
+		if !run.reaches("live") {
+			t.Fatal(run.wait())
+		}
+		patch(e, 1, 0) // the sandbox' own
+		r := run.wait()
+		if r.code != 4 || !strings.Contains(r.errOut, "no more steps are taken (left: 25 %, 60 %)") || strings.Contains(r.errOut, "25 % of new clients") {
+			t.Error(r)
+		}
+	})
+}
+
+// Asked for: another image and variables, an empty volume; and what is not there is refused.
+func TestChangesToTheClone(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, func(d *appsv1.Deployment, _ *corev1.Service) {
+		d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/srv"}}}}
+	})
+	e.route(func(r *routev1.Route) { r.Spec.Port.TargetPort = intstr.FromString("http") })
+	run := e.shift("--weight", "50", "--set-image", "web=quay.io/team/web:debug", "--set-env", "web:LOG=debug", "--empty-volume", "data", "--separate-pids")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	e.ok(err)
+	spec := pods.Items[0].Spec
+	if c := spec.Containers[0]; c.Image != "quay.io/team/web:debug" || len(c.Env) != 1 || c.Env[0].Value != "debug" || spec.Volumes[0].EmptyDir == nil || *spec.ShareProcessNamespace {
+		t.Errorf("the clone: %+v", spec)
+	}
+	run.signal(2)
+	if r := run.wait(); r.code != 0 {
+		t.Error(r)
+	}
+	for flag, says := range map[string]string{"--set-image=db=x": `no container "db"; it has web`, "--set-env=db:A=b": `no container "db"; it has web`, "--empty-volume=data,logs": `no volume "logs"; it has data`} {
+		if r := e.shift("--weight", "50", "--empty-volume", "data", flag).wait(); r.code != 1 || !strings.Contains(r.errOut, says) {
+			t.Errorf("%s: %s", flag, r)
+		}
+	}
+}
