@@ -113,6 +113,7 @@ func run(ctx context.Context) error {
 	fmt.Printf("  session         %s, over %d reloads\n", session, sessionReloads)
 	fmt.Printf("  killed session  %s, over %d reloads\n", killed, killedReloads)
 	fmt.Printf("  total           %s, %.0f requests/s, %d kernels, %.0f s\n", total, perSecond, len(d.kernels), time.Since(begin).Seconds())
+	fmt.Println("  stale: an idle kept-alive connection that a reload of the router had closed; clients ask again, with or without a session")
 	switch {
 	case total.Failed > 0:
 		return fmt.Errorf("%d requests failed", total.Failed)
