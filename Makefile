@@ -89,6 +89,7 @@ e2e: devcluster ## Run the tests that need the local cluster, in one of their ow
 	@$(BIN)/devcluster down
 	@$(BIN)/devcluster up --reload-interval 1s >/dev/null
 	@$(MAKE) --no-print-directory build
+	@echo "end-to-end tests: 20 to 35 min on 2 cores, told at their end (ARGS=-v: each as it goes)"
 	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 60m -parallel 4 ./test/e2e/ $(ARGS); code=$$?; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
 
