@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"os"
 
-	routeclient "github.com/openshift/client-go/route/clientset/versioned"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
@@ -40,13 +37,7 @@ func (a *app) clients() (*clients, error) {
 	config.WarningHandler = rest.NoWarnings{}
 	config = kube.Wrap(config, c.clock)
 	c.config = config
-	// Kubernetes' own kinds are much faster to read so; Routes have no such form everywhere.
-	binary := rest.CopyConfig(config)
-	binary.ContentType, binary.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
-	if c.Core, err = kubernetes.NewForConfig(binary); err != nil {
-		return nil, err
-	}
-	c.Routes, err = routeclient.NewForConfig(config)
+	c.Core, c.Routes, err = kube.Clients(config)
 	return c, err
 }
 

@@ -11,10 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	routeclient "github.com/openshift/client-go/route/clientset/versioned"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -99,11 +97,7 @@ func Serve(ctx context.Context, o Options) error {
 func store(config *rest.Config, clock *kube.Clock, qps float32, burst int) (session.Store, error) {
 	c := kube.Wrap(config, clock)
 	c.QPS, c.Burst, c.UserAgent = qps, burst, "osc-guard"
-	core, err := kubernetes.NewForConfig(c)
-	if err != nil {
-		return session.Store{}, err
-	}
-	routes, err := routeclient.NewForConfig(c)
+	core, routes, err := kube.Clients(c)
 	return session.Store{Core: core, Routes: routes, Once: true}, err
 }
 

@@ -16,13 +16,13 @@ const requestTime = 70 * time.Second
 // server may still do it: who undoes what he wrote must know of it first.
 const answerTime = 10 * time.Second
 
-// bounded ends a request that hangs. Watches and upgraded streams end otherwise: with
-// their context, or when the connection's health checks fail.
+// bounded ends a request that hangs. Watches and upgraded streams must have begun by then:
+// they end with their context, or when the connection's health checks fail.
 type bounded struct{ next http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if streams(r) {
-		return b.next.RoundTrip(r)
+		return b.begin(r)
 	}
 	if err := r.Context().Err(); err != nil {
 		return nil, err
@@ -35,14 +35,33 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		cancel()
-		if ctx.Err() != nil && r.Context().Err() == nil {
-			return nil, fmt.Errorf("no answer within %s: %v", requestTime, err) // not the caller's own deadline
-		}
-		return nil, err
+		defer cancel()
+		return nil, unanswered(ctx, r, err)
 	}
 	resp.Body = body{resp.Body, cancel}
 	return resp, nil
+}
+
+// begin waits for the answer's head only.
+func (b bounded) begin(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(r.Context())
+	late := time.AfterFunc(requestTime, cancel)
+	resp, err := b.next.RoundTrip(r.WithContext(ctx))
+	late.Stop()
+	if err != nil {
+		defer cancel()
+		return nil, unanswered(ctx, r, err)
+	}
+	resp.Body = body{resp.Body, cancel}
+	return resp, nil
+}
+
+// unanswered says of an error that it is our bound, not the caller's own deadline.
+func unanswered(ctx context.Context, r *http.Request, err error) error {
+	if ctx.Err() != nil && r.Context().Err() == nil {
+		return fmt.Errorf("no answer within %s: %v", requestTime, err)
+	}
+	return err
 }
 
 // outlasting is the request's context, for a write one that does not end with it.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -152,5 +153,64 @@ func TestClockLearns(t *testing.T) {
 	c.learn(start.Truncate(time.Second), start, start) // somebody set a clock right
 	if off := time.Duration(c.offset.Load()).Abs(); off > time.Second {
 		t.Fatalf("off by %s after a clock was set", off)
+	}
+}
+
+// hanging is a server that takes requests and never answers.
+type hanging struct{}
+
+func (hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// streaming is one whose answer begins at once, and goes on until its request's context ends.
+type streaming struct{}
+
+func (streaming) RoundTrip(r *http.Request) (*http.Response, error) {
+	in, out := io.Pipe()
+	context.AfterFunc(r.Context(), func() { _ = out.CloseWithError(r.Context().Err()) })
+	return &http.Response{StatusCode: http.StatusOK, Body: in}, nil
+}
+
+// Nothing hangs: neither what is never answered, nor a stream that never begins. One that
+// has begun goes on for as long as its caller wants.
+func TestRequestsAreBounded(t *testing.T) {
+	for _, request := range []string{"GET /api/v1/pods", "PATCH /api/v1/pods", "GET /api/v1/pods?watch=true", "GET /api/v1/pods/x/exec", "GET /api/v1/pods/x/log?follow=true"} {
+		t.Run(request, func(t *testing.T) {
+			method, path, _ := strings.Cut(request, " ")
+			synctest.Test(t, func(t *testing.T) {
+				r, err := http.NewRequestWithContext(t.Context(), method, "http://api"+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				begin := time.Now()
+				if _, err := (bounded{hanging{}}).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "no answer within") {
+					t.Error(err)
+				}
+				if took := time.Since(begin); took != requestTime {
+					t.Errorf("it took %s", took)
+				}
+				resp, err := bounded{streaming{}}.RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				go func() { _, err := io.Copy(io.Discard, resp.Body); ended <- err }()
+				time.Sleep(2 * requestTime)
+				synctest.Wait()
+				select {
+				case err := <-ended:
+					if streams(r) {
+						t.Errorf("a stream that began was ended: %v", err)
+					}
+				default:
+					if !streams(r) {
+						t.Error("an answer without an end is not ended")
+					}
+				}
+				_ = resp.Body.Close()
+			})
+		})
 	}
 }

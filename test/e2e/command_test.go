@@ -123,7 +123,12 @@ func (r *running) wait() result {
 	select {
 	case <-r.done:
 	case <-time.After(3 * time.Minute):
-		r.e.t.Fatalf("the command does not end:\n%s", r.progress.String())
+		r.signal(syscall.SIGQUIT) // Go programs then say where each goroutine stands
+		select {
+		case <-r.done:
+		case <-time.After(5 * time.Second):
+		}
+		r.e.t.Fatalf("%v does not end:\n%s", r.cmd.Args, r.progress.String())
 	}
 	code := 0
 	var exit *exec.ExitError

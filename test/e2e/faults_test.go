@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	endian "encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -183,13 +184,18 @@ type cutWatch struct {
 func (c *cutWatch) Write(p []byte) (int, error) {
 	switch {
 	case time.Now().Before(c.end) || c.done:
-	case c.drop && bytes.HasSuffix(p, []byte("\n")):
+	case c.drop && wholeEvent(p):
 		c.done = true
 		return len(p), nil
 	default:
 		panic(http.ErrAbortHandler)
 	}
 	return c.ResponseWriter.Write(p)
+}
+
+// wholeEvent: a line of JSON, or a frame of protobuf with its length before it.
+func wholeEvent(p []byte) bool {
+	return bytes.HasSuffix(p, []byte("}\n")) || len(p) > 4 && int(endian.BigEndian.Uint32(p)) == len(p)-4
 }
 
 func (c *cutWatch) Unwrap() http.ResponseWriter { return c.ResponseWriter }
