@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/probe"
@@ -55,7 +56,7 @@ what is rolled back already is no error.`,
 	return c
 }
 
-func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) error {
+func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) (err error) {
 	clients, err := a.clients()
 	if err != nil {
 		return err
@@ -79,6 +80,11 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) error {
 			return fmt.Errorf("--wait=false leaves the sandbox to a guard, and none stands by: %w", err)
 		}
 	}
+	defer func() {
+		if err != nil && exitCode(err) == codeError && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = errors.Join(&shift.Timeout{What: "rollback", Took: f.timeout + f.drain}, err)
+		}
+	}()
 	if f.all {
 		a.interrupt.onSecond(a.say("osc-debug rollback --all -n " + clients.namespace))
 		return a.rollbackAll(ctx, clients, f)
@@ -97,9 +103,6 @@ func (a *app) rollbackAll(ctx context.Context, clients *clients, f *rollbackFlag
 	if err != nil {
 		return err
 	}
-	if len(all) == 0 {
-		fmt.Fprintf(a.ErrOut, "namespace %s: no session\n", clients.namespace)
-	}
 	errs := make([]error, len(all))
 	var running sync.WaitGroup
 	for i, t := range all {
@@ -111,7 +114,11 @@ func (a *app) rollbackAll(ctx context.Context, clients *clients, f *rollbackFlag
 		running.Go(func() { errs[i] = a.rollbackOne(ctx, clients, f, t) })
 	}
 	running.Wait()
-	return worst(errs)
+	swept, err := a.sweepAll(ctx, clients)
+	if len(all) == 0 && !swept && err == nil {
+		fmt.Fprintf(a.ErrOut, "namespace %s: no session\n", clients.namespace)
+	}
+	return worst(append(errs, err))
 }
 
 // worst joins errors, with the exit code of a session that is not over where there is one:
@@ -141,9 +148,7 @@ func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlag
 	}
 	e := session.Ending{Store: clients.Store, Namespace: target.route.Namespace, Route: target.route.Name, ID: target.session.ID, Step: report.Step}
 	if target.session.State != session.Arming {
-		if e.Drain, err = f.drainOf(ctx, clients, target, report); err != nil {
-			return err
-		}
+		e.Drain = f.drainOf(ctx, clients, target, report)
 	}
 	out, err := e.Run(ctx)
 	if err != nil {
@@ -174,11 +179,18 @@ func foreign(where string) error {
 	return &exitError{code: codeForeign, err: fmt.Errorf("route %s: rolled back; somebody else had changed it meanwhile, and that change stayed", where)}
 }
 
+// courtesyTime bounds what is read to tell more before the Route is restored, which never
+// waits longer for it and never fails by it.
+const courtesyTime = 5 * time.Second
+
 // drainOf waits for the routers, and tells of the connections that deleting the sandbox cuts.
-func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report shift.Report) (func(context.Context) error, error) {
-	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label + "=" + t.session.ID})
+func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report shift.Report) func(context.Context) error {
+	read, cancel := context.WithTimeout(ctx, courtesyTime)
+	defer cancel()
+	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(read, metav1.ListOptions{LabelSelector: session.Label + "=" + t.session.ID})
 	if err != nil {
-		return nil, fmt.Errorf("list EndpointSlices: %w", err)
+		report.Warn("connections that are cut are not told, and --router is not asked: list EndpointSlices: %v", err)
+		return shift.Drain(f.drain, nil, nil)
 	}
 	endpoints := route.Endpoints(t.route, session.ServiceName(t.session.ID), slices.Items)
 	wait := shift.Drain(f.drain, nil, nil)
@@ -198,7 +210,7 @@ func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report
 			return exec.Connections(ctx, t.route.Namespace, pod, ports)
 		}, endpoints)
 		return nil
-	}, nil
+	}
 }
 
 // warnScaled tells of an autoscaler that may have shrunk the original: 'rollback' gives it all
@@ -208,9 +220,11 @@ func warnScaled(ctx context.Context, c *clients, t found, report shift.Report) {
 	if j == nil || j.State != session.Live || j.Realised == 0 {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, courtesyTime)
+	defer cancel()
 	list, err := c.Core.AutoscalingV2().HorizontalPodAutoscalers(t.route.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return // a courtesy
+		return
 	}
 	for _, h := range workload.Scaling(list.Items, j.Workload) {
 		report.Warn("HorizontalPodAutoscaler %s may have shrunk %s (%d pods now): %.4g %% of new clients come back to it at once. 'osc-debug weight' in steps before gives it time",
@@ -218,37 +232,81 @@ func warnScaled(ctx context.Context, c *clients, t found, report shift.Report) {
 	}
 }
 
+// marks are what an object says of its session.
+type marks struct{ id, route, routeUID string }
+
 // sweep removes what sessions of this Route left although the Route bears no mark.
 func (a *app) sweep(ctx context.Context, c *clients, routeName, uid string) error {
-	ids := map[string]bool{}
-	pods, err := c.Core.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label})
+	all, err := c.marked(ctx)
 	if err != nil {
-		return fmt.Errorf("list pods: %w", err)
-	}
-	services, err := c.Core.CoreV1().Services(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: session.Label})
-	if err != nil {
-		return fmt.Errorf("list Services: %w", err)
-	}
-	var owned []metav1.ObjectMeta
-	for _, p := range pods.Items {
-		owned = append(owned, p.ObjectMeta)
-	}
-	for _, s := range services.Items {
-		owned = append(owned, s.ObjectMeta)
-	}
-	for _, o := range owned {
-		if o.Annotations[session.RouteNameKey] == routeName && o.Annotations[session.RouteUIDKey] == uid {
-			ids[o.Labels[session.Label]] = true
-		}
-	}
-	if len(ids) == 0 {
-		fmt.Fprintf(a.ErrOut, "route %s/%s: no session on it, nothing is left\n", c.namespace, routeName)
-		return nil
+		return err
 	}
 	var failed error
-	for id := range ids {
-		a.report().Step(session.StepDelete, "Service and pods of session "+id)
-		failed = errors.Join(failed, c.Teardown(ctx, c.namespace, routeName, id))
+	swept := false
+	for m := range all {
+		if m.route == routeName && m.routeUID == uid {
+			swept = true
+			failed = errors.Join(failed, a.teardown(ctx, c, m))
+		}
+	}
+	if !swept {
+		fmt.Fprintf(a.ErrOut, "route %s/%s: no session on it, nothing is left\n", c.namespace, routeName)
 	}
 	return failed
+}
+
+// sweepAll removes what sessions left on Routes that bear no mark of them any more, or are gone,
+// and says whether there was something.
+func (a *app) sweepAll(ctx context.Context, c *clients) (swept bool, failed error) {
+	all, err := c.marked(ctx)
+	if err != nil {
+		return false, err
+	}
+	for m := range all {
+		// Read after the objects: a session marks its Route before it makes any.
+		r, err := c.Routes.RouteV1().Routes(c.namespace).Get(ctx, m.route, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			failed = errors.Join(failed, fmt.Errorf("route %s/%s: %w", c.namespace, m.route, err))
+			continue
+		}
+		if err == nil && session.Of(r) != nil {
+			continue // it may be this one, and is ended by way of its Route
+		}
+		swept = true
+		failed = errors.Join(failed, a.teardown(ctx, c, m))
+	}
+	return swept, failed
+}
+
+func (a *app) teardown(ctx context.Context, c *clients, m marks) error {
+	a.report().Step(session.StepDelete, fmt.Sprintf("Service and pods of session %s, which route %s does not know", m.id, m.route))
+	return c.Teardown(ctx, c.namespace, m.route, m.id)
+}
+
+// marked lists the sessions that Services and pods of the namespace are of, by their marks.
+// What can't be a session's is not among them.
+func (c *clients) marked(ctx context.Context) (map[marks]bool, error) {
+	labelled := metav1.ListOptions{LabelSelector: session.Label}
+	pods, err := c.Core.CoreV1().Pods(c.namespace).List(ctx, labelled)
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	services, err := c.Core.CoreV1().Services(c.namespace).List(ctx, labelled)
+	if err != nil {
+		return nil, fmt.Errorf("list Services: %w", err)
+	}
+	all := map[marks]bool{}
+	note := func(o *metav1.ObjectMeta) {
+		m := marks{o.Labels[session.Label], o.Annotations[session.RouteNameKey], o.Annotations[session.RouteUIDKey]}
+		if session.ValidID(m.id) && m.route != "" {
+			all[m] = true
+		}
+	}
+	for i := range pods.Items {
+		note(&pods.Items[i].ObjectMeta)
+	}
+	for i := range services.Items {
+		note(&services.Items[i].ObjectMeta)
+	}
+	return all, nil
 }

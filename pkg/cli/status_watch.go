@@ -71,20 +71,24 @@ func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error
 }
 
 // follow passes on what a watch tells, from what is there on, until the context ends. A watch
-// that breaks goes on where it was.
+// that breaks goes on where it was, also after an API server that was away for a while.
 func follow(ctx context.Context, events chan<- watch.Event, selector string, begin func(metav1.ListOptions) (watch.Interface, error)) error {
 	const anyRecent = "0" // a version to begin at: what is there comes first
-	version := anyRecent
+	version, began := anyRecent, false
 	for ctx.Err() == nil {
 		w, err := begin(metav1.ListOptions{LabelSelector: selector, ResourceVersion: version})
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-			return fmt.Errorf("watch: %w", err)
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			began = true
+		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
 			w, version = watch.NewEmptyWatch(), anyRecent
+		case began && session.Retriable(err):
+			w = watch.NewEmptyWatch()
+		default:
+			return fmt.Errorf("watch: %w", err)
 		}
 		for event := range w.ResultChan() {
 			o, err := meta.Accessor(event.Object)

@@ -92,17 +92,19 @@ func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, note 
 	g.event(live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
 }
 
-// event has an Event written on a Route, by and by: no restore waits for it.
+// event has an Event written on a Route, by and by: no restore waits for it, and a thousand
+// that wait keep no Route in memory.
 func (g *Guard) event(r *routev1.Route, reason Reason, note string) {
+	namespace, name, uid := r.Namespace, r.Name, string(r.UID)
 	write := func(ctx context.Context) {
-		if err := g.Cleanup.Event(ctx, r.Namespace, r.Name, string(r.UID), "DebugSession"+string(reason), note); err != nil && ctx.Err() == nil {
-			g.Log.Warn("Event not written", "route", r.Namespace+"/"+r.Name, "error", err)
+		if err := g.Cleanup.Event(ctx, namespace, name, uid, "DebugSession"+string(reason), note); err != nil && ctx.Err() == nil {
+			g.Log.Warn("Event not written", "route", namespace+"/"+name, "error", err)
 		}
 	}
 	select {
 	case g.events <- write:
 	default:
-		g.Log.Warn("Event dropped: too many wait", "route", r.Namespace+"/"+r.Name, "reason", reason)
+		g.Log.Warn("Event dropped: too many wait", "route", namespace+"/"+name, "reason", reason)
 	}
 }
 

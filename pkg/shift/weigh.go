@@ -38,15 +38,18 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Sessio
 			return nil, err
 		}
 	}
-	if err := r.proveAgain(ctx, endpoints, s.State); err != nil {
-		return nil, err
+	unseen := s.State == session.Held || s.Journal.Realised == 0 && r.Percent > 0
+	if unseen && !r.NoProbe {
+		if err := r.proveUnseen(ctx, endpoints); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.guardRenews(ctx); err != nil {
 		return nil, err
 	}
-	if s.State == session.Held && !r.provable() && !r.NoProbe && r.Percent > smallestPercent {
+	if unseen && !r.provable() && !r.NoProbe && r.Percent > smallestPercent {
 		if err := r.canary(ctx, list.Items); err != nil {
-			return nil, r.holdAgain(ctx, s.ID, err)
+			return nil, r.takeBack(ctx, s.ID, err)
 		}
 	}
 	if err := r.reweigh(ctx, r.Store, r.Percent, list.Items); err != nil {
@@ -67,12 +70,9 @@ func (r *Runner) bearable(servers int, slices []discoveryv1.EndpointSlice) error
 	return nil
 }
 
-// proveAgain sends a pinned request to each server of a held sandbox; a live one is
-// answering users already.
-func (r *Runner) proveAgain(ctx context.Context, endpoints []route.Endpoint, state session.State) error {
-	if state != session.Held || r.NoProbe {
-		return nil
-	}
+// proveUnseen sends a pinned request to each server of a sandbox that no user is sent to: it is
+// held, or its session began with 0 %, maybe unproven. Another one answers users already.
+func (r *Runner) proveUnseen(ctx context.Context, endpoints []route.Endpoint) error {
 	if err := r.takeBaselines(ctx, r.current); err != nil {
 		return err
 	}
@@ -84,14 +84,14 @@ func (r *Runner) proveAgain(ctx context.Context, endpoints []route.Endpoint, sta
 	return r.proveAll(ctx, endpoints)
 }
 
-// holdAgain takes back the smallest share, which users did not fare well with.
-func (r *Runner) holdAgain(ctx context.Context, id string, why error) error {
+// takeBack takes back the smallest share, which users did not fare well with: the session is held.
+func (r *Runner) takeBack(ctx context.Context, id string, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdTime)
 	defer cancel()
 	if _, err := r.Hold(ctx, r.current, id); err != nil {
 		return errors.Join(why, fmt.Errorf("its traffic was not taken back: %w: 'osc-debug rollback --route %s -n %s' does", err, r.Options.Route, r.Namespace))
 	}
-	return fmt.Errorf("%w: the session is held again", why)
+	return fmt.Errorf("%w: the session is held", why)
 }
 
 // holdTime bounds taking a share back.

@@ -21,6 +21,9 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -57,7 +60,7 @@ func newFaults(seed uint64, rate float64) *faults {
 var (
 	anyFault   = []string{"429", "500", "503", "504", "reset", "lost", "timeout"}
 	writeFault = append([]string{"409", "lost"}, anyFault...)
-	watchFault = []string{"429", "500", "reset", "watch closed", "event lost", "410"}
+	watchFault = []string{"429", "500", "reset", "watch closed", "event lost", "410", "expired within"}
 )
 
 // pick says what happens to a request, "" for nothing, and a number for details.
@@ -118,6 +121,11 @@ var statuses = map[string]struct {
 	"503": {503, metav1.StatusReasonServiceUnavailable}, "504": {504, metav1.StatusReasonTimeout}, "410": {410, metav1.StatusReasonExpired},
 }
 
+func statusOf(kind string) *metav1.Status {
+	return &metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+		Code: int32(statuses[kind].code), Reason: statuses[kind].reason, Message: "fault " + kind + ", which the test makes"}
+}
+
 func (f *faults) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 	kind, detail := f.pick(r)
 	if status, ok := statuses[kind]; ok {
@@ -126,8 +134,7 @@ func (f *faults) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 			w.Header().Set("Retry-After", "1")
 		}
 		w.WriteHeader(status.code)
-		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
-			Status: metav1.StatusFailure, Code: int32(status.code), Reason: status.reason, Message: "fault " + kind + ", which the test makes"})
+		_ = json.NewEncoder(w).Encode(statusOf(kind))
 		return
 	}
 	switch kind {
@@ -145,8 +152,8 @@ func (f *faults) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 	case "lost": // it happens, and the answer does not come back
 		forward(&discarded{header: http.Header{}}, r)
 		reset(w)
-	case "watch closed", "event lost":
-		forward(&cutWatch{ResponseWriter: w, end: time.Now().Add(time.Duration(detail * float64(5*time.Second))), drop: kind == "event lost"}, r)
+	case "watch closed", "event lost", "expired within":
+		forward(&cutWatch{ResponseWriter: w, end: time.Now().Add(time.Duration(detail * float64(5*time.Second))), how: kind}, r)
 	default:
 		forward(w, r)
 	}
@@ -173,24 +180,47 @@ func (d *discarded) Header() http.Header         { return d.header }
 func (d *discarded) Write(p []byte) (int, error) { return len(p), nil }
 func (d *discarded) WriteHeader(int)             {}
 
-// cutWatch drops one event of a watch, or ends it.
+// cutWatch drops one event of a watch, or ends it, at once or with an event that says that
+// its place in the past is gone, as compaction has it.
 type cutWatch struct {
 	http.ResponseWriter
 	end  time.Time
-	drop bool
+	how  string
 	done bool
 }
 
 func (c *cutWatch) Write(p []byte) (int, error) {
 	switch {
 	case time.Now().Before(c.end) || c.done:
-	case c.drop && wholeEvent(p):
+	case c.how == "event lost" && wholeEvent(p):
 		c.done = true
 		return len(p), nil
+	case c.how == "expired within" && wholeEvent(p):
+		_, _ = c.ResponseWriter.Write(errorEvent(c.Header().Get("Content-Type"), statusOf("410")))
+		_ = http.NewResponseController(c.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
 	default:
 		panic(http.ErrAbortHandler)
 	}
 	return c.ResponseWriter.Write(p)
+}
+
+// errorEvent is a watch's last word, in its own form.
+func errorEvent(contentType string, status *metav1.Status) []byte {
+	media, _, _ := strings.Cut(contentType, ";")
+	form, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), media)
+	if !ok {
+		panic("a watch in " + contentType)
+	}
+	var event bytes.Buffer
+	object, err := runtime.Encode(form.Serializer, status)
+	if err == nil {
+		err = form.StreamSerializer.Encode(&metav1.WatchEvent{Type: string(watch.Error), Object: runtime.RawExtension{Raw: object}}, form.StreamSerializer.Framer.NewFrameWriter(&event))
+	}
+	if err != nil {
+		panic(err)
+	}
+	return event.Bytes()
 }
 
 // wholeEvent: a line of JSON, or a frame of protobuf with its length before it.

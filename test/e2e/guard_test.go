@@ -256,6 +256,107 @@ func TestWeightOfADetachedSession(t *testing.T) {
 	e.endedWithin(150*time.Second, before)
 }
 
+// A session that began with 0 %, unproven, has served nobody: its first share is proven as at a
+// beginning, or starts with the smallest one where nothing can be proven.
+func TestTheFirstShareOfASessionThatBeganWithNone(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	e.sandboxIP = failingIP
+	before := e.standard()
+	e.detached("--weight", "0", "--no-probe")
+	unchanged := looks(e.shop())
+	if r := e.cli("weight", "100", "--router", routerIP); r.code != 1 || !strings.Contains(r.errOut, "answers 500 where users got 200: no user was sent there") || looks(e.shop()) != unchanged {
+		t.Errorf("%s, and the Route is %s", r, looks(e.shop()))
+	}
+	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {
+		t.Error(r)
+	}
+	e.ended(before)
+
+	_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"metadata":{"annotations":{"haproxy.router.openshift.io/disable_cookies":"true"}}}`), metav1.PatchOptions{})
+	e.ok(err)
+	before = e.tested()
+	e.detached("--weight", "0")
+	log := &requestLog{}
+	weight := e.start(e.proxied("alice", log.handle), "weight", "50", "--router", routerIP).wait()
+	patches := 0
+	for _, r := range log.all() {
+		if strings.HasPrefix(r, "PATCH ") && strings.Contains(r, "/routes/shop") {
+			patches++
+		}
+	}
+	if weight.code != 0 || patches != 2 {
+		t.Errorf("%d patches of the Route, wanted the smallest share and then all of it: %s\n%s", patches, weight, strings.Join(log.all(), "\n"))
+	}
+	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {
+		t.Error(r)
+	}
+	e.ended(before)
+}
+
+// A sandbox that is unready for less than the grace, beside an original that serves, keeps its
+// traffic: a readiness probe that fails once ends no session.
+func TestEdge05ASandboxThatFlaps(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	e.detached("--weight", "50")
+	id := session.Of(e.shop()).ID
+	version := e.shop().ResourceVersion
+	for range 4 { // together longer than the grace of 5 s
+		e.ready(session.PodName(id, 0), false)
+		e.endpoints(session.ServiceName(id), false)
+		time.Sleep(time.Second)
+		e.ready(session.PodName(id, 0), true)
+		e.endpoints(session.ServiceName(id), true)
+		time.Sleep(time.Second)
+	}
+	if r := e.shop(); session.Of(r) == nil || session.Of(r).State != session.Live || r.ResourceVersion != version {
+		t.Errorf("somebody wrote the Route: %+v", r.Spec)
+	}
+	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {
+		t.Error(r)
+	}
+	e.ended(before)
+}
+
+// rollback never depends on what it reads to tell more, and --all finds what is left on Routes
+// that bear no mark any more, or are gone; a label that can't be a session's stops nothing.
+func TestRollbackOfWhatIsHardToEnd(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t) // no guard ends it first
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	before := e.tested()
+	e.forger("oncall", may("route.openshift.io", "get list watch patch", "routes"), may("", "get list watch delete", "pods", "services"))
+	e.plant("shop", session.Live, time.Hour)
+	if r := e.start(e.as("oncall"), "rollback", "--drain", "1s").wait(); r.code != 0 || !strings.Contains(r.errOut, "list EndpointSlices") {
+		t.Error(r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+
+	gone := e.plainRoute("gone")
+	pruned := e.plainRoute("pruned")
+	e.plant("gone", session.Arming, time.Hour)
+	e.plant("pruned", session.Arming, time.Hour)
+	e.ok(routes.RouteV1().Routes(e.ns).Delete(t.Context(), gone.Name, metav1.DeleteOptions{}))
+	pruned.ResourceVersion, pruned.ManagedFields = e.routeNamed("pruned").ResourceVersion, nil
+	_, err := routes.RouteV1().Routes(e.ns).Update(t.Context(), pruned, metav1.UpdateOptions{})
+	e.ok(err)
+	marks := map[string]string{session.RouteNameKey: pruned.Name, session.RouteUIDKey: string(pruned.UID)}
+	odd := e.pod("odd", map[string]string{session.Label: "a.b"}, marks)
+	for _, args := range [][]string{{"--all"}, {"--route", "pruned"}} {
+		if r := e.cli(append([]string{"rollback", "--drain", "1s"}, args...)...); r.code != 0 {
+			t.Errorf("%v: %s", args, r)
+		}
+	}
+	e.ok(core.CoreV1().Pods(e.ns).Delete(t.Context(), odd.Name, *metav1.NewDeleteOptions(0)))
+	e.nothingLeft()
+}
+
 // 'oc set route-backends' that makes the sandbox the primary backend: the original is not
 // named twice afterwards, also where the journal is gone and the guard goes by our name.
 func TestASandboxMadePrimary(t *testing.T) {
@@ -308,7 +409,8 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	watch, tree := e.start("alice", "status", "-w"), e.start("alice", "status", "-w", "-o", "tree")
+	away := &outage{}
+	watch, tree := e.start(e.proxied("alice", away.handle), "status", "-w"), e.start("alice", "status", "-w", "-o", "tree")
 	e.detached("--weight", "50")
 	pod := session.PodName(session.Of(e.shop()).ID, 0)
 	// No write to the Route tells of these.
@@ -316,6 +418,9 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	e.ready(pod, false)
 	e.endpoints(service, false)
 	time.Sleep(time.Second) // until it is printed
+	away.begin()
+	time.Sleep(2 * time.Second) // some tries
+	away.end()
 	e.ready(pod, true)
 	e.endpoints(service, true)
 	e.scale("web", 2)

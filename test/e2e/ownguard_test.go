@@ -69,6 +69,19 @@ func (e *env) accountOf(account string) string {
 	return path
 }
 
+// as is a kubeconfig of any user.
+func (e *env) as(user string) string {
+	e.t.Helper()
+	config, err := clientcmd.LoadFromFile(kubeconfig("admin"))
+	e.ok(err)
+	for _, a := range config.AuthInfos {
+		a.Impersonate, a.ImpersonateGroups = user, []string{"system:authenticated"}
+	}
+	path := filepath.Join(e.t.TempDir(), user+".conf")
+	e.ok(clientcmd.WriteToFile(*config, path))
+	return path
+}
+
 // kubectl runs it as the administrator, with standard input.
 func (e *env) kubectl(in string, args ...string) string {
 	e.t.Helper()

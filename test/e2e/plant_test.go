@@ -37,10 +37,13 @@ func (e *env) plant(route string, state session.State, left time.Duration) *sess
 	}
 	e.endpoints(service.Name, true)
 	r = e.goLive(route, j, left)
-	if state == session.Held {
+	switch state {
+	case session.Held:
 		_, err = store.Hold(ctx, r, j.Session)
-		e.ok(err)
+	case session.Draining:
+		_, _, err = store.Restore(ctx, e.ns, route, j.Session, r)
 	}
+	e.ok(err)
 	return j
 }
 

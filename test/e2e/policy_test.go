@@ -100,7 +100,8 @@ func (e *env) installPolicy() {
 			e.t.Fatalf("the policy has a %s", meta.Kind)
 		}
 	}
-	e.parameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approved + " quay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64)})
+	// One on each line, as YAML invites to, and side by side.
+	e.parameters(map[string]string{"runtimeClasses": "kata\nkata-remote\n", "images": approved + "\r\n\tquay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64)})
 }
 
 // bindPolicy puts a policy in force in this test's namespace.

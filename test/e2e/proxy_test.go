@@ -280,3 +280,40 @@ func (p *past) handle(w http.ResponseWriter, r *http.Request, forward http.Handl
 		_, _ = w.Write(list)
 	}
 }
+
+// outage is an API server that is away for a while: what it answers is cut, what comes is
+// refused.
+type outage struct {
+	mu   sync.Mutex
+	away bool
+	cut  []context.CancelFunc
+}
+
+func (o *outage) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	o.mu.Lock()
+	away := o.away
+	o.cut = append(o.cut, cancel)
+	o.mu.Unlock()
+	if away {
+		reset(w)
+		return
+	}
+	forward(w, r.WithContext(ctx))
+}
+
+func (o *outage) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.away = true
+	for _, cancel := range o.cut {
+		cancel()
+	}
+}
+
+func (o *outage) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.away = false
+}

@@ -36,3 +36,23 @@ func TestSoakKilledBeforeAndAfterEveryRequestWithPods(t *testing.T) {
 
 // podsAtATime bounds the sandboxes that start in the emulated VM at once.
 const podsAtATime = 3
+
+// kill -9 of the guard at every write with which it ends what a command left that somebody, or it
+// itself, restored: the sandbox of a session that drains, and one that no Route knows.
+func TestSoakTheGuardKilledWhileItDeletesASandbox(t *testing.T) {
+	for name, c := range map[string]struct {
+		writes int
+		found  func(*bareSession)
+	}{
+		"draining": {3, func(b *bareSession) { b.plant(session.Draining) }}, // two deletions, close
+		"an orphan": {2, func(b *bareSession) {
+			b.plant(session.Draining)
+			b.e.ok(session.Store{Core: core, Routes: routes}.Close(b.e.t.Context(), b.e.ns, b.route, b.journal.Session, b.get()))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killedWhileItEnds(t, c.writes, c.found)
+		})
+	}
+}

@@ -201,7 +201,7 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	b := e.bare("shop")
-	b.begin()
+	live(b)
 	var cut atomic.Bool
 	back := make(chan struct{})
 	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
@@ -257,7 +257,7 @@ func TestAnEndThatDidNotHappenIsForgotten(t *testing.T) {
 		}
 		forward(w, r)
 	}))
-	b.begin()
+	live(b)
 	if !g.leads(t.Context(), "one") {
 		t.Fatal(g.wait())
 	}
@@ -324,7 +324,7 @@ func TestALeaderThatBeginsAgainKeepsItsLease(t *testing.T) {
 		}
 	}
 	slow.Store(false)
-	b.begin()
+	live(b)
 	b.ended()
 	lease, err := core.CoordinationV1().Leases(e.ns).Get(t.Context(), settings.LeaseName, metav1.GetOptions{})
 	e.ok(err)
