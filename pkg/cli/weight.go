@@ -19,8 +19,8 @@ func (a *app) weightCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "weight PERCENT", Short: "Change the share of a session, or resume a held one",
 		Long: `Change the percentage of new clients that a live session's sandbox gets. A held session,
-whose traffic was taken back because its sandbox was not ready, is resumed: its sandbox
-is proven first, as at the beginning.`,
+whose traffic was taken back because its sandbox was not ready, is resumed. Its sandbox, and
+one that began with 0 %, is proven first, as at the beginning.`,
 		Example: "  osc-debug weight 50\n  osc-debug weight 5 --route echo-route",
 		Args:    oneArg("a percentage"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -58,7 +58,7 @@ is proven first, as at the beginning.`,
 	fl.BoolVar(&o.Force, "force", false, "give a sandbox more than 1.5 times the load of an original's pods")
 	fl.BoolVar(&noGuard, "no-guard", false, "do without a guard, for a session that began with --no-guard")
 	fl.StringSliceVar(&o.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, one for each router (default: the Route's host)")
-	fl.BoolVar(&o.NoProbe, "no-probe", false, "do not prove a held sandbox before it is resumed")
+	fl.BoolVar(&o.NoProbe, "no-probe", false, "do not prove a sandbox that serves nobody before it does")
 	a.completions(c)
 	return c
 }

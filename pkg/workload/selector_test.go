@@ -1,9 +1,11 @@
 package workload
 
 import (
+	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -43,5 +45,24 @@ func TestSelectorsOfWhoMakesRevisions(t *testing.T) {
 		if got != c.want {
 			t.Errorf("a pod with label %s=%s alone is selected by %q, wanted %q", c.key, c.value, got, c.want)
 		}
+	}
+}
+
+// KEDA scales by an HorizontalPodAutoscaler of its own, and sets that one's least number of pods
+// back whenever somebody changes it: the user is sent to its ScaledObject.
+func TestWhereTheLeastNumberOfPodsIsSet(t *testing.T) {
+	yes := true
+	target := autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}}
+	plain := autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: target}
+	kedas := autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "keda-hpa-web",
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "web-scaler", Controller: &yes}}}, Spec: target}
+	other := autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "other"}, Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{Kind: "StatefulSet", Name: "web"}}}
+	var told []string
+	for _, h := range Scaling([]autoscalingv2.HorizontalPodAutoscaler{other, plain, kedas}, "deployment/web") {
+		told = append(told, LeastOf(h))
+	}
+	if want := []string{"minReplicas of HorizontalPodAutoscaler web", "minReplicaCount of KEDA's ScaledObject web-scaler"}; !slices.Equal(told, want) {
+		t.Errorf("%q, wanted %q", told, want)
 	}
 }

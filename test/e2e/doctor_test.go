@@ -5,11 +5,13 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // doctorClass is a runtime class of this test's own.
@@ -72,7 +75,13 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	guard.leads(t.Context(), "one")
 
 	// This namespace is the guard's home: to the command it is namespace osc-debug.
+	var routeless atomic.Bool
 	config := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		if routeless.Load() && r.URL.Path == "/apis" { // as plain Kubernetes answers
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`)
+			return
+		}
 		r.URL.Path = strings.Replace(r.URL.Path, "/namespaces/osc-debug/", "/namespaces/"+e.ns+"/", 1)
 		forward(w, r)
 	})
@@ -104,6 +113,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		check, status, says, mend string
 		takeAway, giveBack        func() // nil: the command that doctor prints, as an administrator
 	}{
+		{"API server", "missing", "without Routes", "use an OpenShift cluster", func() { routeless.Store(true) }, func() { routeless.Store(false) }},
 		{"permissions", "missing", "alice may not", "oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
 		}, nil},
@@ -116,6 +126,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 			e.ok(core.RbacV1().Roles(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
 		}, nil},
 		{"runtime class", "missing", "the cluster has no RuntimeClass " + doctorClass, "install OpenShift sandboxed containers", e.noRuntimeClass, func() { e.runtimeClass("") }},
+		{"runtime class", "missing", "not among those that the administrator allows: kata", "name one with --runtime-class", func() { e.setting("runtimeClasses", "kata") }, func() { e.setting("runtimeClasses", "kata kata-remote "+doctorClass) }},
 		{"sidecar image", "missing", "not among those that the administrator allows", "oc edit configmap osc-debug", func() { e.setting("images", approved) }, func() { e.setting("images", image) }},
 		{"sandbox pod", "missing", "names in images, by digest", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("images", "") }, func() { e.setting("images", image) }},
 		{"sandbox policy", "missing", "you are root on nodes until the policy is in force", "osc-debug manifests policy", func() {
@@ -125,6 +136,8 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-scc", metav1.DeleteOptions{}))
 		}, func() { e.bindPolicy(e.ns+"-osc-debug-scc", false) }},
 		{"guard's rights", "missing", "may not end sessions in namespace " + e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
+		{"guard's rights", "missing", "reads journals up to version 0", "osc-debug manifests guard", func() { e.guardReads(0) }, func() { e.guardReads(session.JournalVersion) }},
+		{"settings", "missing", "drain", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("drain", "soon") }, func() { e.setting("drain", "1s") }},
 		{"route: balance", "missing", "leastconn does not follow weights", "set it to roundrobin", func() { e.annotate("leastconn") }, func() { e.annotate("roundrobin") }},
 		{"guard", "missing", "renewed its Lease", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.guard("two", account).leads(t.Context(), "two") }},
 		{"settings", "missing", "neither ConfigMap osc-debug/osc-debug nor one in namespace " + e.ns, "osc-debug manifests guard --image", func() { e.parameters(nil) }, func() {
@@ -151,6 +164,10 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 			c.giveBack()
 		}
 		healthy(c.check)
+	}
+
+	if status, text := examine("--sidecar-image", "quay.io/osc-debug/sidecar:latest").of("sidecar image"); status != "missing" || !strings.Contains(text, "name it by digest") {
+		t.Errorf("an image by tag: %s %s", status, text)
 	}
 
 	// What only a pod shows.
@@ -248,6 +265,13 @@ func (e *env) label(level string) {
 func (e *env) setting(key, value string) {
 	e.t.Helper()
 	_, err := core.CoreV1().ConfigMaps(e.ns).Patch(e.t.Context(), settingsName, types.MergePatchType, fmt.Appendf(nil, `{"data":{%q:%q}}`, key, value), metav1.PatchOptions{})
+	e.ok(err)
+}
+
+// guardReads writes of the guard which journals it reads, as one that is older or newer would.
+func (e *env) guardReads(version int) {
+	e.t.Helper()
+	_, err := core.CoreV1().ConfigMaps(e.ns).Patch(e.t.Context(), settings.StatusName, types.MergePatchType, fmt.Appendf(nil, `{"data":{"journal":"%d"}}`, version), metav1.PatchOptions{})
 	e.ok(err)
 }
 
