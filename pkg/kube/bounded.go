@@ -18,16 +18,22 @@ const answerTime = 10 * time.Second
 
 // bounded ends a request that hangs. Watches and upgraded streams must have begun by then:
 // they end with their context, or when the connection's health checks fail.
-type bounded struct{ next http.RoundTripper }
+type bounded struct {
+	next   http.RoundTripper
+	within time.Duration
+}
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	if streams(r) {
+	switch {
+	case upgrades(r):
+		return b.upgrade(r)
+	case streams(r):
 		return b.begin(r)
 	}
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	ctx, end := context.WithTimeout(outlasting(r), requestTime)
+	ctx, end := context.WithTimeout(outlasting(r), b.within)
 	cancel := end
 	if writes(r) {
 		stop := context.AfterFunc(r.Context(), func() { time.AfterFunc(answerTime, end) })
@@ -36,7 +42,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		defer cancel()
-		return nil, unanswered(ctx, r, err)
+		return nil, b.unanswered(ctx, r, err)
 	}
 	resp.Body = body{resp.Body, cancel}
 	return resp, nil
@@ -45,21 +51,34 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 // begin waits for the answer's head only.
 func (b bounded) begin(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(r.Context())
-	late := time.AfterFunc(requestTime, cancel)
+	late := time.AfterFunc(b.within, cancel)
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	late.Stop()
 	if err != nil {
 		defer cancel()
-		return nil, unanswered(ctx, r, err)
+		return nil, b.unanswered(ctx, r, err)
 	}
 	resp.Body = body{resp.Body, cancel}
 	return resp, nil
 }
 
+// upgrade waits for the connection to become the stream's, which then outlives the request. Who
+// makes it keeps to a context's deadline while it waits, not to its end.
+func (b bounded) upgrade(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), b.within)
+	defer cancel()
+	resp, err := b.next.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		return nil, b.unanswered(ctx, r, err)
+	}
+	return resp, nil
+}
+
 // unanswered says of an error that it is our bound, not the caller's own deadline.
-func unanswered(ctx context.Context, r *http.Request, err error) error {
-	if ctx.Err() != nil && r.Context().Err() == nil {
-		return fmt.Errorf("no answer within %s: %v", requestTime, err)
+func (b bounded) unanswered(ctx context.Context, r *http.Request, err error) error {
+	deadline, set := ctx.Deadline() // a connection that keeps to it may be a moment faster than the context
+	if late := set && !time.Now().Before(deadline); r.Context().Err() == nil && (late || ctx.Err() != nil) {
+		return fmt.Errorf("no answer within %s: %v", b.within, err)
 	}
 	return err
 }
@@ -84,7 +103,12 @@ func writes(r *http.Request) bool {
 // streams: its answer does not end by itself.
 func streams(r *http.Request) bool {
 	query := r.URL.Query()
-	return query.Has("watch") || query.Has("follow") || strings.HasSuffix(r.URL.Path, "/exec") || strings.HasSuffix(r.URL.Path, "/attach")
+	return query.Has("watch") || query.Has("follow") || upgrades(r)
+}
+
+// upgrades: its connection becomes a stream of another protocol.
+func upgrades(r *http.Request) bool {
+	return strings.HasSuffix(r.URL.Path, "/exec") || strings.HasSuffix(r.URL.Path, "/attach")
 }
 
 // body ends its request's time when it is closed.

@@ -15,7 +15,7 @@ import (
 func Wrap(config *rest.Config, clock *Clock) *rest.Config {
 	c := rest.CopyConfig(config)
 	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return retrying{&clockTransport{clock, bounded{next}}}
+		return retrying{&clockTransport{clock, bounded{next, requestTime}}}
 	})
 	return c
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/remotecommand"
 )
 
 // What may be done twice is done again after an answer that may be another in a moment;
@@ -176,7 +178,7 @@ func (streaming) RoundTrip(r *http.Request) (*http.Response, error) {
 // Nothing hangs: neither what is never answered, nor a stream that never begins. One that
 // has begun goes on for as long as its caller wants.
 func TestRequestsAreBounded(t *testing.T) {
-	for _, request := range []string{"GET /api/v1/pods", "PATCH /api/v1/pods", "GET /api/v1/pods?watch=true", "GET /api/v1/pods/x/exec", "GET /api/v1/pods/x/log?follow=true"} {
+	for _, request := range []string{"GET /api/v1/pods", "PATCH /api/v1/pods", "GET /api/v1/pods?watch=true", "GET /api/v1/pods/x/log?follow=true"} {
 		t.Run(request, func(t *testing.T) {
 			method, path, _ := strings.Cut(request, " ")
 			synctest.Test(t, func(t *testing.T) {
@@ -185,13 +187,13 @@ func TestRequestsAreBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 				begin := time.Now()
-				if _, err := (bounded{hanging{}}).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "no answer within") {
+				if _, err := (bounded{hanging{}, requestTime}).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "no answer within") {
 					t.Error(err)
 				}
 				if took := time.Since(begin); took != requestTime {
 					t.Errorf("it took %s", took)
 				}
-				resp, err := bounded{streaming{}}.RoundTrip(r)
+				resp, err := bounded{streaming{}, requestTime}.RoundTrip(r)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -212,5 +214,24 @@ func TestRequestsAreBounded(t *testing.T) {
 				_ = resp.Body.Close()
 			})
 		})
+	}
+}
+
+// A command in a pod whose node never answers is given up: the connection is there, the
+// upgrade is not.
+func TestAnUpgradeThatHangsIsGivenUp(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() // connections wait in its queue
+	config := &rest.Config{Host: "http://" + listener.Addr().String()}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next, 100 * time.Millisecond} })
+	exec, err := remotecommand.NewWebSocketExecutor(config, "GET", config.Host+"/api/v1/namespaces/x/pods/y/exec?command=id&stdout=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard}); err == nil || !strings.Contains(err.Error(), "no answer within 100ms") {
+		t.Errorf("%v", err)
 	}
 }
