@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/probe"
@@ -230,83 +229,4 @@ func warnScaled(ctx context.Context, c *clients, t found, report shift.Report) {
 		report.Warn("HorizontalPodAutoscaler %s may have shrunk %s (%d pods now): %.4g %% of new clients come back to it at once. 'osc-debug weight' in steps before gives it time",
 			h.Name, j.Workload, h.Status.CurrentReplicas, j.Realised)
 	}
-}
-
-// marks are what an object says of its session.
-type marks struct{ id, route, routeUID string }
-
-// sweep removes what sessions of this Route left although the Route bears no mark.
-func (a *app) sweep(ctx context.Context, c *clients, routeName, uid string) error {
-	all, err := c.marked(ctx)
-	if err != nil {
-		return err
-	}
-	var failed error
-	swept := false
-	for m := range all {
-		if m.route == routeName && m.routeUID == uid {
-			swept = true
-			failed = errors.Join(failed, a.teardown(ctx, c, m))
-		}
-	}
-	if !swept {
-		fmt.Fprintf(a.ErrOut, "route %s/%s: no session on it, nothing is left\n", c.namespace, routeName)
-	}
-	return failed
-}
-
-// sweepAll removes what sessions left on Routes that bear no mark of them any more, or are gone,
-// and says whether there was something.
-func (a *app) sweepAll(ctx context.Context, c *clients) (swept bool, failed error) {
-	all, err := c.marked(ctx)
-	if err != nil {
-		return false, err
-	}
-	for m := range all {
-		// Read after the objects: a session marks its Route before it makes any.
-		r, err := c.Routes.RouteV1().Routes(c.namespace).Get(ctx, m.route, metav1.GetOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			failed = errors.Join(failed, fmt.Errorf("route %s/%s: %w", c.namespace, m.route, err))
-			continue
-		}
-		if err == nil && session.Of(r) != nil {
-			continue // it may be this one, and is ended by way of its Route
-		}
-		swept = true
-		failed = errors.Join(failed, a.teardown(ctx, c, m))
-	}
-	return swept, failed
-}
-
-func (a *app) teardown(ctx context.Context, c *clients, m marks) error {
-	a.report().Step(session.StepDelete, fmt.Sprintf("Service and pods of session %s, which route %s does not know", m.id, m.route))
-	return c.Teardown(ctx, c.namespace, m.route, m.id)
-}
-
-// marked lists the sessions that Services and pods of the namespace are of, by their marks.
-// What can't be a session's is not among them.
-func (c *clients) marked(ctx context.Context) (map[marks]bool, error) {
-	labelled := metav1.ListOptions{LabelSelector: session.Label}
-	pods, err := c.Core.CoreV1().Pods(c.namespace).List(ctx, labelled)
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	services, err := c.Core.CoreV1().Services(c.namespace).List(ctx, labelled)
-	if err != nil {
-		return nil, fmt.Errorf("list Services: %w", err)
-	}
-	all := map[marks]bool{}
-	note := func(o *metav1.ObjectMeta) {
-		m := marks{o.Labels[session.Label], o.Annotations[session.RouteNameKey], o.Annotations[session.RouteUIDKey]}
-		if session.ValidID(m.id) && m.route != "" {
-			all[m] = true
-		}
-	}
-	for i := range pods.Items {
-		note(&pods.Items[i].ObjectMeta)
-	}
-	for i := range services.Items {
-		note(&services.Items[i].ObjectMeta)
-	}
-	return all, nil
 }

@@ -185,6 +185,32 @@ func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
 	e.ended(before)
 }
 
+// A sandbox that is unready for less than the grace, beside an original that serves, keeps its
+// traffic: a readiness probe that fails once ends no session.
+func TestEdge05ASandboxThatFlaps(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	before := e.standard()
+	e.detached("--weight", "50")
+	id := session.Of(e.shop()).ID
+	version := e.shop().ResourceVersion
+	for range 4 { // together longer than the grace of 5 s
+		e.ready(session.PodName(id, 0), false)
+		e.endpoints(session.ServiceName(id), false)
+		time.Sleep(time.Second)
+		e.ready(session.PodName(id, 0), true)
+		e.endpoints(session.ServiceName(id), true)
+		time.Sleep(time.Second)
+	}
+	if r := e.shop(); session.Of(r) == nil || session.Of(r).State != session.Live || r.ResourceVersion != version {
+		t.Errorf("somebody wrote the Route: %+v", r.Spec)
+	}
+	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {
+		t.Error(r)
+	}
+	e.ended(before)
+}
+
 // Two routers serve the Route: both are proven, or the user is told what is missing.
 func TestEdge12TwoRouters(t *testing.T) {
 	t.Parallel()

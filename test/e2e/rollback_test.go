@@ -1,0 +1,50 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
+)
+
+// rollback never depends on what it reads to tell more, and --all finds what is left on Routes
+// that bear no mark any more, or are gone; a label that can't be a session's stops nothing.
+func TestRollbackOfWhatIsHardToEnd(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t) // no guard ends it first
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	before := e.tested()
+	e.forger("oncall", may("route.openshift.io", "get list watch patch", "routes"), may("", "get list watch delete", "pods", "services"))
+	e.plant("shop", session.Live, time.Hour)
+	if r := e.start(e.as("oncall"), "rollback", "--drain", "1s").wait(); r.code != 0 || !strings.Contains(r.errOut, "list EndpointSlices") {
+		t.Error(r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+
+	gone := e.plainRoute("gone")
+	pruned := e.plainRoute("pruned")
+	e.plant("gone", session.Arming, time.Hour)
+	e.plant("pruned", session.Arming, time.Hour)
+	e.ok(routes.RouteV1().Routes(e.ns).Delete(t.Context(), gone.Name, metav1.DeleteOptions{}))
+	pruned.ResourceVersion, pruned.ManagedFields = e.routeNamed("pruned").ResourceVersion, nil
+	_, err := routes.RouteV1().Routes(e.ns).Update(t.Context(), pruned, metav1.UpdateOptions{})
+	e.ok(err)
+	marks := map[string]string{session.RouteNameKey: pruned.Name, session.RouteUIDKey: string(pruned.UID)}
+	odd := e.pod("odd", map[string]string{session.Label: "a.b"}, marks)
+	for _, args := range [][]string{{"--all"}, {"--route", "pruned"}} {
+		if r := e.cli(append([]string{"rollback", "--drain", "1s"}, args...)...); r.code != 0 {
+			t.Errorf("%v: %s", args, r)
+		}
+	}
+	e.ok(core.CoreV1().Pods(e.ns).Delete(t.Context(), odd.Name, *metav1.NewDeleteOptions(0)))
+	e.nothingLeft()
+}
