@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -30,6 +32,11 @@ type Ending struct {
 	Drain func(context.Context) error
 	// Step is told each step before it begins.
 	Step func(name, detail string)
+
+	// allowed: whoever ends the session was seen to have the rights. That the API server
+	// refuses him then may pass.
+	allowed bool
+	refused time.Time // since when it does, zero: it does not
 }
 
 // StillReached is the error of a drain that ended with a router still sending requests to
@@ -44,6 +51,7 @@ func (e *StillReached) Error() string {
 // being deleted.
 func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	e.Step(StepRestore, fmt.Sprintf("route %s/%s", e.Namespace, e.Route))
+	e.allowed = e.Known != nil // he began it
 	var route *routev1.Route
 	var out Outcome
 	err := e.persist(ctx, StepRestore, func() (err error) {
@@ -87,11 +95,11 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 }
 
 // close removes the last marks from the Route, which was last seen as r (nil: unknown).
-func (e Ending) close(ctx context.Context, r *routev1.Route) error {
+func (e *Ending) close(ctx context.Context, r *routev1.Route) error {
 	return e.persist(ctx, StepClose, func() error { return e.Close(ctx, e.Namespace, e.Route, e.ID, r) })
 }
 
-func (e Ending) teardown(ctx context.Context) error {
+func (e *Ending) teardown(ctx context.Context) error {
 	e.Step(StepDelete, "Service and pods of session "+e.ID)
 	return e.persist(ctx, StepDelete, func() error {
 		return e.Teardown(ctx, e.Namespace, e.Route, e.ID)
@@ -101,12 +109,22 @@ func (e Ending) teardown(ctx context.Context) error {
 // longestPause is the exponent of the longest pause between two tries of a step, 1.6 s.
 const longestPause = 6
 
+// refusedFor is how long refusals are taken for those of an API server that has just started:
+// until it has read the roles, or while who checks tokens for it is away, it refuses everybody.
+const refusedFor = 30 * time.Second
+
 // persist repeats a step for as long as the API server may only be away and the context
 // allows: nobody else may be there to end the session. Who waits is told once why.
-func (e Ending) persist(ctx context.Context, step string, do func() error) error {
+func (e *Ending) persist(ctx context.Context, step string, do func() error) error {
 	for try := 1; ; try++ {
 		err := do()
-		if err == nil || ctx.Err() != nil || !away(err) {
+		if err == nil {
+			e.allowed, e.refused = true, time.Time{}
+			return nil
+		}
+		gone := away(err)
+		e.allowed = e.allowed || gone
+		if ctx.Err() != nil || !gone && !e.refusedForNow(err) {
 			return err
 		}
 		if try == 1 {
@@ -116,6 +134,17 @@ func (e Ending) persist(ctx context.Context, step string, do func() error) error
 			return err
 		}
 	}
+}
+
+// refusedForNow says whether an error is a refusal that may pass.
+func (e *Ending) refusedForNow(err error) bool {
+	if !e.allowed || !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) {
+		return false
+	}
+	if e.refused.IsZero() {
+		e.refused = time.Now()
+	}
+	return time.Since(e.refused) < refusedFor
 }
 
 // away says whether an error may be the API server's absence, or its trouble, not its answer.

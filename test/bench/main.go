@@ -46,6 +46,7 @@ type bench struct {
 	sample.Cluster
 	ctx    context.Context
 	missed bool
+	said   chan []string // what the last session's command told
 }
 
 func (b *bench) run(names []string) error {

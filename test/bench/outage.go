@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/osc-debug/osc-debug/test/load"
@@ -99,6 +100,7 @@ func (b *bench) away(component string, away time.Duration, ends int) (int, error
 	var exit *exec.ExitError
 	if err := cmd.Wait(); errors.As(err, &exit) {
 		code = exit.ExitCode()
+		fmt.Printf("the command ended with %d:\n%s\n", code, strings.Join(<-b.said, "\n"))
 	} else if err != nil {
 		return 0, err
 	}

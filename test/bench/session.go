@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -20,26 +21,38 @@ func (b *bench) example() error {
 	return b.InstallGuard(b.ctx, []string{sample.Namespace})
 }
 
-// begin starts a session and returns when it is live.
+// begin starts a session and returns when it is live; b.said has what it told when it has ended.
 func (b *bench) begin(args ...string) (*exec.Cmd, error) {
 	cmd := b.Command(b.ctx, append([]string{"shift", "--route", "echo-route", "--router", sample.Router}, args...)...)
-	progress, err := cmd.StderrPipe()
+	progress, told, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	cmd.Stderr = told
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	_ = told.Close()
 	live := make(chan string, 1)
+	said := make(chan []string, 1)
+	b.said = said
 	go func() {
-		var last string
+		defer progress.Close()
+		var lines []string
 		for s := bufio.NewScanner(progress); s.Scan(); {
-			last = s.Text()
-			if strings.Contains(last, "  live ") {
-				live <- ""
+			lines = append(lines, s.Text())
+			if strings.Contains(s.Text(), "  live ") {
+				select {
+				case live <- "":
+				default:
+				}
 			}
 		}
-		live <- last
+		said <- lines
+		select {
+		case live <- strings.Join(lines, "\n"):
+		default: // it was live
+		}
 	}()
 	if last := <-live; last != "" {
 		return nil, fmt.Errorf("the session did not become live: %s", last)

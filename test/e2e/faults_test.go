@@ -118,7 +118,17 @@ var statuses = map[string]struct {
 	reason metav1.StatusReason
 }{
 	"409": {409, metav1.StatusReasonConflict}, "429": {429, metav1.StatusReasonTooManyRequests}, "500": {500, metav1.StatusReasonInternalError},
-	"503": {503, metav1.StatusReasonServiceUnavailable}, "504": {504, metav1.StatusReasonTimeout}, "410": {410, metav1.StatusReasonExpired},
+	"503": {503, metav1.StatusReasonServiceUnavailable}, "504": {504, metav1.StatusReasonTimeout}, "410": {410, metav1.StatusReasonExpired}, "403": {403, metav1.StatusReasonForbidden},
+}
+
+// refuse answers with a status.
+func refuse(w http.ResponseWriter, kind string) {
+	w.Header().Set("Content-Type", "application/json")
+	if kind == "429" {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.WriteHeader(statuses[kind].code)
+	_ = json.NewEncoder(w).Encode(statusOf(kind))
 }
 
 func statusOf(kind string) *metav1.Status {
@@ -128,13 +138,8 @@ func statusOf(kind string) *metav1.Status {
 
 func (f *faults) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 	kind, detail := f.pick(r)
-	if status, ok := statuses[kind]; ok {
-		w.Header().Set("Content-Type", "application/json")
-		if kind == "429" {
-			w.Header().Set("Retry-After", "1")
-		}
-		w.WriteHeader(status.code)
-		_ = json.NewEncoder(w).Encode(statusOf(kind))
+	if _, ok := statuses[kind]; ok {
+		refuse(w, kind)
 		return
 	}
 	switch kind {

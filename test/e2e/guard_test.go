@@ -171,6 +171,7 @@ func TestTheGuardEndsWhatAKilledCommandLeft(t *testing.T) {
 			}
 			run.signal(syscall.SIGKILL)
 			run.wait()
+			time.Sleep(2 * time.Second)            // what it had sent still arrives
 			e.endedWithin(160*time.Second, before) // arm-by is a minute after --timeout, draining gets a minute
 		})
 	}

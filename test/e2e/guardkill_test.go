@@ -46,7 +46,7 @@ func TestTheGuardKilledWhileItEndsWhatWasPruned(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pruned := course{live, func(b *bareSession, g *running, name string) { b.prune(g, name, path) }}
+			pruned := course{long, func(b *bareSession, g *running, name string) { b.prune(g, name, path) }}
 			writes := writesOf(recordGuard(t, pruned))
 			if len(writes) != 4 {
 				t.Fatalf("the list has not restore, two deletions and close: %v", writes)
@@ -60,7 +60,7 @@ func TestTheGuardKilledWhileItEndsWhatWasPruned(t *testing.T) {
 // else a command may leave takes the guard minutes: see make soak.
 func TestTheGuardKilledWhileItEndsAnAbandonedStart(t *testing.T) {
 	t.Parallel()
-	killedWhileItEnds(t, 4, func(b *bareSession) { b.plant(session.Arming) }) // restore, two deletions, close
+	killedWhileItEnds(t, 4, func(b *bareSession) { b.plant(session.Arming, soon) }) // restore, two deletions, close
 }
 
 // killedWhileItEnds kills the guard at each of so many writes that it makes to end what it finds.
@@ -89,8 +89,12 @@ type course struct {
 	disturb func(b *bareSession, g *running, name string)
 }
 
-// live is a session that ends soon.
-func live(b *bareSession) { b.plant(session.Live) }
+// live is a session that ends soon, long one that must not end by itself.
+func live(b *bareSession) { b.plant(session.Live, soon) }
+func long(b *bareSession) { b.plant(session.Live, time.Hour) }
+
+// soon leaves a guard the time to begin.
+const soon = 12 * time.Second
 
 // killGuards runs a session for each point, whose first guard is killed there.
 func killGuards(t *testing.T, at []point, c course) {
@@ -203,10 +207,10 @@ func (e *env) bare(route string) *bareSession {
 	return b
 }
 
-// plant puts a session on the Route that ends soon.
-func (b *bareSession) plant(state session.State) {
+// plant puts a session on the Route that ends after a time.
+func (b *bareSession) plant(state session.State, left time.Duration) {
 	b.e.t.Helper()
-	b.journal = b.e.plant(b.route, state, 12*time.Second)
+	b.journal = b.e.plant(b.route, state, left)
 }
 
 // unready takes the sandbox' readiness once a guard leads, and waits until it is held or

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,5 +47,29 @@ func TestRollbackOfWhatIsHardToEnd(t *testing.T) {
 		}
 	}
 	e.ok(core.CoreV1().Pods(e.ns).Delete(t.Context(), odd.Name, *metav1.NewDeleteOptions(0)))
+	e.nothingLeft()
+}
+
+// A session is interrupted while the API server is away, which then refuses everybody for a
+// while, as it does until it has read the roles: the way back waits for it.
+func TestTheWayBackOutlastsAnAPIServerThatStarts(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	before := e.standard()
+	away := &outage{starts: 4 * time.Second}
+	run := e.start(e.proxied("alice", away.handle), "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--weight", "50")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	away.begin()
+	run.signal(syscall.SIGINT)
+	time.Sleep(2 * time.Second)
+	away.end()
+	if r := run.wait(); r.code != 0 || !strings.Contains(r.errOut, "not yet, trying on") {
+		t.Error(r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
 	e.nothingLeft()
 }

@@ -44,9 +44,9 @@ func TestSoakTheGuardKilledWhileItDeletesASandbox(t *testing.T) {
 		writes int
 		found  func(*bareSession)
 	}{
-		"draining": {3, func(b *bareSession) { b.plant(session.Draining) }}, // two deletions, close
+		"draining": {3, func(b *bareSession) { b.plant(session.Draining, soon) }}, // two deletions, close
 		"an orphan": {2, func(b *bareSession) {
-			b.plant(session.Draining)
+			b.plant(session.Draining, soon)
 			b.e.ok(session.Store{Core: core, Routes: routes}.Close(b.e.t.Context(), b.e.ns, b.route, b.journal.Session, b.get()))
 		}},
 	} {
