@@ -183,7 +183,7 @@ func foreign(where string) error {
 const courtesyTime = 5 * time.Second
 
 // drainOf waits for the routers, and tells of the connections that deleting the sandbox cuts.
-func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report shift.Report) func(context.Context) error {
+func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report shift.Report) func(context.Context, time.Duration) error {
 	read, cancel := context.WithTimeout(ctx, courtesyTime)
 	defer cancel()
 	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(read, metav1.ListOptions{LabelSelector: session.Label + "=" + t.session.ID})
@@ -201,8 +201,8 @@ func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report
 		wait = shift.Drain(f.drain, probes, endpoints)
 	}
 	exec := trace.Exec{Config: c.config, Core: c.Core}
-	return func(ctx context.Context) error {
-		if err := wait(ctx); err != nil {
+	return func(ctx context.Context, late time.Duration) error {
+		if err := wait(ctx, late); err != nil {
 			return err
 		}
 		shift.TellCut(ctx, report, func(ctx context.Context, pod string, ports []int32) (int, error) {

@@ -52,7 +52,8 @@ func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route,
 func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
 	s := session.Of(live)
 	_, out, err := g.Urgent.Restore(ctx, live.Namespace, live.Name, k.id, live)
-	drain := g.Settings.Drain
+	late := g.away.late(time.Now())
+	drain := g.Settings.Drain + late
 	if s.State == session.Arming {
 		drain = 0 // it never had traffic
 	}
@@ -68,6 +69,9 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 		note = "its backend is off the Route; which weights the others had before, no journal told"
 	case out.Foreign:
 		note += "; what somebody else had changed stayed"
+	}
+	if late > 0 {
+		g.Log.Info("routers may be late after an outage, the sandbox stays longer", "session", k.String(), "drain", drain.String())
 	}
 	g.restored(k, m, live, v, note)
 	return max(drain, time.Millisecond), nil

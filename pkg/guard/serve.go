@@ -65,11 +65,11 @@ func Serve(ctx context.Context, o Options) error {
 		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Name},
 	}, watchdog, o.Log)
 	defer campaign.stop()
-	rights := &rights{}
+	rights, away := &rights{}, &outage{}
 	var before *Guard // the life before this one
 	for ctx.Err() == nil {
 		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics,
-			rights: rights, urgent: newQueue(), cleanup: newQueue()}
+			rights: rights, away: away, urgent: newQueue(), cleanup: newQueue()}
 		if before != nil {
 			g.known, g.memory, g.term = before.known, before.memory, before.term
 		}

@@ -28,8 +28,8 @@ type Ending struct {
 	// Known is the Route with the session's marks as it was last seen, nil to read it.
 	Known *routev1.Route
 	// Drain waits until routers and connections have let go of the sandbox; nil where
-	// it never had traffic.
-	Drain func(context.Context) error
+	// it never had traffic. Routers may go by what was for as long as late.
+	Drain func(ctx context.Context, late time.Duration) error
 	// Step is told each step before it begins.
 	Step func(name, detail string)
 
@@ -37,7 +37,13 @@ type Ending struct {
 	// refuses him then may pass.
 	allowed bool
 	refused time.Time // since when it does, zero: it does not
+	began   time.Time // when a step was first tried that the API server's absence held up, zero: none
 }
+
+// CatchUp is how long a router may take, once an API server is back, to see what was written:
+// it asks again at pauses that double, by chance up to twice as long, and are a minute at most
+// (client-go's reflector).
+func CatchUp(outage time.Duration) time.Duration { return min(2*outage, time.Minute) }
 
 // StillReached is the error of a drain that ended with a router still sending requests to
 // a pod: to delete it now would fail them.
@@ -76,7 +82,11 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	}
 	if e.Drain != nil {
 		e.Step(StepDrain, "the router lets go of the sandbox")
-		err := e.Drain(ctx)
+		var late time.Duration
+		if !e.began.IsZero() {
+			late = CatchUp(time.Since(e.began))
+		}
+		err := e.Drain(ctx, late)
 		if still := (*StillReached)(nil); errors.As(err, &still) {
 			return out, &Leftovers{e.Namespace, []string{"pod/" + still.Pod, "service/" + ServiceName(e.ID)}, err}
 		}
@@ -124,6 +134,9 @@ func (e *Ending) persist(ctx context.Context, step string, do func() error) erro
 		}
 		gone := away(err)
 		e.allowed = e.allowed || gone
+		if gone && e.began.IsZero() {
+			e.began = time.Now()
+		}
 		if ctx.Err() != nil || !gone && !e.refusedForNow(err) {
 			return err
 		}

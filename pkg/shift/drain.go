@@ -11,15 +11,20 @@ import (
 )
 
 // Drain waits until routers and connections have let go of a sandbox: at least for d,
-// and on until a pinned request no longer reaches it by any of the probes.
-func Drain(d time.Duration, probes []*probe.Probe, endpoints []route.Endpoint) func(context.Context) error {
-	return func(ctx context.Context) error {
+// and on until a pinned request no longer reaches it by any of the probes. Without any, routers
+// that may be late get that time too.
+func Drain(d time.Duration, probes []*probe.Probe, endpoints []route.Endpoint) func(context.Context, time.Duration) error {
+	return func(ctx context.Context, late time.Duration) error {
+		within := drainedWithin + late
+		if len(probes) == 0 || len(endpoints) == 0 {
+			d += late
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(d):
 		}
-		ctx, cancel := context.WithTimeout(ctx, drainedWithin)
+		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
 		for _, p := range probes {
 			for _, e := range endpoints {

@@ -56,15 +56,15 @@ func wellEnded(failed error) bool {
 const askTime = 5 * time.Second
 
 // drain waits until the routers have let go, and tells what deleting the sandbox cuts.
-func (r *Runner) drain() func(context.Context) error {
+func (r *Runner) drain() func(context.Context, time.Duration) error {
 	endpoints := r.endpoints()
 	var probes []*probe.Probe
 	if r.provable() { // else a request can't be pinned, and who answers not be told
 		probes = r.probes()
 	}
 	wait := Drain(r.Drain, probes, endpoints)
-	return func(ctx context.Context) error {
-		if err := wait(ctx); err != nil {
+	return func(ctx context.Context, late time.Duration) error {
+		if err := wait(ctx, late); err != nil {
 			return err
 		}
 		TellCut(ctx, r.Report, r.Connections, endpoints)
