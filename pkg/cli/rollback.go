@@ -50,7 +50,7 @@ what is rolled back already is no error.`,
 	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long all of it may take, beyond the drain")
 	fl.StringSliceVar(&f.routers, "router", nil, "where to see that the router let go: HOST or HOST:PORT, one for each router (default: only wait)")
 	fl.BoolVar(&f.wait, "wait", true, "wait until the sandbox is gone; with --wait=false the guard deletes it, a minute after the traffic went back")
-	fl.BoolVar(&f.all, "all", false, "every session of the namespace, those of others too")
+	fl.BoolVar(&f.all, "all", false, "every session of the namespace, those of others too, and what is left on Routes that know of none")
 	a.completions(c)
 	return c
 }
