@@ -35,7 +35,8 @@ func (a *app) clients() (*clients, error) {
 	// Warnings of the API server (deprecated fields of the workload's own template) are
 	// for the workload's owner, not for this session.
 	config.WarningHandler = rest.NoWarnings{}
-	config = kube.Wrap(config, c.clock)
+	c.Outage = &kube.Outage{}
+	config = kube.Wrap(config, c.clock, c.Outage)
 	c.config = config
 	c.Core, c.Routes, err = kube.Clients(config)
 	return c, err

@@ -113,7 +113,14 @@ func (a *app) rollbackAll(ctx context.Context, clients *clients, f *rollbackFlag
 		running.Go(func() { errs[i] = a.rollbackOne(ctx, clients, f, t) })
 	}
 	running.Wait()
-	swept, err := a.sweepAll(ctx, clients)
+	ended := map[string]bool{}
+	for _, t := range all {
+		ended[t.session.ID] = true
+	}
+	swept, err := false, error(nil)
+	if f.wait { // else the guard's
+		swept, err = a.sweepAll(ctx, clients, f, ended)
+	}
 	if len(all) == 0 && !swept && err == nil {
 		fmt.Fprintf(a.ErrOut, "namespace %s: no session\n", clients.namespace)
 	}
@@ -135,7 +142,7 @@ func worst(errs []error) error {
 func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlags, target found) (err error) {
 	where := target.route.Namespace + "/" + target.route.Name
 	if target.session == nil {
-		return a.sweep(ctx, clients, target.route.Name, string(target.route.UID))
+		return a.sweep(ctx, clients, f, target.route.Name, string(target.route.UID))
 	}
 	if !session.ValidID(target.session.ID) {
 		return fmt.Errorf("route %s: its journal can't be read (%v) and no other mark names the session: remove annotation %s by hand", where, target.session.Broken, session.JournalKey)
@@ -189,16 +196,16 @@ func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report
 	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(read, metav1.ListOptions{LabelSelector: session.Label + "=" + t.session.ID})
 	if err != nil {
 		report.Warn("connections that are cut are not told, and --router is not asked: list EndpointSlices: %v", err)
-		return shift.Drain(f.drain, nil, nil)
+		return shift.Drain(f.drain, nil, false, nil)
 	}
 	endpoints := route.Endpoints(t.route, session.ServiceName(t.session.ID), slices.Items)
-	wait := shift.Drain(f.drain, nil, nil)
+	wait := shift.Drain(f.drain, nil, false, nil)
 	if f.routers != nil && route.Sticky(t.route) {
 		var probes []*probe.Probe
 		for _, router := range f.routers {
 			probes = append(probes, probe.New(t.route, router))
 		}
-		wait = shift.Drain(f.drain, probes, endpoints)
+		wait = shift.Drain(f.drain, probes, true, endpoints)
 	}
 	exec := trace.Exec{Config: c.config, Core: c.Core}
 	return func(ctx context.Context, late time.Duration) error {

@@ -17,7 +17,7 @@ import (
 
 // How long ending a session may take after its own context has ended, beyond the
 // drain: deleting pods waits for their grace period.
-const endingTime = 2 * time.Minute
+const endingTime = 3 * time.Minute
 
 func (a *app) shiftCommand() *cobra.Command {
 	f := &shiftFlags{}

@@ -74,7 +74,7 @@ func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error
 // that breaks goes on where it was, also after an API server that was away for a while.
 func follow(ctx context.Context, events chan<- watch.Event, selector string, begin func(metav1.ListOptions) (watch.Interface, error)) error {
 	const anyRecent = "0" // a version to begin at: what is there comes first
-	version, began := anyRecent, false
+	version, began, refused := anyRecent, false, time.Time{}
 	for ctx.Err() == nil {
 		w, err := begin(metav1.ListOptions{LabelSelector: selector, ResourceVersion: version})
 		if ctx.Err() != nil {
@@ -82,11 +82,16 @@ func follow(ctx context.Context, events chan<- watch.Event, selector string, beg
 		}
 		switch {
 		case err == nil:
-			began = true
+			began, refused = true, time.Time{}
 		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
 			w, version = watch.NewEmptyWatch(), anyRecent
 		case began && session.Retriable(err):
+			w, refused = watch.NewEmptyWatch(), time.Time{}
+		case began && session.Refused(err) && (refused.IsZero() || time.Since(refused) < session.RefusedFor):
 			w = watch.NewEmptyWatch()
+			if refused.IsZero() {
+				refused = time.Now()
+			}
 		default:
 			return fmt.Errorf("watch: %w", err)
 		}
@@ -134,11 +139,18 @@ func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) erro
 			}
 		case <-timer.C:
 			for _, key := range slices.Sorted(maps.Keys(s.due)) {
-				if err := s.printDue(ctx, s.routes[key]); err != nil {
+				err := s.printDue(ctx, s.routes[key])
+				passes := session.Retriable(err) || session.Refused(err) && len(s.printed) > 0 // he may
+				if err != nil && !passes {
 					return err
 				}
+				if err == nil {
+					delete(s.due, key)
+				}
 			}
-			clear(s.due)
+			if len(s.due) > 0 { // the API server is away: the watches tell when for good
+				timer.Reset(watchAgain)
+			}
 		}
 	}
 }

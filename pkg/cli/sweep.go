@@ -4,62 +4,74 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/shift"
 )
 
 // marks are what an object says of its session.
 type marks struct{ id, route, routeUID string }
 
 // sweep removes what sessions of this Route left although the Route bears no mark.
-func (a *app) sweep(ctx context.Context, c *clients, routeName, uid string) error {
+func (a *app) sweep(ctx context.Context, c *clients, f *rollbackFlags, routeName, uid string) error {
 	all, err := c.marked(ctx)
 	if err != nil {
 		return err
 	}
-	var failed error
-	swept := false
+	var left []marks
 	for m := range all {
 		if m.route == routeName && m.routeUID == uid {
-			swept = true
-			failed = errors.Join(failed, a.teardown(ctx, c, m))
+			left = append(left, m)
 		}
 	}
-	if !swept {
+	if left == nil {
 		fmt.Fprintf(a.ErrOut, "route %s/%s: no session on it, nothing is left\n", c.namespace, routeName)
 	}
-	return failed
+	return a.teardown(ctx, c, f, left)
 }
 
-// sweepAll removes what sessions left on Routes that bear no mark of them any more, or are gone,
-// and says whether there was something.
-func (a *app) sweepAll(ctx context.Context, c *clients) (swept bool, failed error) {
+// sweepAll removes what sessions left on Routes that bear no mark any more, or are gone, and
+// says whether there was something. What this command ended itself is not among it.
+func (a *app) sweepAll(ctx context.Context, c *clients, f *rollbackFlags, ended map[string]bool) (swept bool, failed error) {
 	all, err := c.marked(ctx)
 	if err != nil {
 		return false, err
 	}
+	var left []marks
 	for m := range all {
 		// Read after the objects: a session marks its Route before it makes any.
 		r, err := c.Routes.RouteV1().Routes(c.namespace).Get(ctx, m.route, metav1.GetOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
+		switch {
+		case err != nil && !apierrors.IsNotFound(err):
 			failed = errors.Join(failed, fmt.Errorf("route %s/%s: %w", c.namespace, m.route, err))
-			continue
+		case err == nil && session.Of(r) != nil, ended[m.id]: // it is ended by way of its Route
+		default:
+			left = append(left, m)
 		}
-		if err == nil && session.Of(r) != nil {
-			continue // it may be this one, and is ended by way of its Route
-		}
-		swept = true
-		failed = errors.Join(failed, a.teardown(ctx, c, m))
 	}
-	return swept, failed
+	return left != nil, errors.Join(failed, a.teardown(ctx, c, f, left))
 }
 
-func (a *app) teardown(ctx context.Context, c *clients, m marks) error {
-	a.report().Step(session.StepDelete, fmt.Sprintf("Service and pods of session %s, which route %s does not know", m.id, m.route))
-	return c.Teardown(ctx, c.namespace, m.route, m.id)
+// teardown deletes what sessions left. Somebody may have restored their Routes a moment ago:
+// the router lets go of them first.
+func (a *app) teardown(ctx context.Context, c *clients, f *rollbackFlags, left []marks) (failed error) {
+	if left == nil {
+		return nil
+	}
+	report := a.report()
+	report.Step(session.StepDrain, "a router that was told just now lets go")
+	if err := shift.Drain(f.drain, nil, false, nil)(ctx, c.Outage.Late(time.Now())); err != nil {
+		return err
+	}
+	for _, m := range left {
+		report.Step(session.StepDelete, fmt.Sprintf("Service and pods of session %s, which route %s does not know", m.id, m.route))
+		failed = errors.Join(failed, c.Teardown(ctx, c.namespace, m.route, m.id))
+	}
+	return failed
 }
 
 // marked lists the sessions that Services and pods of the namespace are of, by their marks.

@@ -52,7 +52,7 @@ func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route,
 func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
 	s := session.Of(live)
 	_, out, err := g.Urgent.Restore(ctx, live.Namespace, live.Name, k.id, live)
-	late := g.away.late(time.Now())
+	late := g.Urgent.Outage.Late(time.Now())
 	drain := g.Settings.Drain + late
 	if s.State == session.Arming {
 		drain = 0 // it never had traffic

@@ -46,7 +46,6 @@ type Guard struct {
 	lost    context.CancelCauseFunc // begins again: a right was lost
 	known   *settings.Settings      // the last that could be used, this life's or an earlier one's
 	rights  *rights                 // from one life to the next
-	away    *outage                 // likewise
 	term    context.Context         // of the Lease under which memory was gathered
 	leaving []string                // namespaces that are set no more; their sessions are ended
 	mu      sync.Mutex

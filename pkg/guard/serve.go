@@ -43,12 +43,12 @@ const (
 // Serve runs a replica until the context ends: watches, and acts while it holds the
 // Lease. Changed settings begin it again from the start.
 func Serve(ctx context.Context, o Options) error {
-	clock, metrics := &kube.Clock{}, NewMetrics()
-	urgent, err := store(o.Config, clock, urgentQPS, urgentBurst)
+	clock, outage, metrics := &kube.Clock{}, &kube.Outage{}, NewMetrics()
+	urgent, err := store(o.Config, clock, outage, urgentQPS, urgentBurst)
 	if err != nil {
 		return err
 	}
-	cleanup, err := store(o.Config, clock, cleanupQPS, cleanupBurst)
+	cleanup, err := store(o.Config, clock, outage, cleanupQPS, cleanupBurst)
 	if err != nil {
 		return err
 	}
@@ -65,11 +65,11 @@ func Serve(ctx context.Context, o Options) error {
 		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Name},
 	}, watchdog, o.Log)
 	defer campaign.stop()
-	rights, away := &rights{}, &outage{}
+	rights := &rights{}
 	var before *Guard // the life before this one
 	for ctx.Err() == nil {
 		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics,
-			rights: rights, away: away, urgent: newQueue(), cleanup: newQueue()}
+			rights: rights, urgent: newQueue(), cleanup: newQueue()}
 		if before != nil {
 			g.known, g.memory, g.term = before.known, before.memory, before.term
 		}
@@ -94,11 +94,11 @@ func Serve(ctx context.Context, o Options) error {
 	return nil
 }
 
-func store(config *rest.Config, clock *kube.Clock, qps float32, burst int) (session.Store, error) {
-	c := kube.Wrap(config, clock)
+func store(config *rest.Config, clock *kube.Clock, outage *kube.Outage, qps float32, burst int) (session.Store, error) {
+	c := kube.Wrap(config, clock, outage)
 	c.QPS, c.Burst, c.UserAgent = qps, burst, "osc-guard"
 	core, routes, err := kube.Clients(c)
-	return session.Store{Core: core, Routes: routes, Once: true}, err
+	return session.Store{Core: core, Routes: routes, Once: true, Outage: outage}, err
 }
 
 // pages are the process' HTTP pages. A replica is alive unless it believes to hold a

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -45,16 +44,8 @@ func (g *Guard) watchNamespace(namespace string, changed func(k key, urgent bool
 	routes, core := g.Urgent.Routes.RouteV1().Routes(namespace), g.Urgent.Core
 	w := &watched{
 		routes: g.informer(&routev1.Route{},
-			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				list, err := routes.List(ctx, o)
-				g.away.note(err, time.Now())
-				return list, err
-			},
-			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				w, err := routes.Watch(ctx, o)
-				g.away.note(err, time.Now())
-				return w, err
-			}),
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return routes.List(ctx, o) },
+			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return routes.Watch(ctx, o) }),
 		services: g.informer(&corev1.Service{},
 			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				return core.CoreV1().Services(namespace).List(ctx, o)

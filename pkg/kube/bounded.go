@@ -33,6 +33,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
+	sent := time.Now()
 	ctx, end := context.WithTimeout(outlasting(r), b.within)
 	cancel := end
 	if writes(r) {
@@ -42,7 +43,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		defer cancel()
-		return nil, b.unanswered(ctx, r, err)
+		return nil, b.unanswered(sent, r, err)
 	}
 	resp.Body = body{resp.Body, cancel}
 	return resp, nil
@@ -50,34 +51,36 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // begin waits for the answer's head only.
 func (b bounded) begin(r *http.Request) (*http.Response, error) {
+	sent := time.Now()
 	ctx, cancel := context.WithCancel(r.Context())
 	late := time.AfterFunc(b.within, cancel)
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	late.Stop()
 	if err != nil {
 		defer cancel()
-		return nil, b.unanswered(ctx, r, err)
+		return nil, b.unanswered(sent, r, err)
 	}
 	resp.Body = body{resp.Body, cancel}
 	return resp, nil
 }
 
-// upgrade waits for the connection to become the stream's, which then outlives the request. Who
-// makes it keeps to a context's deadline while it waits, not to its end.
+// upgrade waits for the connection to become the stream's, which then outlives the request. A
+// WebSocket keeps to a context's deadline while it waits, not to its end; SPDY, to which clients
+// fall back before old API servers, to neither.
 func (b bounded) upgrade(r *http.Request) (*http.Response, error) {
+	sent := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), b.within)
 	defer cancel()
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		return nil, b.unanswered(ctx, r, err)
+		return nil, b.unanswered(sent, r, err)
 	}
 	return resp, nil
 }
 
 // unanswered says of an error that it is our bound, not the caller's own deadline.
-func (b bounded) unanswered(ctx context.Context, r *http.Request, err error) error {
-	deadline, set := ctx.Deadline() // a connection that keeps to it may be a moment faster than the context
-	if late := set && !time.Now().Before(deadline); r.Context().Err() == nil && (late || ctx.Err() != nil) {
+func (b bounded) unanswered(sent time.Time, r *http.Request, err error) error {
+	if r.Context().Err() == nil && time.Since(sent) >= b.within {
 		return fmt.Errorf("no answer within %s: %v", b.within, err)
 	}
 	return err
@@ -108,7 +111,9 @@ func streams(r *http.Request) bool {
 
 // upgrades: its connection becomes a stream of another protocol.
 func upgrades(r *http.Request) bool {
-	return strings.HasSuffix(r.URL.Path, "/exec") || strings.HasSuffix(r.URL.Path, "/attach")
+	p := strings.Split(r.URL.Path, "/") // …/namespaces/NAMESPACE/pods/POD/exec
+	n := len(p)
+	return n >= 5 && p[n-5] == "namespaces" && p[n-3] == "pods" && (p[n-1] == "exec" || p[n-1] == "attach")
 }
 
 // body ends its request's time when it is closed.

@@ -11,11 +11,12 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Wrap returns a copy of a configuration whose clients keep to that.
-func Wrap(config *rest.Config, clock *Clock) *rest.Config {
+// Wrap returns a copy of a configuration whose clients keep to that. The clock and the outage
+// learn from all of them.
+func Wrap(config *rest.Config, clock *Clock, outage *Outage) *rest.Config {
 	c := rest.CopyConfig(config)
 	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return retrying{&clockTransport{clock, bounded{next, requestTime}}}
+		return retrying{outageTransport{outage, &clockTransport{clock, bounded{next, requestTime}}}}
 	})
 	return c
 }

@@ -32,7 +32,7 @@ func TestRetries(t *testing.T) {
 		"creation":                  {"POST", "/api/v1/pods", 503, "", 1},
 		"patch":                     {"PATCH", "/routes/x", 503, "", 1},
 		"watch":                     {"GET", "/api/v1/pods?watch=true", 503, "", 1},
-		"exec":                      {"GET", "/api/v1/pods/x/exec", 503, "", 1},
+		"exec":                      {"GET", "/api/v1/namespaces/x/pods/y/exec", 503, "", 1},
 		"refused":                   {"GET", "/api/v1/pods", 403, "", 1},
 		"client-go waits for these": {"GET", "/api/v1/pods", 429, "1", 1},
 	} {
@@ -52,7 +52,7 @@ func TestRetries(t *testing.T) {
 			}))
 			defer server.Close()
 			clock := &Clock{}
-			transport, err := rest.TransportFor(Wrap(&rest.Config{Host: server.URL}, clock))
+			transport, err := rest.TransportFor(Wrap(&rest.Config{Host: server.URL}, clock, &Outage{}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestAWriteThatWasSentIsWaitedFor(t *testing.T) {
 				<-goOn
 			}))
 			defer server.Close()
-			transport, err := rest.TransportFor(Wrap(&rest.Config{Host: server.URL}, &Clock{}))
+			transport, err := rest.TransportFor(Wrap(&rest.Config{Host: server.URL}, &Clock{}, &Outage{}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -233,5 +233,18 @@ func TestAnUpgradeThatHangsIsGivenUp(t *testing.T) {
 	}
 	if err := exec.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard}); err == nil || !strings.Contains(err.Error(), "no answer within 100ms") {
 		t.Errorf("%v", err)
+	}
+}
+
+// What is named like a command's stream is none.
+func TestWhatUpgrades(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/api/v1/namespaces/x/pods/y/exec": true, "/api/v1/namespaces/exec/pods/attach/attach": true,
+		"/apis/route.openshift.io/v1/namespaces/x/routes/exec": false, "/apis/route.openshift.io/v1/namespaces/pods/routes/exec": false,
+		"/api/v1/namespaces/x/pods/exec": false, "/api/v1/namespaces/exec": false, "/exec": false,
+	} {
+		if got := upgrades(request(t.Context(), path)); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
 	}
 }

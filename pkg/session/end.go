@@ -37,13 +37,7 @@ type Ending struct {
 	// refuses him then may pass.
 	allowed bool
 	refused time.Time // since when it does, zero: it does not
-	began   time.Time // when a step was first tried that the API server's absence held up, zero: none
 }
-
-// CatchUp is how long a router may take, once an API server is back, to see what was written:
-// it asks again at pauses that double, by chance up to twice as long, and are a minute at most
-// (client-go's reflector).
-func CatchUp(outage time.Duration) time.Duration { return min(2*outage, time.Minute) }
 
 // StillReached is the error of a drain that ended with a router still sending requests to
 // a pod: to delete it now would fail them.
@@ -82,11 +76,7 @@ func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	}
 	if e.Drain != nil {
 		e.Step(StepDrain, "the router lets go of the sandbox")
-		var late time.Duration
-		if !e.began.IsZero() {
-			late = CatchUp(time.Since(e.began))
-		}
-		err := e.Drain(ctx, late)
+		err := e.Drain(ctx, e.Outage.Late(time.Now()))
 		if still := (*StillReached)(nil); errors.As(err, &still) {
 			return out, &Leftovers{e.Namespace, []string{"pod/" + still.Pod, "service/" + ServiceName(e.ID)}, err}
 		}
@@ -119,9 +109,9 @@ func (e *Ending) teardown(ctx context.Context) error {
 // longestPause is the exponent of the longest pause between two tries of a step, 1.6 s.
 const longestPause = 6
 
-// refusedFor is how long refusals are taken for those of an API server that has just started:
+// RefusedFor is how long refusals are taken for those of an API server that has just started:
 // until it has read the roles, or while who checks tokens for it is away, it refuses everybody.
-const refusedFor = 30 * time.Second
+const RefusedFor = 30 * time.Second
 
 // persist repeats a step for as long as the API server may only be away and the context
 // allows: nobody else may be there to end the session. Who waits is told once why.
@@ -133,9 +123,8 @@ func (e *Ending) persist(ctx context.Context, step string, do func() error) erro
 			return nil
 		}
 		gone := away(err)
-		e.allowed = e.allowed || gone
-		if gone && e.began.IsZero() {
-			e.began = time.Now()
+		if gone {
+			e.allowed, e.refused = true, time.Time{}
 		}
 		if ctx.Err() != nil || !gone && !e.refusedForNow(err) {
 			return err
@@ -151,14 +140,17 @@ func (e *Ending) persist(ctx context.Context, step string, do func() error) erro
 
 // refusedForNow says whether an error is a refusal that may pass.
 func (e *Ending) refusedForNow(err error) bool {
-	if !e.allowed || !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) {
+	if !e.allowed || !Refused(err) {
 		return false
 	}
 	if e.refused.IsZero() {
 		e.refused = time.Now()
 	}
-	return time.Since(e.refused) < refusedFor
+	return time.Since(e.refused) < RefusedFor
 }
+
+// Refused says whether an error is the API server's refusal of who asks.
+func Refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }
 
 // away says whether an error may be the API server's absence, or its trouble, not its answer.
 func away(err error) bool {

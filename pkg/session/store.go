@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/osc-debug/osc-debug/pkg/kube"
 )
 
 // Store writes sessions to the cluster with the caller's own rights.
@@ -22,6 +24,8 @@ type Store struct {
 	Core   kubernetes.Interface
 	// Once has a write tried once: who judged the Route must judge it again after a conflict.
 	Once bool
+	// Outage is what the clients' requests for Routes went through; nil: not known.
+	Outage *kube.Outage
 }
 
 // attempts bounds how often a write is tried on fresh state.

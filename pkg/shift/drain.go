@@ -11,12 +11,12 @@ import (
 )
 
 // Drain waits until routers and connections have let go of a sandbox: at least for d,
-// and on until a pinned request no longer reaches it by any of the probes. Without any, routers
-// that may be late get that time too.
-func Drain(d time.Duration, probes []*probe.Probe, endpoints []route.Endpoint) func(context.Context, time.Duration) error {
+// and on until a pinned request no longer reaches it by any of the probes. Routers that may be
+// late get that time too, unless all is known to be asked, each of them.
+func Drain(d time.Duration, probes []*probe.Probe, all bool, endpoints []route.Endpoint) func(context.Context, time.Duration) error {
 	return func(ctx context.Context, late time.Duration) error {
 		within := drainedWithin + late
-		if len(probes) == 0 || len(endpoints) == 0 {
+		if !all {
 			d += late
 		}
 		select {

@@ -62,7 +62,7 @@ func (r *Runner) drain() func(context.Context, time.Duration) error {
 	if r.provable() { // else a request can't be pinned, and who answers not be told
 		probes = r.probes()
 	}
-	wait := Drain(r.Drain, probes, endpoints)
+	wait := Drain(r.Drain, probes, probes != nil && len(r.Routers) > 0, endpoints) // the Route's host may be several routers
 	return func(ctx context.Context, late time.Duration) error {
 		if err := wait(ctx, late); err != nil {
 			return err

@@ -347,7 +347,7 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	away := &outage{}
+	away := &outage{starts: 2 * time.Second}
 	watch, tree := e.start(e.proxied("alice", away.handle), "status", "-w"), e.start("alice", "status", "-w", "-o", "tree")
 	e.detached("--weight", "50")
 	pod := session.PodName(session.Of(e.shop()).ID, 0)
@@ -359,6 +359,7 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	away.begin()
 	time.Sleep(2 * time.Second) // some tries
 	away.end()
+	time.Sleep(3 * time.Second) // it refuses everybody, and then no more
 	e.ready(pod, true)
 	e.endpoints(service, true)
 	e.scale("web", 2)
