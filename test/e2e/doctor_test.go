@@ -173,18 +173,19 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	// What only a pod shows.
 	none := "quay.io/osc-debug/none@sha256:" + strings.Repeat("6", 64)
 	e.setting("images", image+" "+none)
-	for name, c := range map[string]struct {
+	for _, c := range []struct { // in this order: a node is missing from then on
+		name     string
 		args     []string
 		takeAway func()
 		says     string
 	}{
-		"no such image": {[]string{"--sidecar-image", none}, func() {}, "push the image where the cluster's nodes can pull it"},
-		"no node":       {nil, func() { e.noRuntimeClass(); e.runtimeClass("nowhere") }, "no node takes a pod of runtime class " + doctorClass},
+		{"no such image", []string{"--sidecar-image", none}, func() {}, "push the image where the cluster's nodes can pull it"},
+		{"no node", nil, func() { e.noRuntimeClass(); e.runtimeClass("nowhere") }, "no node takes a pod of runtime class " + doctorClass},
 	} {
 		c.takeAway()
 		d := examine(append([]string{"--try", "--timeout", "60s"}, c.args...)...)
 		if status, text := d.of("sandbox starts"); status != "missing" || d.code != 1 || !strings.Contains(text, c.says) {
-			t.Errorf("%s: %s", name, d)
+			t.Errorf("%s: %s", c.name, d)
 		}
 	}
 	e.noRuntimeClass()
