@@ -117,7 +117,7 @@ func (a *app) rollbackAll(ctx context.Context, clients *clients, f *rollbackFlag
 	for _, t := range all {
 		ended[t.session.ID] = true
 	}
-	swept, err := false, error(nil)
+	var swept bool
 	if f.wait { // else the guard's
 		swept, err = a.sweepAll(ctx, clients, f, ended)
 	}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -74,7 +75,7 @@ func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error
 // that breaks goes on where it was, also after an API server that was away for a while.
 func follow(ctx context.Context, events chan<- watch.Event, selector string, begin func(metav1.ListOptions) (watch.Interface, error)) error {
 	const anyRecent = "0" // a version to begin at: what is there comes first
-	version, began, refused := anyRecent, false, time.Time{}
+	version, refusals := anyRecent, kube.Refusals{}
 	for ctx.Err() == nil {
 		w, err := begin(metav1.ListOptions{LabelSelector: selector, ResourceVersion: version})
 		if ctx.Err() != nil {
@@ -82,16 +83,14 @@ func follow(ctx context.Context, events chan<- watch.Event, selector string, beg
 		}
 		switch {
 		case err == nil:
-			began, refused = true, time.Time{}
+			refusals.Served()
 		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
 			w, version = watch.NewEmptyWatch(), anyRecent
-		case began && session.Retriable(err):
-			w, refused = watch.NewEmptyWatch(), time.Time{}
-		case began && session.Refused(err) && (refused.IsZero() || time.Since(refused) < session.RefusedFor):
+		case refusals.Allowed && session.Retriable(err):
+			refusals.Served()
 			w = watch.NewEmptyWatch()
-			if refused.IsZero() {
-				refused = time.Now()
-			}
+		case refusals.MayPass(err):
+			w = watch.NewEmptyWatch()
 		default:
 			return fmt.Errorf("watch: %w", err)
 		}
@@ -140,7 +139,7 @@ func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) erro
 		case <-timer.C:
 			for _, key := range slices.Sorted(maps.Keys(s.due)) {
 				err := s.printDue(ctx, s.routes[key])
-				passes := session.Retriable(err) || session.Refused(err) && len(s.printed) > 0 // he may
+				passes := session.Retriable(err) || kube.Refused(err) && len(s.printed) > 0 // he may
 				if err != nil && !passes {
 					return err
 				}

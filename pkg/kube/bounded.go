@@ -33,57 +33,45 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	sent := time.Now()
 	ctx, end := context.WithTimeout(outlasting(r), b.within)
 	cancel := end
 	if writes(r) {
 		stop := context.AfterFunc(r.Context(), func() { time.AfterFunc(answerTime, end) })
 		cancel = func() { stop(); end() }
 	}
-	resp, err := b.next.RoundTrip(r.WithContext(ctx))
-	if err != nil {
-		defer cancel()
-		return nil, b.unanswered(sent, r, err)
-	}
-	resp.Body = body{resp.Body, cancel}
-	return resp, nil
+	return b.send(ctx, cancel, r)
 }
 
 // begin waits for the answer's head only.
 func (b bounded) begin(r *http.Request) (*http.Response, error) {
-	sent := time.Now()
 	ctx, cancel := context.WithCancel(r.Context())
-	late := time.AfterFunc(b.within, cancel)
-	resp, err := b.next.RoundTrip(r.WithContext(ctx))
-	late.Stop()
-	if err != nil {
-		defer cancel()
-		return nil, b.unanswered(sent, r, err)
-	}
-	resp.Body = body{resp.Body, cancel}
-	return resp, nil
+	defer time.AfterFunc(b.within, cancel).Stop()
+	return b.send(ctx, cancel, r)
 }
 
 // upgrade waits for the connection to become the stream's, which then outlives the request. A
 // WebSocket keeps to a context's deadline while it waits, not to its end; SPDY, to which clients
 // fall back before old API servers, to neither.
 func (b bounded) upgrade(r *http.Request) (*http.Response, error) {
-	sent := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), b.within)
 	defer cancel()
-	resp, err := b.next.RoundTrip(r.WithContext(ctx))
-	if err != nil {
-		return nil, b.unanswered(sent, r, err)
-	}
-	return resp, nil
+	return b.send(ctx, cancel, r)
 }
 
-// unanswered says of an error that it is our bound, not the caller's own deadline.
-func (b bounded) unanswered(sent time.Time, r *http.Request, err error) error {
-	if r.Context().Err() == nil && time.Since(sent) >= b.within {
-		return fmt.Errorf("no answer within %s: %v", b.within, err)
+// send has a request answered under a context that goes with the answer's body. It says of an
+// error when it is our bound, not the caller's own deadline.
+func (b bounded) send(ctx context.Context, cancel context.CancelFunc, r *http.Request) (*http.Response, error) {
+	sent := time.Now()
+	resp, err := b.next.RoundTrip(r.WithContext(ctx))
+	if err == nil {
+		resp.Body = body{resp.Body, cancel}
+		return resp, nil
 	}
-	return err
+	cancel()
+	if r.Context().Err() == nil && time.Since(sent) >= b.within {
+		err = fmt.Errorf("no answer within %s: %v", b.within, err)
+	}
+	return nil, err
 }
 
 // outlasting is the request's context, for a write one that does not end with it.

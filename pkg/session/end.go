@@ -7,8 +7,9 @@ import (
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/kube"
 )
 
 // Steps of the way back, in order.
@@ -33,10 +34,7 @@ type Ending struct {
 	// Step is told each step before it begins.
 	Step func(name, detail string)
 
-	// allowed: whoever ends the session was seen to have the rights. That the API server
-	// refuses him then may pass.
-	allowed bool
-	refused time.Time // since when it does, zero: it does not
+	refusals kube.Refusals // of whoever ends the session
 }
 
 // StillReached is the error of a drain that ended with a router still sending requests to
@@ -51,7 +49,7 @@ func (e *StillReached) Error() string {
 // being deleted.
 func (e Ending) Run(ctx context.Context) (Outcome, error) {
 	e.Step(StepRestore, fmt.Sprintf("route %s/%s", e.Namespace, e.Route))
-	e.allowed = e.Known != nil // he began it
+	e.refusals.Allowed = e.Known != nil // he began it
 	var route *routev1.Route
 	var out Outcome
 	err := e.persist(ctx, StepRestore, func() (err error) {
@@ -109,24 +107,15 @@ func (e *Ending) teardown(ctx context.Context) error {
 // longestPause is the exponent of the longest pause between two tries of a step, 1.6 s.
 const longestPause = 6
 
-// RefusedFor is how long refusals are taken for those of an API server that has just started:
-// until it has read the roles, or while who checks tokens for it is away, it refuses everybody.
-const RefusedFor = 30 * time.Second
-
 // persist repeats a step for as long as the API server may only be away and the context
 // allows: nobody else may be there to end the session. Who waits is told once why.
 func (e *Ending) persist(ctx context.Context, step string, do func() error) error {
 	for try := 1; ; try++ {
 		err := do()
-		if err == nil {
-			e.allowed, e.refused = true, time.Time{}
-			return nil
+		if err == nil || away(err) {
+			e.refusals.Served()
 		}
-		gone := away(err)
-		if gone {
-			e.allowed, e.refused = true, time.Time{}
-		}
-		if ctx.Err() != nil || !gone && !e.refusedForNow(err) {
+		if err == nil || ctx.Err() != nil || !away(err) && !e.refusals.MayPass(err) {
 			return err
 		}
 		if try == 1 {
@@ -137,20 +126,6 @@ func (e *Ending) persist(ctx context.Context, step string, do func() error) erro
 		}
 	}
 }
-
-// refusedForNow says whether an error is a refusal that may pass.
-func (e *Ending) refusedForNow(err error) bool {
-	if !e.allowed || !Refused(err) {
-		return false
-	}
-	if e.refused.IsZero() {
-		e.refused = time.Now()
-	}
-	return time.Since(e.refused) < RefusedFor
-}
-
-// Refused says whether an error is the API server's refusal of who asks.
-func Refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }
 
 // away says whether an error may be the API server's absence, or its trouble, not its answer.
 func away(err error) bool {

@@ -3,23 +3,18 @@
 package e2e
 
 import (
-	"bufio"
-	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
-	"github.com/osc-debug/osc-debug/test/haproxy"
 )
 
 // The numbers in these tests' names are those of docs/edge-cases.md.
@@ -170,8 +165,7 @@ func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	e.detached("--weight", "100", "--ttl", "20s")
-	id := session.Of(e.shop()).ID
+	id := e.detached("--weight", "100", "--ttl", "20s")
 	e.ok(core.CoreV1().Services(e.ns).Delete(t.Context(), session.ServiceName(id), metav1.DeleteOptions{}))
 	e.eventually("the traffic is back", func() bool {
 		r := e.shop()
@@ -191,8 +185,7 @@ func TestEdge05ASandboxThatFlaps(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	e.detached("--weight", "50")
-	id := session.Of(e.shop()).ID
+	id := e.detached("--weight", "50")
 	version := e.shop().ResourceVersion
 	for range 4 { // together longer than the grace of 5 s
 		e.ready(session.PodName(id, 0), false)
@@ -239,175 +232,4 @@ func (e *env) second(r *routev1.Route, serves corev1.ConditionStatus) *routev1.R
 	r, err := routes.RouteV1().Routes(e.ns).UpdateStatus(e.t.Context(), r, metav1.UpdateOptions{})
 	e.ok(err)
 	return r
-}
-
-// Two changes within one reload of the router: the second one holds in the end.
-func TestEdge14TwoChangesWithinAReload(t *testing.T) {
-	t.Parallel()
-	e := newGuardedEnv(t)
-	e.deployment("web", 1, nil)
-	e.route(nil)
-	e.detached("--weight", "20")
-	for _, w := range []string{"80", "60"} {
-		if r := e.cli("weight", w, "--router", routerIP); r.code != 0 {
-			t.Fatal(r)
-		}
-	}
-	e.eventually("60 % in HAProxy", func() bool {
-		servers, err := haproxy.Servers(state, e.ns, "shop")
-		e.ok(err)
-		share := 100 * haproxy.Share(servers, "osc-debug-")
-		return share > 59.5 && share < 60.5
-	})
-	if r := e.cli("rollback", "--route", "shop"); r.code != 0 {
-		t.Error(r)
-	}
-}
-
-// An autoscaler that shrank the original meanwhile: the way back is taken in steps, until
-// the original has its pods again.
-func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	e.deployment("web", 3, nil)
-	e.route(nil)
-	one := int32(1)
-	_, err := core.AutoscalingV2().HorizontalPodAutoscalers(e.ns).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "web"},
-		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, MinReplicas: &one, MaxReplicas: 5}}, metav1.CreateOptions{})
-	e.ok(err)
-	before := e.tested()
-	run := e.shift("--weight", "100", "--exact")
-	if !run.reaches("live") {
-		t.Fatal(run.wait())
-	}
-	e.scale("web", 1)
-	run.signal(2)
-	e.eventually("the first step back", func() bool { return strings.Contains(run.progress.String(), "  ramp ") })
-	e.scale("web", 3)
-	r := run.wait()
-	if r.code != 0 || !strings.Contains(r.errOut, "HorizontalPodAutoscaler web may shrink deployment/web") || !strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has ") || !strings.Contains(r.errOut, " of 3 servers") {
-		t.Error(r)
-	}
-	if after := e.tested(); after != before {
-		t.Errorf("before %s\nafter  %s", before, after)
-	}
-}
-
-func (e *env) scale(deployment string, replicas int) {
-	e.t.Helper()
-	_, err := core.AppsV1().Deployments(e.ns).Patch(e.t.Context(), deployment, types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas), metav1.PatchOptions{})
-	e.ok(err)
-	e.eventually(fmt.Sprintf("%d endpoints of %s", replicas, deployment), func() bool {
-		list, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + deployment})
-		e.ok(err)
-		n := 0
-		for _, s := range list.Items {
-			for _, endpoint := range s.Endpoints {
-				if ready := endpoint.Conditions.Ready; ready == nil || *ready {
-					n++
-				}
-			}
-		}
-		return n == replicas
-	})
-}
-
-// A request that the sandbox answers slowly is under way when the session ends: the drain
-// lets it finish.
-func TestEdge16ALongRequestDuringTheRollback(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	e.deployment("web", 1, nil)
-	host := e.route(nil).Spec.Host
-	run := e.shift("--weight", "100", "--exact", "--drain", "8s")
-	if !run.reaches("live") {
-		t.Fatal(run.wait())
-	}
-	answer := make(chan string, 1)
-	go func() {
-		body, _ := e.ask(host, "/slow", nil)
-		answer <- body
-	}()
-	time.Sleep(time.Second) // the request is under way; its answer takes 5 s
-	run.signal(2)
-	if r := run.wait(); r.code != 0 {
-		t.Error(r)
-	}
-	select {
-	case body := <-answer:
-		if body != "sandbox" {
-			t.Errorf("the slow request got %q", body)
-		}
-	default:
-		t.Error("the session's end did not wait for the slow request")
-	}
-}
-
-// A tunnel, as WebSockets make, to the sandbox: the router's reloads and the way back leave
-// it open. It ends with the pod that it goes to, which shift tells of.
-func TestEdge16ATunnelOutlivesTheWayBack(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	e.deployment("web", 1, nil)
-	host := e.route(nil).Spec.Host
-	run := e.shift("--weight", "100", "--exact")
-	if !run.reaches("live") {
-		t.Fatal(run.wait())
-	}
-	conn, err := net.DialTimeout("tcp", routerIP+":80", 5*time.Second)
-	e.ok(err)
-	defer conn.Close()
-	e.ok(conn.SetDeadline(time.Now().Add(2 * waitAtMost)))
-	fmt.Fprintf(conn, "GET /tunnel HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host) // RFC 6455, 1.3
-	in := bufio.NewReader(conn)
-	answer, err := http.ReadResponse(in, nil)
-	e.ok(err)
-	if answer.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("no tunnel: %s", answer.Status)
-	}
-	echoes := func(text string) {
-		t.Helper()
-		fmt.Fprintln(conn, text)
-		if got, err := in.ReadString('\n'); err != nil || got != text+"\n" {
-			t.Errorf("sent %q, got %q, %v", text, got, err)
-		}
-	}
-	echoes("while live")
-	run.signal(2)
-	if !run.reaches("drain") {
-		t.Fatal(run.wait())
-	}
-	echoes("while draining")
-	if r := run.wait(); r.code != 0 {
-		t.Error(r)
-	}
-	e.eventually("new clients at the original", func() bool { return e.get(host) == "original" })
-	echoes("after the way back")
-}
-
-// On the way back the Route comes first, then the pods, then the Service, then the last mark.
-func TestEdge18TheOrderOfTheWayBack(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	e.deployment("web", 1, nil)
-	e.route(nil)
-	log := &requestLog{}
-	if r := e.start(e.proxied("alice", log.handle), "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--weight", "50", "--for", "1s").wait(); r.code != 0 {
-		t.Fatal(r)
-	}
-	var order []string
-	for _, r := range log.all() {
-		switch {
-		case strings.HasPrefix(r, "PATCH /apis/route"):
-			order = append(order, "route")
-		case strings.HasPrefix(r, "DELETE /api/v1/namespaces/…/services"):
-			order = append(order, "service")
-		case strings.HasPrefix(r, "DELETE /api/v1/namespaces/…/pods"):
-			order = append(order, "pod")
-		}
-	}
-	if got := strings.Join(order, " "); !strings.HasSuffix(got, "route pod service route") {
-		t.Errorf("writes in the order %s", got)
-	}
 }

@@ -3,123 +3,16 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
-	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	routev1 "github.com/openshift/api/route/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
-	"github.com/osc-debug/osc-debug/test/sample"
 )
-
-// guardedNamespaces are those that the guard is told of: it watches no others.
-const guardedNamespaces = 70
-
-var nextGuarded atomic.Int32
-
-// runID tells namespaces of this run from those of an earlier one on the same cluster.
-var runID = rand.IntN(1 << 24)
-
-func guardedName(n int) string { return fmt.Sprintf("guarded-%06x-%d", runID, n) }
-
-// installGuard applies the guard's manifests and waits until it stands by.
-func installGuard() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	var names []string
-	for n := range guardedNamespaces {
-		name := guardedName(n)
-		if _, err := core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-		names = append(names, name)
-	}
-	cluster := sample.Cluster{State: state, CLI: binary}
-	return cluster.InstallGuard(ctx, names, "drain=1s", "runtimeClasses=kata kata-remote gvisor")
-}
-
-// newGuardedEnv is newEnv in a namespace that the guard watches.
-func newGuardedEnv(t *testing.T) *env {
-	t.Helper()
-	n := int(nextGuarded.Add(1)) - 1
-	if n >= guardedNamespaces {
-		t.Fatal("raise guardedNamespaces")
-	}
-	return newEnvIn(t, guardedName(n))
-}
-
-// guarded starts a session that the guard watches.
-func (e *env) guarded(args ...string) *running {
-	e.t.Helper()
-	return e.start("alice", append([]string{"shift", "--route", "shop", "--router", routerIP}, args...)...)
-}
-
-// detached begins a session of alice's that is left to the guard.
-func (e *env) detached(args ...string) {
-	e.t.Helper()
-	if r := e.guarded(append(args, "--detach")...).wait(); r.code != 0 {
-		e.t.Fatal(r)
-	}
-}
-
-// ended waits until the Route is as before and nothing of the session is left.
-func (e *env) ended(before string) {
-	e.t.Helper()
-	e.endedWithin(waitAtMost, before)
-}
-
-func (e *env) endedWithin(wait time.Duration, before string) {
-	e.t.Helper()
-	for end := time.Now().Add(wait); !e.clean(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			e.t.Errorf("the guard did not end the session within %s", wait)
-			break
-		}
-	}
-	if after := e.tested(); after != before {
-		e.t.Errorf("before %s\nafter  %s", before, after)
-	}
-	e.nothingLeft()
-}
-
-// clean says whether no trace of a session is there.
-func (e *env) clean() bool {
-	r := e.shop()
-	return e.sandboxes() == 0 && session.Of(r) == nil && !managed(r)
-}
-
-func (e *env) shop() *routev1.Route { return e.routeNamed("shop") }
-
-func (e *env) routeNamed(name string) *routev1.Route {
-	e.t.Helper()
-	r, err := routes.RouteV1().Routes(e.ns).Get(e.t.Context(), name, metav1.GetOptions{})
-	e.ok(err)
-	return r
-}
-
-func (e *env) state() session.State {
-	if s := session.Of(e.shop()); s != nil {
-		return s.State
-	}
-	return ""
-}
-
-// standard makes Deployment web and Route shop.
-func (e *env) standard() (before string) {
-	e.t.Helper()
-	e.deployment("web", 1, nil)
-	e.route(nil)
-	return e.tested()
-}
 
 // A detached session lives on without its command and ends at its time, or when
 // extended later.
@@ -183,8 +76,7 @@ func TestAnUnreadySandboxIsHeldAndResumed(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	e.detached("--weight", "100")
-	id := session.Of(e.shop()).ID
+	id := e.detached("--weight", "100")
 	e.ready(session.PodName(id, 0), false)
 	e.eventually("the session is held", func() bool { return e.state() == session.Held })
 	if w := *e.shop().Spec.To.Weight; w != 100 {
@@ -325,22 +217,6 @@ func TestASandboxMadePrimary(t *testing.T) {
 	}
 }
 
-// ready writes a hand-made pod's readiness.
-func (e *env) ready(pod string, is bool) {
-	e.t.Helper()
-	e.ok(e.readiness(pod, is))
-}
-
-func (e *env) readiness(pod string, is bool) error {
-	status := corev1.ConditionFalse
-	if is {
-		status = corev1.ConditionTrue
-	}
-	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":%q},{"type":"ContainersReady","status":%q}]}}`, status, status)
-	_, err := core.CoreV1().Pods(e.ns).Patch(e.t.Context(), pod, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
-	return err
-}
-
 // status sees the sessions of all namespaces for who may list them, and goes on telling
 // of each change.
 func TestStatusOfAllAndWatched(t *testing.T) {
@@ -349,10 +225,10 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	before := e.standard()
 	away := &outage{starts: 2 * time.Second}
 	watch, tree := e.start(e.proxied("alice", away.handle), "status", "-w"), e.start("alice", "status", "-w", "-o", "tree")
-	e.detached("--weight", "50")
-	pod := session.PodName(session.Of(e.shop()).ID, 0)
+	id := e.detached("--weight", "50")
+	pod := session.PodName(id, 0)
 	// No write to the Route tells of these.
-	service := session.ServiceName(session.Of(e.shop()).ID)
+	service := session.ServiceName(id)
 	e.ready(pod, false)
 	e.endpoints(service, false)
 	time.Sleep(time.Second) // until it is printed

@@ -18,20 +18,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	routev1 "github.com/openshift/api/route/v1"
 	routeclient "github.com/openshift/client-go/route/clientset/versioned"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -158,119 +152,6 @@ func newEnvIn(t *testing.T, namespace string) *env {
 	kubelet.Go(func() { e.kubelet(stop) })
 	t.Cleanup(func() { close(stop); kubelet.Wait() })
 	return e
-}
-
-func (e *env) bind(user, role string) {
-	e.t.Helper()
-	_, err := core.RbacV1().RoleBindings(e.ns).Create(e.t.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: user + "-" + role},
-		RoleRef:    rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: role},
-		Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: "rbac.authorization.k8s.io", Name: user}},
-	}, metav1.CreateOptions{})
-	e.ok(err)
-}
-
-// run writes the status of a pod that runs.
-func (e *env) run(ctx context.Context, pod *corev1.Pod) {
-	ip := e.address(pod)
-	status := corev1.PodStatus{
-		Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}},
-		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue}},
-	}
-	for _, c := range pod.Spec.Containers {
-		started := true
-		status.ContainerStatuses = append(status.ContainerStatuses, corev1.ContainerStatus{
-			Name: c.Name, Ready: true, Started: &started, Image: c.Image, ImageID: handImageID,
-			ContainerID: "containerd://" + strings.Repeat("a", 64), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
-		})
-	}
-	data, _ := json.Marshal(map[string]any{"status": status})
-	for ctx.Err() == nil {
-		_, err := core.CoreV1().Pods(e.ns).Patch(ctx, pod.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}, "status")
-		if err == nil || apierrors.IsNotFound(err) {
-			return
-		}
-		fmt.Fprintf(os.Stderr, "status of pod %s/%s, trying again: %v\n", e.ns, pod.Name, err)
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
-// deployment creates Deployment and Service "web" (more Services by name), with the
-// ports http and, for TLS Routes, https.
-func (e *env) deployment(name string, replicas int32, change func(*appsv1.Deployment, *corev1.Service)) {
-	e.t.Helper()
-	labels := map[string]string{"app": name, "tier": "front"}
-	d := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: appsv1.DeploymentSpec{
-			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels},
-				Spec: corev1.PodSpec{
-					Containers: []corev1.Container{{
-						Name: "web", Image: handImage,
-						Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: plainPort}, {Name: "https", ContainerPort: tlsPort}},
-					}},
-				},
-			},
-		},
-	}
-	s := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": name}, Ports: []corev1.ServicePort{
-			{Name: "http", Port: 80, TargetPort: intstr.FromString("http")},
-			{Name: "https", Port: 443, TargetPort: intstr.FromInt32(tlsPort)},
-		}},
-	}
-	onHandNode(&d.Spec.Template.Spec)
-	if change != nil {
-		change(d, s)
-	}
-	_, err := core.CoreV1().Services(e.ns).Create(e.t.Context(), s, metav1.CreateOptions{})
-	e.ok(err)
-	if *d.Spec.Replicas < 0 {
-		return
-	}
-	_, err = core.AppsV1().Deployments(e.ns).Create(e.t.Context(), d, metav1.CreateOptions{})
-	e.ok(err)
-	e.eventually("endpoints of "+name, func() bool {
-		slices, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + name})
-		n := 0
-		if err == nil {
-			for _, s := range slices.Items {
-				for _, endpoint := range s.Endpoints {
-					if ready := endpoint.Conditions.Ready; ready == nil || *ready {
-						n++
-					}
-				}
-			}
-		}
-		return n == int(replicas)
-	})
-}
-
-// route creates Route "shop" to "web" on port http, and waits until it is admitted.
-func (e *env) route(change func(*routev1.Route)) *routev1.Route {
-	e.t.Helper()
-	weight := int32(100)
-	r := &routev1.Route{
-		ObjectMeta: metav1.ObjectMeta{Name: "shop", Namespace: e.ns},
-		Spec: routev1.RouteSpec{
-			Host: e.ns + ".apps.osc-debug.test", To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: &weight},
-			Port: &routev1.RoutePort{TargetPort: intstr.FromString("http")},
-		},
-	}
-	if change != nil {
-		change(r)
-	}
-	name := r.Name
-	_, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), r, metav1.CreateOptions{FieldManager: "owner"})
-	e.ok(err)
-	e.eventually("the router's verdict on "+name, func() bool {
-		r, err = routes.RouteV1().Routes(e.ns).Get(e.t.Context(), name, metav1.GetOptions{})
-		return err == nil && len(r.Status.Ingress) > 0
-	})
-	return r
 }
 
 // tested is what must be the same before and after a session.

@@ -117,8 +117,7 @@ func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
 	e.deployment("web", 1, func(d *appsv1.Deployment, _ *corev1.Service) { onNode(&d.Spec.Template.Spec, name) })
 	e.route(nil)
 	before := e.tested()
-	e.detached("--weight", "100")
-	id := session.Of(e.shop()).ID
+	id := e.detached("--weight", "100")
 	pod, err := core.CoreV1().Pods(e.ns).Get(t.Context(), session.PodName(id, 0), metav1.GetOptions{})
 	e.ok(err)
 	if pod.Spec.NodeName != name {

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -280,48 +279,4 @@ func (p *past) handle(w http.ResponseWriter, r *http.Request, forward http.Handl
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(list)
 	}
-}
-
-// outage is an API server that is away for a while: what it answers is cut, what comes is
-// refused. When it starts again it first allows nobody anything, until it has read the roles.
-type outage struct {
-	starts time.Duration // how long that takes
-
-	mu      sync.Mutex
-	away    bool
-	started time.Time
-	cut     []context.CancelFunc
-}
-
-func (o *outage) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	o.mu.Lock()
-	away, starts := o.away, time.Since(o.started) < o.starts
-	o.cut = append(o.cut, cancel)
-	o.mu.Unlock()
-	if away {
-		reset(w)
-		return
-	}
-	if starts {
-		refuse(w, "403")
-		return
-	}
-	forward(w, r.WithContext(ctx))
-}
-
-func (o *outage) begin() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.away = true
-	for _, cancel := range o.cut {
-		cancel()
-	}
-}
-
-func (o *outage) end() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.away, o.started = false, time.Now()
 }

@@ -3,8 +3,8 @@
 package e2e
 
 import (
+	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -50,22 +50,27 @@ func TestRollbackOfWhatIsHardToEnd(t *testing.T) {
 	e.nothingLeft()
 }
 
-// A session is interrupted while the API server is away, which then refuses everybody for a
-// while, as it does until it has read the roles: the way back waits for it.
-func TestTheWayBackOutlastsAnAPIServerThatStarts(t *testing.T) {
+// A rollback that can't restore within its time says so: exit code 3, nothing is lost, and
+// another one ends the session.
+func TestARollbackWhoseTimeIsOver(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	before := e.standard()
-	away := &outage{starts: 4 * time.Second}
-	run := e.start(e.proxied("alice", away.handle), "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--weight", "50")
-	if !run.reaches("live") {
-		t.Fatal(run.wait())
+	e.plant("shop", session.Live, time.Hour)
+	readonly := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		if r.Method == http.MethodPatch {
+			refuse(w, "503")
+			return
+		}
+		forward(w, r)
+	})
+	if r := e.start(readonly, "rollback", "--drain", "0s", "--timeout", "3s").wait(); r.code != 3 || !strings.Contains(r.errOut, "rollback: gave up after 3s") {
+		t.Error(r)
 	}
-	away.begin()
-	run.signal(syscall.SIGINT)
-	time.Sleep(2 * time.Second)
-	away.end()
-	if r := run.wait(); r.code != 0 || !strings.Contains(r.errOut, "not yet, trying on") {
+	if e.state() != session.Live {
+		t.Errorf("the session is %q", e.state())
+	}
+	if r := e.cli("rollback", "--drain", "0s"); r.code != 0 {
 		t.Error(r)
 	}
 	if after := e.tested(); after != before {
