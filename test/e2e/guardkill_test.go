@@ -21,7 +21,10 @@ const guardsAtATime = 24
 // endedWithin is how long the end of a session may take whose guard was killed: the Lease
 // runs out (15 s), one that is draining already gets a minute for whoever began it, and the
 // sandbox of a Route without marks is an orphan after two, of each leader's.
-const endedWithin = 5 * time.Minute
+const (
+	endedWithin        = 3 * time.Minute
+	orphansEndedWithin = 5 * time.Minute
+)
 
 // kill -9 of the guard directly before and directly after every request that it makes
 // from its start to a session's end, by way of held: the second replica finishes.
@@ -197,11 +200,12 @@ type bareSession struct {
 	account string // kubeconfig of the namespace's guards
 	before  string
 	journal *session.Journal
+	within  time.Duration // how long its end may take
 }
 
 func (e *env) bare(route string) *bareSession {
 	e.t.Helper()
-	b := &bareSession{e: e, route: route, account: e.ownGuards()}
+	b := &bareSession{e: e, route: route, account: e.ownGuards(), within: endedWithin}
 	r := e.plainRoute(route)
 	b.before = looks(r)
 	return b
@@ -247,7 +251,7 @@ func (b *bareSession) get() *routev1.Route { return b.e.routeNamed(b.route) }
 // ended waits until the Route is as before and the sandbox is gone.
 func (b *bareSession) ended() {
 	b.e.t.Helper()
-	b.e.within(endedWithin, "the Route as before and no sandbox", func() bool {
+	b.e.within(b.within, "the Route as before and no sandbox", func() bool {
 		r := b.get()
 		return looks(r) == b.before && !managed(r) && b.e.sandboxes() == 0
 	})

@@ -46,6 +46,7 @@ func TestSoakTheGuardKilledWhileItDeletesASandbox(t *testing.T) {
 	}{
 		"draining": {3, func(b *bareSession) { b.plant(session.Draining, soon) }}, // two deletions, close
 		"an orphan": {2, func(b *bareSession) {
+			b.within = orphansEndedWithin
 			b.plant(session.Draining, soon)
 			b.e.ok(session.Store{Core: core, Routes: routes}.Close(b.e.t.Context(), b.e.ns, b.route, b.journal.Session, b.get()))
 		}},
