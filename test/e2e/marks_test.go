@@ -107,6 +107,7 @@ func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 	}, metav1.CreateOptions{})
 	e.ok(err)
 	e.eventually("the guard ends the session", func() bool { return session.Of(e.shop()) == nil })
+	time.Sleep(3 * time.Second) // what bears the label is looked at again
 	if after := e.tested(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
