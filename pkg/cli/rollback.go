@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/probe"
@@ -23,7 +24,7 @@ type rollbackFlags struct {
 	route, session string
 	routers        []string
 	drain, timeout time.Duration
-	all, wait      bool
+	all, wait, now bool
 }
 
 func (a *app) rollbackCommand() *cobra.Command {
@@ -33,8 +34,12 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Short: "End a session: restore the Route, delete the sandbox",
 		Long: `End a session from whatever state it is in, also one whose 'shift' was killed. What
 somebody else changed of the Route meanwhile stays (exit code 4 then). Rolling back
-what is rolled back already is no error.`,
-		Example: "  osc-debug rollback --route echo-route\n  osc-debug rollback --all --wait=false",
+what is rolled back already is no error.
+
+An original that an autoscaler shrank meanwhile gets its traffic back in steps, as soon as it
+has its pods again and within a minute, as long as the sandbox serves; with --now, and with
+--wait=false, at once.`,
+		Example: "  osc-debug rollback --route echo-route\n  osc-debug rollback --now\n  osc-debug rollback --all --wait=false",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.all && f.route+f.session != "" {
@@ -50,6 +55,7 @@ what is rolled back already is no error.`,
 	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long all of it may take, beyond the drain")
 	fl.StringSliceVar(&f.routers, "router", nil, "where to see that the router let go: HOST or HOST:PORT, one for each router (default: only wait)")
 	fl.BoolVar(&f.wait, "wait", true, "wait until the sandbox is gone; with --wait=false the guard deletes it, a minute after the traffic went back")
+	fl.BoolVar(&f.now, "now", false, "give all traffic back at once, also to an original that an autoscaler shrank")
 	fl.BoolVar(&f.all, "all", false, "every session of the namespace, those of others too, and what is left on Routes that know of none")
 	a.completions(c)
 	return c
@@ -148,7 +154,7 @@ func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlag
 		return fmt.Errorf("route %s: its journal can't be read (%v) and no other mark names the session: remove annotation %s by hand", where, target.session.Broken, session.JournalKey)
 	}
 	report := a.report()
-	warnScaled(ctx, clients, target, report)
+	a.ramp(ctx, clients, target, f, report)
 	if !f.wait {
 		return a.restore(ctx, clients, target)
 	}
@@ -219,21 +225,42 @@ func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report
 	}
 }
 
-// warnScaled tells of an autoscaler that may have shrunk the original: 'rollback' gives it all
-// of its traffic back at once.
-func warnScaled(ctx context.Context, c *clients, t found, report shift.Report) {
+// ramp gives an original that an autoscaler may have shrunk its traffic back in steps, or tells
+// that all of it comes at once.
+func (a *app) ramp(ctx context.Context, c *clients, t found, f *rollbackFlags, report shift.Report) {
 	j := t.session.Journal
 	if j == nil || j.State != session.Live || j.Realised == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, courtesyTime)
-	defer cancel()
-	list, err := c.Core.AutoscalingV2().HorizontalPodAutoscalers(t.route.Namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
+	scaler := scalerOf(ctx, c, t.route.Namespace, j.Workload)
+	if scaler == nil {
 		return
 	}
-	for _, h := range workload.Scaling(list.Items, j.Workload) {
-		report.Warn("HorizontalPodAutoscaler %s may have shrunk %s (%d pods now): %.4g %% of new clients come back to it at once. 'osc-debug weight' in steps before gives it time",
-			h.Name, j.Workload, h.Status.CurrentReplicas, j.Realised)
+	why := errors.New("as --now and --wait=false ask for")
+	if !f.now && f.wait {
+		// At most half of the time: the other half is the restore's.
+		ctx, cancel := context.WithTimeout(ctx, min(shift.RampTime, f.timeout/2))
+		defer cancel()
+		runner := &shift.Runner{Store: c.Store, Clock: c.clock, Report: report,
+			Options: shift.Options{Namespace: t.route.Namespace, Route: t.route.Name}}
+		why = runner.Ramp(ctx, t.route, t.session)
 	}
+	if why != nil {
+		report.Warn("HorizontalPodAutoscaler %s may have shrunk %s (%d pods now): %.4g %% of new clients come back to it at once: %v",
+			scaler.Name, j.Workload, scaler.Status.CurrentReplicas, j.Realised, why)
+	}
+}
+
+// scalerOf is an autoscaler of the workload, nil where none is to be seen.
+func scalerOf(ctx context.Context, c *clients, namespace, program string) *autoscalingv2.HorizontalPodAutoscaler {
+	ctx, cancel := context.WithTimeout(ctx, courtesyTime)
+	defer cancel()
+	list, err := c.Core.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil
+	}
+	for _, h := range workload.Scaling(list.Items, program) {
+		return &h
+	}
+	return nil
 }

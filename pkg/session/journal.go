@@ -75,6 +75,8 @@ type Journal struct {
 	Workload string  `json:"workload,omitempty"`
 	Asked    float64 `json:"asked"`    // percent of new clients
 	Realised float64 `json:"realised"` // percent, by the router's arithmetic
+	// Servers are those that the Route's primary Service had at the beginning, 0: not known.
+	Servers int `json:"servers,omitempty"`
 	// Failover says that the originals keep the smallest share at 100 percent.
 	Failover bool        `json:"failover,omitempty"`
 	ArmBy    metav1.Time `json:"armBy"` // still arming after that: abandoned

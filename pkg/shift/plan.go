@@ -71,7 +71,7 @@ func (r *Runner) plan() error {
 	now := r.Clock.Now()
 	r.journal = &session.Journal{
 		Version: session.JournalVersion, Session: id, State: session.Arming, RouteUID: string(r.facts.Route.UID), User: r.facts.User,
-		Workload: program.String(), Asked: r.Percent,
+		Workload: program.String(), Servers: r.facts.Servers()[r.facts.Route.Spec.To.Name], Asked: r.Percent,
 		ArmBy: metav1.NewTime(now.Add(r.Timeout + r.proveWithin() + r.baselineWait() + armTime).Truncate(time.Second)),
 	}
 	return nil

@@ -50,7 +50,7 @@ func (l *listWatch) ListWithContext(ctx context.Context, o metav1.ListOptions) (
 }
 
 // watchSession begins to watch. current and pods are the Route and the session's pods as
-// they were just written, ns what preflight read.
+// they were just written, ns what preflight read; nil: nobody has, they are listed.
 func watchSession(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, current *routev1.Route, ns *workload.Namespace, pods []corev1.Pod, id string) (*watcher, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{changed: make(chan struct{}, 1), cancel: cancel}
@@ -73,7 +73,10 @@ func watchSession(ctx context.Context, core kubernetes.Interface, routes routecl
 			return core.CoreV1().Pods(namespace).Watch(ctx, o)
 		},
 	}}, &corev1.Pod{}, 0)
-	slicesKnown := &discoveryv1.EndpointSliceList{ListMeta: metav1.ListMeta{ResourceVersion: ns.SlicesVersion}, Items: ns.Slices}
+	var slicesKnown runtime.Object
+	if ns != nil {
+		slicesKnown = &discoveryv1.EndpointSliceList{ListMeta: metav1.ListMeta{ResourceVersion: ns.SlicesVersion}, Items: ns.Slices}
+	}
 	w.slices = cache.NewSharedInformer(&listWatch{known: slicesKnown, ListWatch: cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return core.DiscoveryV1().EndpointSlices(namespace).List(ctx, o)

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/test/haproxy"
 )
 
@@ -32,9 +33,8 @@ func TestEdge14TwoChangesWithinAReload(t *testing.T) {
 	}
 	e.eventually("60 % in HAProxy", func() bool {
 		servers, err := haproxy.Servers(state, e.ns, "shop")
-		e.ok(err)
 		share := 100 * haproxy.Share(servers, "osc-debug-")
-		return share > 59.5 && share < 60.5
+		return err == nil && share > 59.5 && share < 60.5
 	})
 	if r := e.cli("rollback", "--route", "shop"); r.code != 0 {
 		t.Error(r)
@@ -48,16 +48,14 @@ func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
 	e := newEnv(t)
 	e.deployment("web", 3, nil)
 	e.route(nil)
-	one := int32(1)
-	_, err := core.AutoscalingV2().HorizontalPodAutoscalers(e.ns).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "web"},
-		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, MinReplicas: &one, MaxReplicas: 5}}, metav1.CreateOptions{})
-	e.ok(err)
+	e.autoscaler("web")
 	before := e.tested()
 	run := e.shift("--weight", "100", "--exact")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
 	e.scale("web", 1)
+	time.Sleep(time.Second) // the command hears of it too
 	run.signal(2)
 	e.eventually("the first step back", func() bool { return strings.Contains(run.progress.String(), "  ramp ") })
 	e.scale("web", 3)
@@ -68,6 +66,47 @@ func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
 	if after := e.tested(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
+}
+
+// 'rollback' of a session that nobody attends does the same, but not where it is to be now.
+func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing.T) {
+	t.Parallel()
+	for args, slowly := range map[string]bool{"": true, "--now": false} {
+		t.Run("rollback "+args, func(t *testing.T) {
+			t.Parallel()
+			e := newGuardedEnv(t)
+			e.deployment("web", 3, nil)
+			e.route(nil)
+			e.autoscaler("web")
+			before := e.tested()
+			e.detached("--weight", "100")
+			e.scale("web", 1)
+			run := e.start("alice", append([]string{"rollback", "--route", "shop"}, strings.Fields(args)...)...)
+			if slowly {
+				e.eventually("the first step back", func() bool {
+					s := session.Of(e.shop())
+					return s != nil && s.State == session.Live && s.Journal.Realised < 67
+				})
+				e.scale("web", 3)
+			}
+			r := run.wait()
+			step := strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has 1 of 3 servers")
+			atOnce := strings.Contains(r.errOut, "come back to it at once")
+			if r.code != 0 || step != slowly || atOnce == slowly {
+				t.Error(r)
+			}
+			e.ended(before)
+		})
+	}
+}
+
+// autoscaler lets one scale the Deployment from 1 to 5; nobody plays its controller.
+func (e *env) autoscaler(deployment string) {
+	e.t.Helper()
+	one := int32(1)
+	_, err := core.AutoscalingV2().HorizontalPodAutoscalers(e.ns).Create(e.t.Context(), &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: deployment},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: deployment}, MinReplicas: &one, MaxReplicas: 5}}, metav1.CreateOptions{})
+	e.ok(err)
 }
 
 func (e *env) scale(deployment string, replicas int) {
