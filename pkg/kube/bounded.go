@@ -21,9 +21,11 @@ const answerTime = 10 * time.Second
 type bounded struct {
 	next   http.RoundTripper
 	within time.Duration
+	begun  time.Time // the request, before its time began to run
 }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	b.begun = time.Now()
 	switch {
 	case upgrades(r):
 		return b.upgrade(r)
@@ -61,14 +63,13 @@ func (b bounded) upgrade(r *http.Request) (*http.Response, error) {
 // send has a request answered under a context that goes with the answer's body. It says of an
 // error when it is our bound, not the caller's own deadline.
 func (b bounded) send(ctx context.Context, cancel context.CancelFunc, r *http.Request) (*http.Response, error) {
-	sent := time.Now()
 	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err == nil {
 		resp.Body = body{resp.Body, cancel}
 		return resp, nil
 	}
 	cancel()
-	if r.Context().Err() == nil && time.Since(sent) >= b.within {
+	if r.Context().Err() == nil && time.Since(b.begun) >= b.within {
 		err = fmt.Errorf("no answer within %s: %v", b.within, err)
 	}
 	return nil, err

@@ -16,7 +16,7 @@ import (
 func Wrap(config *rest.Config, clock *Clock, outage *Outage) *rest.Config {
 	c := rest.CopyConfig(config)
 	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return retrying{outageTransport{outage, &clockTransport{clock, bounded{next, requestTime}}}}
+		return retrying{outageTransport{outage, &clockTransport{clock, bounded{next: next, within: requestTime}}}}
 	})
 	return c
 }

@@ -187,13 +187,13 @@ func TestRequestsAreBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 				begin := time.Now()
-				if _, err := (bounded{hanging{}, requestTime}).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "no answer within") {
+				if _, err := (bounded{next: hanging{}, within: requestTime}).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "no answer within") {
 					t.Error(err)
 				}
 				if took := time.Since(begin); took != requestTime {
 					t.Errorf("it took %s", took)
 				}
-				resp, err := bounded{streaming{}, requestTime}.RoundTrip(r)
+				resp, err := bounded{next: streaming{}, within: requestTime}.RoundTrip(r)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -226,7 +226,7 @@ func TestAnUpgradeThatHangsIsGivenUp(t *testing.T) {
 	}
 	defer listener.Close() // connections wait in its queue
 	config := &rest.Config{Host: "http://" + listener.Addr().String()}
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next, 100 * time.Millisecond} })
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next: next, within: 100 * time.Millisecond} })
 	exec, err := remotecommand.NewWebSocketExecutor(config, "GET", config.Host+"/api/v1/namespaces/x/pods/y/exec?command=id&stdout=true")
 	if err != nil {
 		t.Fatal(err)

@@ -65,6 +65,7 @@ func program() {
 	c.Close()
 	(<-accepted).Close()
 	_, _ = net.DialTimeout("tcp", "127.0.0.1:1", time.Second)
+	time.Sleep(200 * time.Millisecond) // the last segments are handled elsewhere
 	fmt.Println("done")
 	_, _ = in.ReadString('\n')
 }

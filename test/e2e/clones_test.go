@@ -52,7 +52,7 @@ func TestClonesThatRun(t *testing.T) {
 			e.route(nil)
 			e.endpoints("web", true)
 			before := e.tested()
-			run := e.guarded("--weight", "100", "--timeout", "2m", "--replicas", "1", "--ttl", "5m")
+			run := e.guarded("--weight", "100", "--timeout", "5m", "--replicas", "1", "--ttl", "15m")
 			if !run.reaches("live") {
 				t.Fatal(run.wait())
 			}

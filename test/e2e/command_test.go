@@ -27,7 +27,7 @@ func (r result) String() string { return fmt.Sprintf("exit %d\n%s%s", r.code, r.
 type running struct {
 	e        *env
 	cmd      *exec.Cmd
-	out      bytes.Buffer
+	out      watched
 	progress watched
 	done     chan struct{}
 	err      error
@@ -76,7 +76,7 @@ func (e *env) startInto(out *os.File, args ...string) *running {
 func (e *env) process(cmd *exec.Cmd) *running {
 	e.t.Helper()
 	r := &running{e: e, cmd: cmd, done: make(chan struct{})}
-	r.progress.more = make(chan struct{}, 1)
+	r.out.more, r.progress.more = make(chan struct{}, 1), make(chan struct{}, 1)
 	if r.cmd.Stderr = &r.progress; r.cmd.Stdout == nil {
 		r.cmd.Stdout = &r.out
 	}
@@ -109,7 +109,7 @@ func (r *running) reaches(step string) bool {
 		case <-r.progress.more:
 		case <-r.done:
 			return strings.Contains(r.progress.String(), "s  "+step+" ")
-		case <-time.After(2 * waitAtMost):
+		case <-time.After(6 * time.Minute): // a pod in the VM may take minutes beside other tests
 			r.e.t.Fatalf("step %s was not reached:\n%s", step, r.progress.String())
 		}
 	}

@@ -104,7 +104,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		t.Fatalf("after %s still: %s", after, wrong)
 	}
 	healthy("everything was set up")
-	before := e.versions()
+	before := e.settled()
 	examine()
 	if after := e.versions(); after != before {
 		t.Errorf("doctor changed something: before\n%s\nafter\n%s", before, after)
@@ -173,6 +173,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	// What only a pod shows.
 	none := "quay.io/osc-debug/none@sha256:" + strings.Repeat("6", 64)
 	e.setting("images", image+" "+none)
+	e.eventually("the policy allows it", func() bool { return examine("--sidecar-image", none).code == 0 })
 	for _, c := range []struct { // in this order: a node is missing from then on
 		name     string
 		args     []string

@@ -127,7 +127,7 @@ func TestEdge11SiblingsOnOneHost(t *testing.T) {
 	sibling := e.route(func(s *routev1.Route) {
 		s.Name, s.Spec.Host, s.Spec.Path, s.Spec.To.Name = "sibling", r.Spec.Host, "/other", "b"
 	})
-	run := e.shift("--weight", "100", "--exact", "--for", "2s")
+	run := e.shift("--weight", "100", "--exact")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
@@ -139,6 +139,7 @@ func TestEdge11SiblingsOnOneHost(t *testing.T) {
 			t.Errorf("its sibling answers %q", body)
 		}
 	}
+	run.signal(2)
 	if r := run.wait(); r.code != 0 {
 		t.Error(r)
 	}
@@ -165,7 +166,7 @@ func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	id := e.detached("--weight", "100", "--ttl", "20s")
+	id := e.detached("--weight", "100", "--ttl", "40s")
 	e.ok(core.CoreV1().Services(e.ns).Delete(t.Context(), session.ServiceName(id), metav1.DeleteOptions{}))
 	e.eventually("the traffic is back", func() bool {
 		r := e.shop()
@@ -173,10 +174,10 @@ func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
 		return s == nil || s.State == session.Held && *r.Spec.To.Weight == 100
 	})
 	e.eventually("users are served", func() bool { return e.get(e.shop().Spec.Host) == "original" })
-	if r := e.cli("weight", "50", "--router", routerIP); r.code == 0 {
+	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !strings.Contains(r.errOut, "no pod of sandbox "+id) {
 		t.Errorf("resumed without a Service: %s", r)
 	}
-	e.ended(before)
+	e.endedWithin(2*waitAtMost, before)
 }
 
 // A sandbox that is unready for less than the grace, beside an original that serves, keeps its
@@ -187,13 +188,13 @@ func TestEdge05ASandboxThatFlaps(t *testing.T) {
 	before := e.standard()
 	id := e.detached("--weight", "50")
 	version := e.shop().ResourceVersion
-	for range 4 { // together longer than the grace of 5 s
+	for range 10 { // together longer than the grace of 5 s
 		e.ready(session.PodName(id, 0), false)
 		e.endpoints(session.ServiceName(id), false)
-		time.Sleep(time.Second)
+		time.Sleep(300 * time.Millisecond)
 		e.ready(session.PodName(id, 0), true)
 		e.endpoints(session.ServiceName(id), true)
-		time.Sleep(time.Second)
+		time.Sleep(300 * time.Millisecond)
 	}
 	if r := e.shop(); session.Of(r) == nil || session.Of(r).State != session.Live || r.ResourceVersion != version {
 		t.Errorf("somebody wrote the Route: %+v", r.Spec)

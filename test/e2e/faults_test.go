@@ -94,7 +94,7 @@ func managed(r *routev1.Route) bool {
 }
 
 // laneTime is what ending a session may take while a fifth of the guards' requests fail too:
-// 102 s until a killed command's arming counts as abandoned, a change of the leading guard, a
+// 117 s until a killed command's arming counts as abandoned, a change of the leading guard, a
 // minute of draining, and some tries.
 const laneTime = 5 * time.Minute
 
@@ -127,8 +127,8 @@ type randomSession struct {
 // run returns shift's exit code, -1 when it was killed.
 func (s *randomSession) run() int {
 	e, lot := s.e, s.random.IntN
-	ttl := fmt.Sprintf("%ds", 2+lot(8))
-	args := []string{"shift", "--route", s.route, "--router", routerIP, "--timeout", "10s", "--ttl", ttl, "--weight", fmt.Sprint([]int{0, 1, 20, 50, 99, 100}[lot(6)])}
+	ttl := fmt.Sprintf("%ds", 5+lot(8))
+	args := []string{"shift", "--route", s.route, "--router", routerIP, "--timeout", "25s", "--ttl", ttl, "--weight", fmt.Sprint([]int{0, 1, 20, 50, 99, 100}[lot(6)])}
 	if lot(2) == 0 {
 		args = append(args, "--detach")
 	} else {

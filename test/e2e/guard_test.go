@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -20,7 +22,7 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	if r := e.guarded("--weight", "100", "--detach", "--ttl", "12s").wait(); r.code != 0 || !strings.Contains(r.errOut, "the guard ends it") {
+	if r := e.guarded("--weight", "100", "--detach", "--ttl", "20s").wait(); r.code != 0 || !strings.Contains(r.errOut, "the guard ends it") {
 		t.Fatal(r)
 	}
 	r := e.shop()
@@ -38,15 +40,11 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 	if now := time.Now(); now.Before(end) {
 		t.Errorf("ended at %s, before %s", now, end)
 	}
-	events, err := core.CoreV1().Events(e.ns).List(t.Context(), metav1.ListOptions{})
-	e.ok(err)
-	told := false
-	for _, ev := range events.Items {
-		told = told || ev.Reason == "DebugSessionExpired"
-	}
-	if !told {
-		t.Error("no Event tells that the session expired")
-	}
+	e.eventually("an Event tells that the session expired", func() bool {
+		events, err := core.CoreV1().Events(e.ns).List(t.Context(), metav1.ListOptions{})
+		e.ok(err)
+		return slices.ContainsFunc(events.Items, func(ev corev1.Event) bool { return ev.Reason == "DebugSessionExpired" })
+	})
 }
 
 // kill -9 of the command at each step: the guard ends what it left, in the time that
@@ -58,7 +56,7 @@ func TestTheGuardEndsWhatAKilledCommandLeft(t *testing.T) {
 			t.Parallel()
 			e := newGuardedEnv(t)
 			before := e.standard()
-			run := e.guarded("--weight", "100", "--ttl", "6s", "--for", "1s", "--timeout", "8s")
+			run := e.guarded("--weight", "100", "--ttl", "15s", "--for", "1s", "--timeout", "20s")
 			if !run.reaches(step) {
 				t.Fatal(run.wait())
 			}
@@ -231,7 +229,7 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	service := session.ServiceName(id)
 	e.ready(pod, false)
 	e.endpoints(service, false)
-	time.Sleep(time.Second) // until it is printed
+	e.eventually("it is printed", func() bool { return strings.Contains(tree.out.String(), pod+"  Running, not ready") })
 	away.begin()
 	time.Sleep(2 * time.Second) // some tries
 	away.end()
@@ -245,7 +243,7 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	if r := e.cli("status", "-A"); r.code != 6 {
 		t.Errorf("alice may not list Routes of all namespaces: %s", r)
 	}
-	if r := e.cli("rollback", "--drain", "0s"); r.code != 0 {
+	if r := e.cli("rollback", "--drain", "2s"); r.code != 0 {
 		t.Error(r)
 	}
 	e.eventually("the end is told", func() bool { return strings.Contains(watch.progress.String(), "no session any more") })

@@ -132,7 +132,7 @@ type env struct {
 // pods become Running with an address, ready.
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	name := fmt.Sprintf("e2e-%06x", rand.IntN(1<<24))
+	name := fmt.Sprintf("e2e-%08x", rand.Uint32())
 	if _, err := core.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

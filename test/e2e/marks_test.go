@@ -78,9 +78,11 @@ func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	e.detached("--weight", "50", "--ttl", "6s")
+	id := e.detached("--weight", "50", "--ttl", "20s")
+	if id == "" {
+		t.Fatal("over already")
+	}
 	r := e.shop()
-	id := session.Of(r).ID
 	marks := map[string]string{session.RouteUIDKey: string(r.UID), session.RouteNameKey: "shop"}
 	for name, change := range map[string]func(*corev1.Pod){
 		"no-sidecar":  func(p *corev1.Pod) { kata := "kata"; p.Spec.RuntimeClassName = &kata },

@@ -89,12 +89,22 @@ func (e *env) kubelet(stop <-chan struct{}) {
 			}
 			switch {
 			case pod.DeletionTimestamp != nil:
-				now := int64(0)
-				_ = core.CoreV1().Pods(e.ns).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+				e.endPod(ctx, pod.Name)
 			case pod.Status.PodIP == "" && pod.Labels["never"] == "":
 				e.run(ctx, pod)
 			}
 		}
+	}
+}
+
+// endPod ends a pod that is being deleted, as the kubelet does when its processes have.
+func (e *env) endPod(ctx context.Context, name string) {
+	for ctx.Err() == nil {
+		err := core.CoreV1().Pods(e.ns).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+		if err == nil || apierrors.IsNotFound(err) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

@@ -118,7 +118,7 @@ func TestAToolThatReappliesTheRoute(t *testing.T) {
 				}
 			}
 			// Where the tool leaves no mark at all, the sandbox is an orphan after two minutes.
-			e.endedWithin(150*time.Second, before)
+			e.endedWithin(orphansEndedWithin, before)
 			stop()
 			tool.Wait()
 			e.ended(before)

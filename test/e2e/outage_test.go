@@ -118,7 +118,7 @@ func TestTheGuardLetsRoutersCatchUp(t *testing.T) {
 	time.Sleep(2 * aWhile)
 	away.end()
 	e.staysAfterTheRestore()
-	e.eventually("the session is over", func() bool { return looks(e.shop()) == before && e.sandboxes() == 0 })
+	e.within(2*waitAtMost, "the session is over", func() bool { return looks(e.shop()) == before && e.sandboxes() == 0 })
 	if !strings.Contains(g.progress.String(), "routers may be late after an outage") {
 		t.Error("the guard's log does not tell why the sandbox stayed")
 	}

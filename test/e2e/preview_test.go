@@ -79,7 +79,7 @@ func TestStatusShowsASession(t *testing.T) {
 	if second.code != 1 || !strings.Contains(second.errOut, list.Sessions[0].Session) {
 		t.Errorf("a second session must be refused by the first's ID: %s", second)
 	}
-	if r := e.cli("rollback", "-s", list.Sessions[0].Session, "--drain", "1s"); r.code != 0 {
+	if r := e.cli("rollback", "-s", list.Sessions[0].Session, "--drain", "5s"); r.code != 0 {
 		t.Errorf("rollback by ID: %s", r)
 	}
 	if r := s.wait(); r.code != 4 && r.code != 0 {

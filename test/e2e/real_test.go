@@ -147,6 +147,7 @@ func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
+	e.eventually("gadgets at work", func() bool { return strings.Count(run.progress.String(), " works ") == 2 })
 	for range 300 { // two opens and two connections each, of 200 bytes or more: more than a pipe holds
 		e.get(host)
 	}

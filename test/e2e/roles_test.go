@@ -37,7 +37,7 @@ func TestTheTeamsRolesAreEnough(t *testing.T) {
 	if r := e.guarded("--weight", "100", "--dry-run=server", "-o", "yaml").wait(); r.code != 0 || strings.Contains(r.errOut, "may not list") {
 		t.Error(r)
 	}
-	run := e.guarded("--weight", "100", "--trace", "open", "--timeout", "2m", "--ttl", "5m")
+	run := e.guarded("--weight", "100", "--trace", "open", "--timeout", "5m", "--ttl", "15m")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -36,9 +37,12 @@ func TestRollbackOfWhatIsHardToEnd(t *testing.T) {
 	e.plant("gone", session.Arming, time.Hour)
 	e.plant("pruned", session.Arming, time.Hour)
 	e.ok(routes.RouteV1().Routes(e.ns).Delete(t.Context(), gone.Name, metav1.DeleteOptions{}))
-	pruned.ResourceVersion, pruned.ManagedFields = e.routeNamed("pruned").ResourceVersion, nil
-	_, err := routes.RouteV1().Routes(e.ns).Update(t.Context(), pruned, metav1.UpdateOptions{})
-	e.ok(err)
+	pruned.ManagedFields = nil
+	e.ok(retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the router writes its status
+		pruned.ResourceVersion = e.routeNamed("pruned").ResourceVersion
+		_, err := routes.RouteV1().Routes(e.ns).Update(t.Context(), pruned, metav1.UpdateOptions{})
+		return err
+	}))
 	marks := map[string]string{session.RouteNameKey: pruned.Name, session.RouteUIDKey: string(pruned.UID)}
 	odd := e.pod("odd", map[string]string{session.Label: "a.b"}, marks)
 	for _, args := range [][]string{{"--all"}, {"--route", "pruned"}} {

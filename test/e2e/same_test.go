@@ -147,7 +147,7 @@ func TestSomebodyElsesChangeSurvives(t *testing.T) {
 				r.Spec.To.Weight = weight(80)
 				r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("b", 20))
 			})
-			s := e.shift("--weight", "50", "--for", "4s")
+			s := e.shift("--weight", "50", "--for", "10s")
 			if !s.reaches("live") {
 				t.Fatal(s.wait())
 			}
@@ -167,7 +167,7 @@ func TestSomebodyElsesChangeSurvives(t *testing.T) {
 		e := newEnv(t)
 		e.deployment("web", 1, nil)
 		e.route(nil)
-		s := e.shift("--weight", "50", "--for", "4s")
+		s := e.shift("--weight", "50", "--for", "10s")
 		if !s.reaches("live") {
 			t.Fatal(s.wait())
 		}

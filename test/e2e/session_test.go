@@ -43,7 +43,7 @@ func TestMirroredPolicies(t *testing.T) {
 		e.ok(err)
 		return list.Items
 	}
-	run := e.shift("--weight", "50", "--for", "1s")
+	run := e.shift("--weight", "50")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
@@ -61,6 +61,7 @@ func TestMirroredPolicies(t *testing.T) {
 	if !mirrored || !opened {
 		t.Errorf("mirrored %v, opened %v: %+v", mirrored, opened, ours())
 	}
+	run.signal(2)
 	r := run.wait()
 	if r.code != 0 || !strings.Contains(r.errOut, "NetworkPolicy from-router holds for the sandbox too") || !strings.Contains(r.errOut, "NetworkPolicy database lets the original through, and for the session the sandbox too") {
 		t.Error(r)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/shift"
 )
@@ -76,6 +77,7 @@ func TestRollbackCompletesWhatAKilledShiftLeft(t *testing.T) {
 			}
 			run.signal(syscall.SIGKILL)
 			run.wait()
+			time.Sleep(2 * time.Second) // what it had sent still arrives
 			for range 2 {
 				if r := e.cli("rollback", "--route", "shop", "--drain", "1s"); r.code != 0 {
 					t.Fatal(r)

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -38,7 +39,7 @@ func (e *env) changedBehind() *changedBehind {
 // seen brings about what the guard is to see.
 func (c *changedBehind) seen() {
 	c.t.Helper()
-	const left = 25 * time.Second
+	const left = time.Minute
 	c.plant("extended", session.Live, left)
 	c.plant("replaced", session.Live, left)
 	c.due = time.Now().Add(left + 12*time.Second) // past the ends, and past the grace
@@ -109,7 +110,7 @@ func (c *changedBehind) end() {
 func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	account := e.ownGuards("grace=4s")
+	account := e.ownGuards("grace=15s")
 	e.deployment("web", 1, nil)
 	c := e.changedBehind()
 	v, log := newValve(), &requestLog{}
@@ -134,7 +135,7 @@ func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 func TestAGuardRestartedOnOldListsRestoresNothing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	account := e.ownGuards("grace=8s")
+	account := e.ownGuards("grace=15s")
 	e.deployment("web", 1, nil)
 	c := e.changedBehind()
 	first := e.guard("first", account)
@@ -150,6 +151,9 @@ func TestAGuardRestartedOnOldListsRestoresNothing(t *testing.T) {
 	}))
 	if !g.leads(t.Context(), "restarted") {
 		t.Fatal(g.wait())
+	}
+	if grown := time.Now().Add(20 * time.Second); grown.After(c.due) {
+		c.due = grown // its grace began when it did
 	}
 	c.untouched(log.all, g)
 	for path := range past.lists {
@@ -180,6 +184,9 @@ func TestAGuardWithoutSyncedCachesDoesNothing(t *testing.T) {
 		}
 		log.handle(w, r, forward)
 	}))
+	e.eventually("the guard lists Routes", func() bool {
+		return slices.ContainsFunc(log.all(), func(r string) bool { return strings.HasPrefix(r, "GET") && strings.HasSuffix(r, "/routes") })
+	})
 	time.Sleep(8 * time.Second)
 	for _, r := range log.all() {
 		if !strings.HasPrefix(r, "GET") && !strings.Contains(r, "/selfsubjectaccessreviews") {
@@ -201,7 +208,7 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	b := e.bare("shop")
-	live(b)
+	b.plant(session.Live, 40*time.Second)
 	var cut atomic.Bool
 	back := make(chan struct{})
 	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
@@ -220,6 +227,9 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 		t.Fatal(one.wait())
 	}
 	cut.Store(true)
+	if s := session.Of(b.get()); s == nil || s.State != session.Live {
+		t.Fatalf("ended before the guard was cut off: %+v", s)
+	}
 	e.guard("two", b.account)
 	b.ended()
 	again := e.plant("shop", session.Live, 5*time.Minute)

@@ -33,7 +33,6 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge"}
 		r.Spec.AlternateBackends = []routev1.RouteTargetReference{alternate("b", 50)}
 	}
-	e.route(change)
 	e.route(func(r *routev1.Route) {
 		change(r)
 		r.Name, r.Spec.Host = "quiet", "quiet-"+r.Spec.Host
@@ -46,6 +45,7 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 		r.Annotations[session.JournalKey] = `{"before":{"backends":[{"service":"web","weight":100}]}}`
 		r.Spec.To.Name = session.ServiceName("bcdfghjk")
 	})
+	e.route(change) // last: a minute later the guard takes its label for a session's end
 	stolenCore, stolenRoutes := e.guardsClients()
 	try := func(route, patch string) error {
 		_, err := stolenRoutes.RouteV1().Routes(e.ns).Patch(t.Context(), route, types.JSONPatchType, []byte(patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
