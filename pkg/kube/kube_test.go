@@ -226,7 +226,9 @@ func TestAnUpgradeThatHangsIsGivenUp(t *testing.T) {
 	}
 	defer listener.Close() // connections wait in its queue
 	config := &rest.Config{Host: "http://" + listener.Addr().String()}
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next: next, within: 100 * time.Millisecond} })
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return bounded{next: next, within: 100 * time.Millisecond}
+	})
 	exec, err := remotecommand.NewWebSocketExecutor(config, "GET", config.Host+"/api/v1/namespaces/x/pods/y/exec?command=id&stdout=true")
 	if err != nil {
 		t.Fatal(err)
