@@ -236,8 +236,13 @@ func (a *app) ramp(ctx context.Context, c *clients, t found, f *rollbackFlags, r
 	if scaler == nil {
 		return
 	}
-	why := errors.New("as --now and --wait=false ask for")
-	if !f.now && f.wait {
+	var why error
+	switch {
+	case f.now:
+		why = errors.New("--now")
+	case !f.wait:
+		why = errors.New("--wait=false")
+	default:
 		// At most half of the time: the other half is the restore's.
 		ctx, cancel := context.WithTimeout(ctx, min(shift.RampTime, f.timeout/2))
 		defer cancel()
@@ -246,7 +251,7 @@ func (a *app) ramp(ctx context.Context, c *clients, t found, f *rollbackFlags, r
 		why = runner.Ramp(ctx, t.route, t.session)
 	}
 	if why != nil {
-		report.Warn("HorizontalPodAutoscaler %s may have shrunk %s (%d pods now): %.4g %% of new clients come back to it at once: %v",
+		report.Warn("HorizontalPodAutoscaler %s may have shrunk %s (%d pods now): %.4g %% of new clients come back to it at once (%v)",
 			scaler.Name, j.Workload, scaler.Status.CurrentReplicas, j.Realised, why)
 	}
 }

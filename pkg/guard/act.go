@@ -178,8 +178,9 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 	}
 	g.Log.Info("closed", "session", k.String(), "route", k.route)
 	m.closed = true // forgotten when the event comes that tells of it
-	// What bears the label still is not this Route's session: it waits as an orphan does.
-	m.drained = time.Time{}
+	// What bears the label still is not this Route's session: it waits, and is counted, as an
+	// orphan.
+	m.drained, m.deleted = time.Time{}, false
 	return 0, nil
 }
 

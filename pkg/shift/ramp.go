@@ -26,12 +26,12 @@ const RampTime = rampSteps * rampWait
 // rampSync bounds listing what Ramp goes by.
 const rampSync = 5 * time.Second
 
-// Ramp gives the original of a session that another command began its traffic back in steps,
-// where it has fewer servers than then. The restore is the caller's; an error says why it comes
-// at once.
+// Ramp gives the original of a live session that another command began its traffic back in
+// steps, where it has fewer servers than then. The restore is the caller's; an error says why
+// it comes at once.
 func (r *Runner) Ramp(ctx context.Context, on *routev1.Route, s *session.Session) error {
-	if s.Journal == nil || s.State != session.Live || s.Journal.Realised == 0 || s.Journal.Servers == 0 {
-		return errors.New("it has no traffic, or nobody noted how many servers the original had")
+	if s.Journal.Servers == 0 {
+		return errors.New("how many servers it had is not noted")
 	}
 	r.current, r.journal, r.Floor = on, s.Journal, route.Exact
 	if s.Journal.Failover {
@@ -45,7 +45,7 @@ func (r *Runner) Ramp(ctx context.Context, on *routev1.Route, s *session.Session
 	syncing, cancel := context.WithTimeout(ctx, rampSync)
 	defer cancel()
 	if !cache.WaitForCacheSync(syncing.Done(), w.pods.HasSynced, w.slices.HasSynced, w.route.HasSynced) {
-		return fmt.Errorf("its pods and endpoints could not be listed within %s", rampSync)
+		return fmt.Errorf("pods and endpoints could not be listed within %s", rampSync)
 	}
 	r.watcher = w
 	r.ramp(ctx)

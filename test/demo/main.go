@@ -96,7 +96,7 @@ func run(ctx context.Context) error {
 		control, controlReloads = control.Plus(sums), controlReloads+n
 	}
 
-	title("once more, and its command is killed (kill -9) while users are in the sandbox: the guard ends it")
+	title("once more with --ttl " + killedTTL + ", and its command is killed (kill -9) while users are in the sandbox: the guard ends it at its time")
 	before, reloads = d.load.Sums(), d.Reloads()
 	over, err := d.killed()
 	if err != nil {
@@ -201,10 +201,13 @@ func (d *demo) sandboxNode() error {
 	return nil
 }
 
+// killedTTL is how long the session lives whose command is killed.
+const killedTTL = "9s"
+
 // killed begins a session, kills its command, and waits until the guard has put
 // everything back. It returns the sums of that moment.
 func (d *demo) killed() (load.Sums, error) {
-	cmd := d.Command(d.ctx, "shift", "--route", "echo-route", "--weight", "100", "--ttl", "9s", "--router", sample.Router)
+	cmd := d.Command(d.ctx, "shift", "--route", "echo-route", "--weight", "100", "--ttl", killedTTL, "--router", sample.Router)
 	progress, err := cmd.StderrPipe()
 	if err != nil {
 		return load.Sums{}, err
@@ -236,7 +239,7 @@ func (d *demo) killed() (load.Sums, error) {
 		if strings.HasSuffix(now, "session ") {
 			left, err := d.Kubectl(d.ctx, "get", "pods,services", "-n", sample.Namespace, "-l", "osc-debug.dev/session", "-o", "name")
 			if err != nil || strings.TrimSpace(left) != "" {
-				return load.Sums{}, fmt.Errorf("left by the killed session: %s %w", left, err)
+				return load.Sums{}, fmt.Errorf("left by the killed session: %s %v", left, err)
 			}
 			return d.load.Sums(), nil
 		}

@@ -100,6 +100,35 @@ func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing
 	}
 }
 
+// A sandbox that is dead serves nobody: all traffic comes back at once.
+func TestEdge15ARollbackFromADeadSandboxIsNotSlow(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t) // no guard takes the traffic first
+	e.deployment("web", 3, nil)
+	e.route(nil)
+	e.autoscaler("web")
+	before := e.tested()
+	run := e.shift("--weight", "100", "--exact")
+	if !run.reaches("live") {
+		t.Fatal(run.wait())
+	}
+	run.signal(9)
+	run.wait()
+	id := session.Of(e.shop()).ID
+	for n := range 2 { // as many as three pods' work takes
+		e.ready(session.PodName(id, n), false)
+	}
+	e.endpoints(session.ServiceName(id), false)
+	e.scale("web", 1)
+	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 || strings.Contains(r.errOut, "  ramp ") {
+		t.Error(r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
+}
+
 // autoscaler lets one scale the Deployment from 1 to 5; nobody plays its controller.
 func (e *env) autoscaler(deployment string) {
 	e.t.Helper()

@@ -56,6 +56,24 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	}
 }
 
+// The same for a rollback that takes the way back in steps, since an autoscaler shrank the
+// original: what it was killed at is a live session, whose time is over in a minute.
+func TestASlowRollbackKilledBeforeAndAfterEveryRequest(t *testing.T) {
+	t.Parallel()
+	e := newGuardedEnv(t)
+	e.deployment("web", 1, nil)
+	e.autoscaler("web")
+	run := func(name, config string) *running {
+		e.plant(name, session.Live, time.Minute)
+		return e.start(config, "rollback", "--drain", "500ms", "--route", name)
+	}
+	requests := e.record(run, nil)
+	if n := strings.Count(strings.Join(requests, "\n"), "PATCH /apis/route"); n != 4 {
+		t.Fatalf("the list has not two steps, restore and close:\n%s", strings.Join(requests, "\n"))
+	}
+	e.killEverywhere(points(requests), 2*atATime, run)
+}
+
 // record lists the requests that a command makes when nothing disturbs it.
 func (e *env) record(run func(route, config string) *running, needs []string) []string {
 	e.t.Helper()

@@ -23,6 +23,7 @@ func (e *env) plant(route string, state session.State, left time.Duration) *sess
 	e.ok(err)
 	j := &session.Journal{
 		Version: session.JournalVersion, Session: session.NewID(), State: session.Arming, RouteUID: string(r.UID), User: "alice", Asked: 100,
+		Workload: "deployment/web", Servers: 2, // of which one is there mostly: an autoscaler, where there is one, took the other
 		ArmBy: metav1.NewTime(time.Now().Add(left).Truncate(time.Second)),
 	}
 	r, err = store.Arm(ctx, r, j)
