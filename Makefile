@@ -91,6 +91,7 @@ e2e: devcluster ## Run the tests that need the local cluster, in one of their ow
 	@$(MAKE) --no-print-directory build
 	@echo "end-to-end tests: 20 to 35 min on 2 cores, told at their end (ARGS=-v: each as it goes)"
 	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 60m -parallel 4 ./test/e2e/ $(ARGS); code=$$?; \
+		cat $(CLUSTER)/told 2>/dev/null; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
 
 # bench runs parts of test/bench against the cluster, which it ends afterwards.

@@ -26,8 +26,9 @@ func (a *app) execCommand() *cobra.Command {
 		Use:   "exec [-it] [-- COMMAND [ARG...]]",
 		Short: "Run a command in the sandbox's sidecar, as root of its VM",
 		Long: `Run a command (default: an interactive shell) in the sidecar of a session's first
-sandbox pod ('oc exec POD -c osc-debug' reaches others). It sees the program's processes and its network. The exit code is the
-command's own; 125 when it could not be run.`,
+sandbox pod ('oc exec POD -c osc-debug' reaches others). It sees the program's network and,
+but for a session with --separate-pids, its processes. The exit code is the command's own;
+125 when it could not be run.`,
 		Example: `  osc-debug exec -it
   osc-debug exec --route echo-route -- tcpdump -c 10 -n -i any port 8080`,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -33,8 +33,8 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Use:   "rollback [--route ROUTE | --session ID]",
 		Short: "End a session: restore the Route, delete the sandbox",
 		Long: `End a session from whatever state it is in, also one whose 'shift' was killed. What
-somebody else changed of the Route meanwhile stays (exit code 4 then). Rolling back
-what is rolled back already is no error.
+somebody else changed of the Route meanwhile stays (exit code 4 then). With --route or
+--all, rolling back what is rolled back already is no error.
 
 An original that an autoscaler shrank meanwhile gets its traffic back in steps, as soon as it
 has its pods again and within a minute, as long as the sandbox serves; with --now, and with
@@ -54,7 +54,7 @@ has its pods again and within a minute, as long as the sandbox serves; with --no
 	fl.DurationVar(&f.drain, "drain", 0, "least time between restoring the Route and deleting the sandbox (default: as the administrator set, else 8s)")
 	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long all of it may take, beyond the drain")
 	fl.StringSliceVar(&f.routers, "router", nil, "where to see that the router let go: HOST or HOST:PORT, one for each router (default: only wait)")
-	fl.BoolVar(&f.wait, "wait", true, "wait until the sandbox is gone; with --wait=false the guard deletes it, a minute after the traffic went back")
+	fl.BoolVar(&f.wait, "wait", true, "wait until the sandbox is gone; with --wait=false the guard deletes it, a minute after its own drain")
 	fl.BoolVar(&f.now, "now", false, "give all traffic back at once, also to an original that an autoscaler shrank")
 	fl.BoolVar(&f.all, "all", false, "every session of the namespace, those of others too, and what is left on Routes that know of none")
 	a.completions(c)

@@ -49,7 +49,7 @@ failover (--exact gives that up).`,
   # 5, then 25, then all of them, half a minute each; another image in the sandbox
   osc-debug shift --route shop --steps 5,25,100 --interval 30s --set-image web=quay.io/team/shop@sha256:...
 
-  # What would be written, TLS keys left out
+  # What would be written, TLS keys redacted
   osc-debug shift --route shop --weight 20 --dry-run=server -o yaml`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runShift(c, f) },
@@ -68,10 +68,10 @@ failover (--exact gives that up).`,
 	fl.StringArrayVar(&f.images, "set-image", nil, "CONTAINER=IMAGE for the sandbox")
 	fl.StringArrayVar(&f.env, "set-env", nil, "CONTAINER:KEY=VALUE for the sandbox")
 	fl.StringSliceVar(&f.Changes.EmptyVolumes, "empty-volume", nil, "volume that the sandbox gets empty, where the original's can't be shared")
-	fl.BoolVar(&f.Changes.SeparatePIDs, "separate-pids", false, "no shared process namespace: for images whose program must be process 1 (no tracing of it from the sidecar's view)")
+	fl.BoolVar(&f.Changes.SeparatePIDs, "separate-pids", false, "no shared process namespace: for images whose program must be process 1 (--trace, and ps in the sidecar, do not see it then)")
 	fl.BoolVar(&f.Changes.KeepsLiveness, "keep-liveness", false, "keep liveness probes, which a breakpoint would fail")
 	fl.StringVar(&f.followRollout, "follow-rollout", "false", "when the original is rolled out meanwhile: false goes on and tells, rollback ends the session")
-	fl.BoolVar(&f.Force, "force", false, "hold a session also where a GitOps tool applies the Route, or a Service or disruption budget selects every pod")
+	fl.BoolVar(&f.Force, "force", false, "hold a session also where that may be unwise; each refusal that it lifts names it")
 	fl.DurationVar(&f.For, "for", 0, "end the session after this time (default: at Ctrl-C or --ttl)")
 	fl.DurationVar(&f.TTL, "ttl", 0, "end it at the latest after this time (default: --for + 5m, else 30m)")
 	fl.DurationVar(&f.Drain, "drain", 0, "least time between restoring the Route and deleting the sandbox (default: as the administrator set, else 8s)")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -175,6 +176,9 @@ func (c *clients) status(f found, slices []discoveryv1.EndpointSlice, pods []pod
 		row.left = j.Left(c.clock.Now())
 		if j.State != session.Arming {
 			row.Expires = &j.Expires
+		}
+		if changes := session.Changed(f.route, j); j.State == session.Live && len(changes) > 0 {
+			row.Problem = "somebody " + strings.Join(changes, ", ") + ": it stays so"
 		}
 		if row.left < 0 {
 			row.Problem = fmt.Sprintf("past its time: end it with 'osc-debug rollback --route %s -n %s'", row.Route, row.Namespace)

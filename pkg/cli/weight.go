@@ -54,7 +54,7 @@ one that began with 0 %, is proven first, as at the beginning.`,
 	fl := c.Flags()
 	sessionFlags(c, &routeName, &id)
 	fl.BoolVar(&exact, "exact", false, "at 100 percent leave nothing at the original (default: as the session began)")
-	fl.BoolVar(&failover, "failover", false, "at 100 percent keep the smallest share at the original (default: as the session began)")
+	fl.BoolVar(&failover, "failover", false, "at 100 percent keep the smallest share at the original (default: as the session began; with --no-guard it is kept)")
 	fl.BoolVar(&o.Force, "force", false, "give a sandbox more than 1.5 times the load of an original's pods")
 	fl.BoolVar(&noGuard, "no-guard", false, "do without a guard, for a session that began with --no-guard")
 	fl.StringSliceVar(&o.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, one for each router (default: the Route's host)")

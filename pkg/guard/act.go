@@ -31,7 +31,8 @@ func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, 
 	case Finish:
 		return g.finish(ctx, k, m, live, v)
 	}
-	return v.Look, g.tell(k, m, live, v.Reason)
+	g.tell(k, m, live, v.Reason)
+	return v.Look, nil
 }
 
 // hold takes traffic off a sandbox that is not ready and keeps it to be looked at.
@@ -94,58 +95,6 @@ func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, note 
 	}
 	g.Log.Info(string(v.Action), "session", k.String(), "route", live.Name, "user", user, "reason", v.Reason, "after", took)
 	g.event(live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
-}
-
-// event has an Event written on a Route, by and by: no restore waits for it, and a thousand
-// that wait keep no Route in memory.
-func (g *Guard) event(r *routev1.Route, reason Reason, note string) {
-	namespace, name, uid := r.Namespace, r.Name, string(r.UID)
-	write := func(ctx context.Context) {
-		if err := g.Cleanup.Event(ctx, namespace, name, uid, "DebugSession"+string(reason), note); err != nil && ctx.Err() == nil {
-			g.Log.Warn("Event not written", "route", namespace+"/"+name, "error", err)
-		}
-	}
-	select {
-	case g.events <- write:
-	default:
-		g.Log.Warn("Event dropped: too many wait", "route", namespace+"/"+name, "reason", reason)
-	}
-}
-
-func (g *Guard) writeEvents(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case write := <-g.events:
-			write(ctx)
-		}
-	}
-}
-
-// tell writes, once per session, of something that the guard leaves alone.
-func (g *Guard) tell(k key, m *memory, r *routev1.Route, reason Reason) error {
-	if reason == "" || r == nil || m.told[reason] {
-		return nil
-	}
-	m.told[reason] = true
-	g.Metrics.unreadable.Inc()
-	g.Log.Warn("session left alone", "session", k.String(), "route", r.Name, "reason", reason)
-	note := fmt.Sprintf("session %s: its journal can't be read; users are served by the sandbox and nothing is changed until it is dead. 'osc-debug rollback --route %s' ends it now", k.id, r.Name)
-	if reason == NoWayBack {
-		note = (&session.NoWayBack{Namespace: r.Namespace, Name: r.Name, ID: k.id}).Error()
-	}
-	g.event(r, reason, note)
-	return nil
-}
-
-// tellRefused writes, once per session, of an end that the API server refuses for good.
-func (g *Guard) tellRefused(k key, m *memory, r *routev1.Route, err error) {
-	if r == nil || session.Retriable(err) || m.told[NotEnded] {
-		return
-	}
-	m.told[NotEnded] = true
-	g.event(r, NotEnded, fmt.Sprintf("session %s: the API server refuses to have it ended, which is tried on: %v", k.id, err))
 }
 
 // finish deletes a session's sandbox and, when it is gone, the last mark on the Route.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
@@ -62,6 +63,7 @@ type memory struct {
 	deleted                                    bool            // this guard deleted something of it
 	closed                                     bool            // this guard removed its last mark
 	changed                                    time.Time       // when the event came that is looked at, zero: it is time alone
+	route                                      types.UID       // of the Route that bore the session's marks
 	noted                                      atomic.Int64    // when the first event came that was not looked at yet, in ns; 0: none did
 	told                                       map[Reason]bool // Events that were written
 }
@@ -75,6 +77,10 @@ const (
 
 // orphan: see Limits.
 const orphan = 2 * time.Minute
+
+// settle is how long one cache may be behind another: a Route without marks whose sandbox is
+// there means something only after that.
+const settle = 5 * time.Second
 
 func (g *Guard) limits() Limits {
 	return Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: orphan}

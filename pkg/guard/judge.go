@@ -34,6 +34,8 @@ const (
 	Unreadable    Reason = "Unreadable"    // the journal can't be read
 	NoWayBack     Reason = "NoWayBack"     // no journal, and the sandbox is the Route's only backend
 	NotEnded      Reason = "NotEnded"      // the API server refuses what would end it
+	Changed       Reason = "Changed"       // somebody set other weights than the session: they stay so
+	MarksGone     Reason = "MarksGone"     // somebody took all marks off the Route
 	NodeDrain     Reason = "NodeDrain"     // a node of the sandbox is cordoned: a drain is to come
 	Unfinished    Reason = "Unfinished"    // its ending was interrupted
 	Orphaned      Reason = "Orphaned"      // sandbox objects without a mark on their Route

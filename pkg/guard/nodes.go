@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // byNode is the index of pods by the node that they are on.
@@ -65,13 +68,21 @@ func (g *Guard) watchNodes() error {
 	return err
 }
 
-// cordoned lists the cordoned nodes that a session's pods are on, by the caches.
-func (g *Guard) cordoned(w *watched, k key) []string {
+// cordoned lists the cordoned nodes that a session's own pods are on, by the caches: traffic
+// goes by what it says, so a pod that somebody else gave the session's marks must not count.
+func (g *Guard) cordoned(w *watched, k key, r *routev1.Route) []string {
 	if g.nodes == nil {
 		return nil
 	}
+	var j *session.Journal
+	if s := sessionOf(r); s != nil {
+		j = s.Journal
+	}
 	var out []string
 	for _, p := range w.podsOf(k) {
+		if !session.NamesPod(p.Name, k.id, j) {
+			continue
+		}
 		if _, is, err := g.nodes.GetStore().GetByKey(p.Spec.NodeName); err == nil && is {
 			out = append(out, p.Spec.NodeName)
 		}

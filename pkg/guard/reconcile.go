@@ -25,7 +25,7 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	m.Lock()
 	defer m.Unlock()
 	cached := w.cachedRoute(k)
-	nodes := g.cordoned(w, k)
+	nodes := g.cordoned(w, k, cached)
 	objects := w.objects(k)
 	now := g.Clock.Now()
 	if m.closed && cached == nil && objects == 0 {
@@ -41,9 +41,14 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	// The cache shows what this guard believes to have restored: only a live read can tell
 	// whether it lags, or that did not happen.
 	doubtful := !m.drained.IsZero() && facts.Session.Unended()
+	if cached != nil {
+		m.route = cached.UID
+	}
 	if verdict.Action == Nothing && cached != nil && !doubtful {
 		m.changed = time.Time{}
-		return verdict.Look, g.tell(k, m, cached, verdict.Reason)
+		g.tell(k, m, cached, verdict.Reason)
+		g.tellChanged(k, m, cached, facts.Session)
+		return verdict.Look, nil
 	}
 	store := g.Urgent
 	if deletes {
@@ -80,6 +85,9 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 		return 0, err
 	}
 	m.changed = time.Time{}
+	if verdict.Action == Nothing && facts.Session == nil {
+		look = g.tellMarksGone(k, m, facts, look, now)
+	}
 	return look, nil
 }
 
@@ -156,6 +164,14 @@ func since(t *time.Time, so bool, now time.Time) time.Time {
 		*t = now
 	}
 	return *t
+}
+
+// sessionOf is session.Of for a Route that may not be known.
+func sessionOf(r *routev1.Route) *session.Session {
+	if r == nil {
+		return nil
+	}
+	return session.Of(r)
 }
 
 func deref[T any](list []*T) []T {

@@ -77,6 +77,8 @@ type Journal struct {
 	Realised float64 `json:"realised"` // percent, by the router's arithmetic
 	// Servers are those that the Route's primary Service had at the beginning, 0: not known.
 	Servers int `json:"servers,omitempty"`
+	// Pods is how many the sandbox has, 0: not known.
+	Pods int `json:"pods,omitempty"`
 	// Failover says that the originals keep the smallest share at 100 percent.
 	Failover bool        `json:"failover,omitempty"`
 	ArmBy    metav1.Time `json:"armBy"` // still arming after that: abandoned
@@ -109,6 +111,17 @@ func ServiceName(id string) string { return namePrefix + id }
 // take the number at the end of their host name for their place in a StatefulSet must not
 // find one, and the place of a member taken, in it.
 func PodName(id string, n int) string { return fmt.Sprintf("%s%s-%c", namePrefix, id, 'a'+n) }
+
+// NamesPod says whether a name is that of one of a session's pods: of as many as its journal
+// tells, of any number where that is not known (j is nil, or does not say). Who may only create
+// pods can give one all marks of a sandbox, but not a name that is taken.
+func NamesPod(name, id string, j *Journal) bool {
+	n, last := len(namePrefix)+len(id)+1, byte('z')
+	if j != nil && j.Pods > 0 {
+		last = byte('a' + min(j.Pods, 26) - 1)
+	}
+	return len(name) == n+1 && name[:n] == namePrefix+id+"-" && name[n] >= 'a' && name[n] <= last
+}
 
 // idOfService is the session that a backend's name tells, "" for others' backends.
 func idOfService(name string) string {

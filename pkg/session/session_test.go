@@ -335,3 +335,26 @@ func TestWhatIsNotRunningIsNeitherHeldNorExtended(t *testing.T) {
 		}
 	}
 }
+
+// Only a session's own pods have names that are its pods'.
+func TestNamesPod(t *testing.T) {
+	two := journal()
+	two.Pods = 2
+	for name, want := range map[string]struct{ known, unknown bool }{
+		PodName(id, 0):           {true, true},
+		PodName(id, 1):           {true, true},
+		PodName(id, 2):           {false, true},
+		PodName(id, 0) + "a":     {false, false},
+		PodName(id, -1):          {false, false},
+		ServiceName(id):          {false, false},
+		ServiceName(id) + "-":    {false, false},
+		PodName("kjhgfdcb", 0):   {false, false},
+		"forged":                 {false, false},
+		"":                       {false, false},
+		"x" + PodName(id, 0)[1:]: {false, false},
+	} {
+		if NamesPod(name, id, two) != want.known || NamesPod(name, id, journal()) != want.unknown || NamesPod(name, id, nil) != want.unknown {
+			t.Errorf("%q: of two pods %v, of any number %v", name, NamesPod(name, id, two), NamesPod(name, id, nil))
+		}
+	}
+}

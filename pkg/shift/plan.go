@@ -71,7 +71,7 @@ func (r *Runner) plan() error {
 	now := r.Clock.Now()
 	r.journal = &session.Journal{
 		Version: session.JournalVersion, Session: id, State: session.Arming, RouteUID: string(r.facts.Route.UID), User: r.facts.User,
-		Workload: program.String(), Servers: r.facts.Servers()[r.facts.Route.Spec.To.Name], Asked: r.Percent,
+		Workload: program.String(), Servers: r.facts.Servers()[r.facts.Route.Spec.To.Name], Pods: r.Replicas, Asked: r.Percent,
 		ArmBy: metav1.NewTime(now.Add(r.Timeout + r.proveWithin() + r.baselineWait() + armTime).Truncate(time.Second)),
 	}
 	return nil
@@ -93,7 +93,11 @@ func (r *Runner) escaped() error {
 		case "poddisruptionbudget":
 			consequence = "it counts the sandbox, so one more of the original's pods may be evicted"
 		}
-		if !r.Force || consequence == "" {
+		if consequence == "" {
+			return refusal
+		}
+		if !r.Force {
+			refusal.Mend += ", or hold the session all the same with --force: " + consequence
 			return refusal
 		}
 		r.Report.Warn("--force: %v: %s", refusal.Cause, consequence)

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -43,6 +44,28 @@ var (
 	watchFault = []string{"429", "500", "reset", "watch closed", "event lost", "410", "expired within"}
 )
 
+// routesDown: see faults.
+const routesDown = "routes down for 2 s"
+
+// count notes faults as they happen.
+func (f *faults) count(kind string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counts[kind]++
+}
+
+// missing lists the kinds that did not happen.
+func (f *faults) missing() (out []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, kind := range slices.Concat(writeFault, watchFault, []string{routesDown}) {
+		if f.counts[kind] == 0 && !slices.Contains(out, kind) {
+			out = append(out, kind)
+		}
+	}
+	return out
+}
+
 // pick says what happens to a request, "" for nothing, and a number for details.
 func (f *faults) pick(r *http.Request) (string, float64) {
 	f.mu.Lock()
@@ -65,11 +88,18 @@ func (f *faults) pick(r *http.Request) (string, float64) {
 		kind = "504"
 	}
 	if f.random.IntN(200) == 0 {
-		f.counts["routes down for 2 s"]++
+		f.counts[routesDown]++
 		f.routesDown, kind = time.Now().Add(2*time.Second), "503"
 	}
-	f.counts[kind]++
+	if !cuts(kind) {
+		f.counts[kind]++
+	}
 	return kind, f.random.Float64()
+}
+
+// cuts says whether a fault befalls a watch later, if it lasts: it is counted then.
+func cuts(kind string) bool {
+	return kind == "watch closed" || kind == "event lost" || kind == "expired within"
 }
 
 func (f *faults) stop() {
@@ -122,6 +152,10 @@ func (f *faults) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 		refuse(w, kind)
 		return
 	}
+	if cuts(kind) {
+		forward(&cutWatch{ResponseWriter: w, end: time.Now().Add(time.Duration(detail * float64(5*time.Second))), how: kind, count: f.count}, r)
+		return
+	}
 	switch kind {
 	case "reset":
 		reset(w)
@@ -137,8 +171,6 @@ func (f *faults) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 	case "lost": // it happens, and the answer does not come back
 		forward(&discarded{header: http.Header{}}, r)
 		reset(w)
-	case "watch closed", "event lost", "expired within":
-		forward(&cutWatch{ResponseWriter: w, end: time.Now().Add(time.Duration(detail * float64(5*time.Second))), how: kind}, r)
 	default:
 		forward(w, r)
 	}
@@ -169,9 +201,10 @@ func (d *discarded) WriteHeader(int)             {}
 // its place in the past is gone, as compaction has it.
 type cutWatch struct {
 	http.ResponseWriter
-	end  time.Time
-	how  string
-	done bool
+	end   time.Time
+	how   string
+	done  bool
+	count func(kind string)
 }
 
 func (c *cutWatch) Write(p []byte) (int, error) {
@@ -179,12 +212,15 @@ func (c *cutWatch) Write(p []byte) (int, error) {
 	case time.Now().Before(c.end) || c.done:
 	case c.how == "event lost" && wholeEvent(p):
 		c.done = true
+		c.count(c.how)
 		return len(p), nil
 	case c.how == "expired within" && wholeEvent(p):
+		c.count(c.how)
 		_, _ = c.ResponseWriter.Write(errorEvent(c.Header().Get("Content-Type"), statusOf("410")))
 		_ = http.NewResponseController(c.ResponseWriter).Flush()
 		panic(http.ErrAbortHandler)
 	default:
+		c.count("watch closed")
 		panic(http.ErrAbortHandler)
 	}
 	return c.ResponseWriter.Write(p)

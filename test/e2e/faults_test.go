@@ -80,7 +80,10 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 	if codes[0] < sessions/4 {
 		t.Errorf("seed %d: of %d sessions only %d ended well: faults kept the others from being held at all", seed, sessions, codes[0])
 	}
-	t.Logf("seed %d, %d sessions by exit code of shift: %v; %s", seed, sessions, codes, f)
+	told(t, "seed %d, %d sessions by exit code of shift: %v; %s", seed, sessions, codes, f)
+	if missing := f.missing(); sessions >= 1000 && len(missing) > 0 {
+		t.Errorf("seed %d: no fault of these kinds: %v", seed, missing)
+	}
 
 	for name, was := range before {
 		e.within(3*time.Minute, fmt.Sprintf("seed %d: route %s as before", seed, name), func() bool { r := e.routeNamed(name); return looks(r) == was && !managed(r) })

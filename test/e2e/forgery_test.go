@@ -191,7 +191,7 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 	}, metav1.CreateOptions{})
 	try("(c) Route of the same name, with the journal past its end", err)
 
-	t.Logf("%d attempts, %d refused at once by the API server", attempts, refused)
+	told(t, "%d attempts, %d refused at once by the API server", attempts, refused)
 	if attempts-refused < 20 {
 		t.Errorf("only %d attempts that the API server let pass", attempts-refused)
 	}

@@ -3,13 +3,11 @@
 package e2e
 
 import (
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -40,11 +38,7 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 	if now := time.Now(); now.Before(end) {
 		t.Errorf("ended at %s, before %s", now, end)
 	}
-	e.eventually("an Event tells that the session expired", func() bool {
-		events, err := core.CoreV1().Events(e.ns).List(t.Context(), metav1.ListOptions{})
-		e.ok(err)
-		return slices.ContainsFunc(events.Items, func(ev corev1.Event) bool { return ev.Reason == "DebugSessionExpired" })
-	})
+	e.eventually("an Event tells that the session expired", func() bool { return e.eventOf("DebugSessionExpired") != "" })
 }
 
 // kill -9 of the command at each step: the guard ends what it left, in the time that
@@ -91,7 +85,8 @@ func TestAnUnreadySandboxIsHeldAndResumed(t *testing.T) {
 	if r := e.cli("weight", "25"); r.code != 0 || *e.shop().Spec.To.Weight == *e.shop().Spec.AlternateBackends[0].Weight {
 		t.Errorf("weighed: %s", r)
 	}
-	if r := e.cli("rollback", "--all", "--drain", "1s"); r.code != 0 || !strings.Contains(r.errOut, "of alice") {
+	e.bind("bob", "edit")
+	if r := e.start("bob", "rollback", "--all", "--drain", "1s").wait(); r.code != 0 || !strings.Contains(r.errOut, "of alice") {
 		t.Error(r)
 	}
 	e.ended(before)

@@ -138,3 +138,16 @@ func (e *env) readiness(pod string, is bool) error {
 	_, err := core.CoreV1().Pods(e.ns).Patch(e.t.Context(), pod, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
 	return err
 }
+
+// eventOf is what an Event with a reason says of the Route, "" while there is none.
+func (e *env) eventOf(reason string) string {
+	e.t.Helper()
+	events, err := core.CoreV1().Events(e.ns).List(e.t.Context(), metav1.ListOptions{FieldSelector: "reason=" + reason})
+	e.ok(err)
+	for _, ev := range events.Items {
+		if ev.InvolvedObject.Name == "shop" {
+			return ev.Message
+		}
+	}
+	return ""
+}

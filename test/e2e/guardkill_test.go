@@ -32,12 +32,12 @@ const (
 func TestTheGuardKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	t.Parallel()
 	held := course{live, (*bareSession).unready}
-	requests := recordGuard(t, held)
+	requests, _ := recordGuard(t, held)
 	if all := strings.Join(requests, "\n"); strings.Count(all, "PATCH /apis/route") != 3 || strings.Count(all, "DELETE ") != 2 {
 		t.Fatalf("the list has not hold, restore, two deletions and close:\n%s", all)
 	}
-	t.Logf("%d requests that every run makes, each killed before and after", len(requests))
-	killGuards(t, points(requests), held)
+	told(t, "%d requests that every run makes, each killed before and after", len(requests))
+	mustKill(t, points(requests), held)
 }
 
 // The same at every write with which it ends a session whose journal, or whose label, somebody
@@ -56,11 +56,7 @@ func TestTheGuardKilledWhileItEndsWhatWasPruned(t *testing.T) {
 				}
 				b.prune(g, guard, path)
 			}}
-			writes := writesOf(recordGuard(t, pruned))
-			if len(writes) != 4 {
-				t.Fatalf("the list has not restore, two deletions and close: %v", writes)
-			}
-			killGuards(t, points(writes), pruned)
+			killedAtWrites(t, 4, pruned) // restore, two deletions, close
 		})
 	}
 }
@@ -74,12 +70,17 @@ func TestTheGuardKilledWhileItEndsAnAbandonedStart(t *testing.T) {
 
 // killedWhileItEnds kills the guard at each of so many writes that it makes to end what it finds.
 func killedWhileItEnds(t *testing.T, writes int, found func(*bareSession)) {
-	c := course{found, func(*bareSession, *running, string) {}}
-	made := writesOf(recordGuard(t, c))
+	killedAtWrites(t, writes, course{found, func(*bareSession, *running, string) {}})
+}
+
+// killedAtWrites kills the guard at each of so many writes that it makes in a course.
+func killedAtWrites(t *testing.T, writes int, c course) {
+	requests, _ := recordGuard(t, c)
+	made := writesOf(requests)
 	if len(made) != writes {
 		t.Fatalf("%d writes, wanted %d: %v", len(made), writes, made)
 	}
-	killGuards(t, points(made), c)
+	mustKill(t, points(made), c)
 }
 
 func writesOf(requests []string) (writes []string) {
@@ -105,8 +106,19 @@ func long(b *bareSession) { b.plant(session.Live, time.Hour) }
 // soon leaves a guard the time to begin.
 const soon = 20 * time.Second
 
-// killGuards runs a session for each point, whose first guard is killed there.
-func killGuards(t *testing.T, at []point, c course) {
+// mustKill is killGuards, with points that every run gets to.
+func mustKill(t *testing.T, at []point, c course) {
+	for _, p := range killGuards(t, at, c) {
+		if !p.polls() {
+			t.Errorf("not killed %s: in %d runs the guard made no such request", p, killTries)
+		}
+	}
+}
+
+// killGuards runs a session for each point, whose first guard is killed there, and lists the
+// points that no run got to.
+func killGuards(t *testing.T, at []point, c course) (missed []point) {
+	var mu sync.Mutex
 	var running sync.WaitGroup
 	free := make(chan struct{}, guardsAtATime)
 	for _, p := range at {
@@ -114,19 +126,26 @@ func killGuards(t *testing.T, at []point, c course) {
 			free <- struct{}{}
 			defer func() { <-free }()
 			for range killTries {
-				if killGuard(t, p, c) || p.polls() {
+				if killGuard(t, p, c) {
 					return
 				}
+				if p.polls() {
+					break
+				}
 			}
-			t.Errorf("not killed %s: in %d runs the guard made no such request", p, killTries)
+			mu.Lock()
+			defer mu.Unlock()
+			missed = append(missed, p)
 		})
 	}
 	running.Wait()
+	return missed
 }
 
 // recordGuard lists the requests that a guard makes in each of some runs, as the last of them
-// has their order: how often it looks depends on how the events of its watches come.
-func recordGuard(t *testing.T, c course) []string {
+// has their order, and the instants of those that only some of the runs made: how often it looks
+// depends on how the events of its watches come.
+func recordGuard(t *testing.T, c course) (every []string, some []point) {
 	const runs = 3
 	logs := make([][]string, runs)
 	var running sync.WaitGroup
@@ -144,30 +163,35 @@ func recordGuard(t *testing.T, c course) []string {
 		})
 	}
 	running.Wait()
-	least := map[string]int{}
+	least, most := map[string]int{}, map[string]int{}
 	for n, log := range logs {
 		times := map[string]int{}
 		for _, r := range log {
 			times[r]++
 		}
-		for _, r := range log {
+		for r, n := range times {
+			most[r] = max(most[r], n)
+		}
+		for r := range most {
 			if n == 0 {
 				least[r] = times[r]
 			}
-		}
-		for r := range least {
 			least[r] = min(least[r], times[r])
 		}
 		t.Logf("%d requests in run %d", len(log), n+1)
 	}
-	var common []string
+	for r := range most {
+		for nth := least[r] + 1; nth <= most[r]; nth++ {
+			some = append(some, point{r, int64(nth), false}, point{r, int64(nth), true})
+		}
+	}
 	for _, r := range logs[runs-1] {
 		if least[r] > 0 {
 			least[r]--
-			common = append(common, r)
+			every = append(every, r)
 		}
 	}
-	return common
+	return every, some
 }
 
 // killTries bounds the runs until a process is killed at a request: how often a guard looks
@@ -247,10 +271,16 @@ func (b *bareSession) unready(g *running, name string) {
 // prune removes a mark from the Route once a guard leads.
 func (b *bareSession) prune(g *running, name, path string) {
 	b.e.t.Helper()
+	b.patch(g, name, `[{"op":"remove","path":"`+path+`"}]`)
+}
+
+// patch changes the Route once a guard leads.
+func (b *bareSession) patch(g *running, name, patch string) {
+	b.e.t.Helper()
 	if !g.leads(b.e.t.Context(), name) {
 		return
 	}
-	_, err := routes.RouteV1().Routes(b.e.ns).Patch(b.e.t.Context(), b.route, types.JSONPatchType, []byte(`[{"op":"remove","path":"`+path+`"}]`), metav1.PatchOptions{FieldManager: "other"})
+	_, err := routes.RouteV1().Routes(b.e.ns).Patch(b.e.t.Context(), b.route, types.JSONPatchType, []byte(patch), metav1.PatchOptions{FieldManager: "other"})
 	b.e.ok(err)
 }
 

@@ -125,6 +125,7 @@ type env struct {
 	t         *testing.T
 	ns        string
 	sandboxIP string
+	node      string    // of planted sandboxes, "": handNode
 	owner     types.UID // of sandbox pods that a test makes by hand
 }
 
@@ -194,6 +195,21 @@ func (e *env) nothingLeft() {
 	}
 	for _, s := range services.Items {
 		e.t.Errorf("Service %s is left", s.Name)
+	}
+}
+
+// told logs what 'make e2e' prints of a test at its end, whether it passes or not.
+func told(t *testing.T, format string, args ...any) {
+	t.Helper()
+	text := fmt.Sprintf(format, args...)
+	t.Log(text)
+	f, err := os.OpenFile(filepath.Join(state, "told"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "  %s: %s\n", t.Name(), text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -95,7 +95,7 @@ func (e *env) record(run func(route, config string) *running, needs []string) []
 			e.t.Fatalf("the list has no %s:\n%s", need, strings.Join(requests, "\n"))
 		}
 	}
-	e.t.Logf("%d requests, each killed before and after", len(requests))
+	told(e.t, "%d requests, each killed before and after", len(requests))
 	return requests
 }
 

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -59,13 +58,7 @@ func TestAnUnreadableJournalIsToldAndLeftAloneWhileUsersAreServed(t *testing.T) 
 	_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"metadata":{"annotations":{"osc-debug.dev/journal":"{\"version\":99}"}}}`), metav1.PatchOptions{FieldManager: "other"})
 	e.ok(err)
 	spoiled := e.shop()
-	e.eventually("the Event", func() bool {
-		events, err := core.CoreV1().Events(e.ns).List(t.Context(), metav1.ListOptions{})
-		e.ok(err)
-		return slices.ContainsFunc(events.Items, func(ev corev1.Event) bool {
-			return ev.Reason == "DebugSessionUnreadable" && ev.InvolvedObject.Name == "shop"
-		})
-	})
+	e.eventually("the Event", func() bool { return e.eventOf("DebugSessionUnreadable") != "" })
 	if now := e.shop(); now.ResourceVersion != spoiled.ResourceVersion {
 		t.Errorf("the Route was written while users were served: %s", looks(now))
 	}

@@ -116,6 +116,36 @@ func (e *env) address(pod *corev1.Pod) string {
 	return originalIP
 }
 
+// cordon makes a node unschedulable, as 'oc adm drain' does first.
+func cordon(ctx context.Context, node string) error {
+	_, err := core.CoreV1().Nodes().Patch(ctx, node, types.StrategicMergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
+	return err
+}
+
+// forgedOnACordonedNode sees that a pod which somebody gave all marks of a session's sandbox, on
+// a node that is cordoned, does not end that session: only to create pods is no right on Routes.
+func (e *env) forgedOnACordonedNode(id string) {
+	e.t.Helper()
+	ctx, node := e.t.Context(), handNode+"-cordoned-"+e.ns
+	e.ok(makeHandNode(node))
+	e.t.Cleanup(func() { _ = core.CoreV1().Nodes().Delete(context.Background(), node, metav1.DeleteOptions{}) })
+	e.ok(cordon(ctx, node))
+	live := e.shop()
+	mallory := e.forger("mallory-"+e.ns, may("", "create", "pods"))
+	for _, name := range []string{"forged", session.PodName(id, 1)} {
+		p := e.podSpec(name)
+		sandboxLike(p, id, map[string]string{session.RouteUIDKey: string(live.UID), session.RouteNameKey: live.Name})
+		p.Labels["never"] = "ready"
+		p.Spec.NodeName, p.Spec.NodeSelector = node, nil
+		_, err := mallory.core.CoreV1().Pods(e.ns).Create(ctx, p, metav1.CreateOptions{})
+		e.ok(err)
+	}
+	time.Sleep(5 * time.Second) // the guard looks at once
+	if now := e.shop(); now.ResourceVersion != live.ResourceVersion {
+		e.t.Errorf("a forged pod on a cordoned node ended the session: %s", looks(now))
+	}
+}
+
 // A node that is cordoned and drained: the guard gives the traffic back first, and only
 // then lets the drain go on, which the session's disruption budget holds until then.
 func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
@@ -143,8 +173,8 @@ func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
 	if err := evict(); !apierrors.IsTooManyRequests(err) {
 		t.Fatalf("the sandbox was evicted from under its users: %v", err)
 	}
-	_, err = core.CoreV1().Nodes().Patch(t.Context(), name, types.StrategicMergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
-	e.ok(err)
+	e.forgedOnACordonedNode(id)
+	e.ok(cordon(t.Context(), name))
 	e.eventually("the drain goes on", func() bool {
 		err := evict()
 		s := session.Of(e.shop())

@@ -55,7 +55,7 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 		}
 	}
 	e.ended(before)
-	t.Logf("alice won %d, bob %d", won["alice"], won["bob"])
+	told(t, "alice won %d, bob %d", won["alice"], won["bob"])
 }
 
 // A tool that applies the Route every second: the user is told, nobody fights, the end
@@ -63,27 +63,31 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 func TestAToolThatReappliesTheRoute(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		detach bool
-		tool   tool
-		says   string
+		tool  tool
+		says  string
+		event string // where the session is left to the guard, which tells by an Event
 	}{
-		"sets its weight":                         {false, setsWeight, "set the weight of web to 100, the session to 0"},
-		"applies its manifest":                    {false, applies, "set the weight of web to 100, the session to 0"},
-		"removes what is not its own":             {false, replaces, "somebody took the session off the Route"},
-		"against the guard alone":                 {true, replaces, ""},
-		"sets its weight against the guard alone": {true, setsWeight, ""},
+		"sets its weight":                                      {setsWeight, "set the weight of web to 100, the session to 0", ""},
+		"applies its manifest":                                 {applies, "set the weight of web to 100, the session to 0", ""},
+		"removes what is not its own":                          {replaces, "somebody took the session off the Route", ""},
+		"removes what is not its own, against the guard alone": {replaces, "took its marks off the Route", "DebugSessionMarksGone"},
+		"sets its weight against the guard alone":              {setsWeight, "set the weight of web to 100, the session to 0", "DebugSessionChanged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := newGuardedEnv(t)
+			e, log := newEnv(t), &requestLog{} // of whoever must not fight
 			before := e.standard()
 			original := e.shop()
 			args := []string{"shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--for", "15s"}
-			if c.detach {
-				args = append(args[:len(args)-2], "--detach", "--ttl", "15s")
+			user, account := "alice", e.ownGuards()
+			if c.event == "" {
+				user = e.proxied(user, log.handle)
+			} else {
+				args, account = append(args[:len(args)-2], "--detach", "--ttl", "30s"), e.proxied(account, log.handle)
 			}
-			log := &requestLog{}
-			run := e.start(e.proxied("alice", log.handle), args...)
+			e.guard("only", account)
+			e.eventually("the guard stands by", e.standsBy)
+			run := e.start(user, args...)
 			if !run.reaches("live") {
 				t.Fatal(run.wait())
 			}
@@ -100,28 +104,27 @@ func TestAToolThatReappliesTheRoute(t *testing.T) {
 				}
 			})
 			defer func() { stop(); tool.Wait() }()
-			if c.says != "" {
+			if c.event == "" {
 				e.within(10*time.Second, "the user is told", func() bool { return strings.Contains(run.progress.String(), c.says) })
 				if r := run.wait(); r.code != 4 {
 					t.Errorf("the Route was changed by others: %s", r)
 				}
-				// Nothing of what the tool writes is written over: arm, shift, restore and close are
-				// all, again only where the tool's write came before one of them.
-				patches := 0
-				for _, r := range log.all() {
-					if strings.HasPrefix(r, "PATCH /apis/route.openshift.io/") {
-						patches++
-					}
-				}
-				if dry := 1; patches > 4+dry+2 {
-					t.Errorf("the command patched the Route %d times while the tool wrote it %d times", patches, writes.Load())
-				}
+			} else {
+				e.within(20*time.Second, "an Event tells", func() bool { return strings.Contains(e.eventOf(c.event), c.says) })
+			}
+			if c.event == "DebugSessionChanged" {
+				e.eventually("status tells too", func() bool { return strings.Contains(e.cli("status").errOut, c.says) })
 			}
 			// Where the tool leaves no mark at all, the sandbox is an orphan after two minutes.
 			e.endedWithin(orphansEndedWithin, before)
 			stop()
 			tool.Wait()
 			e.ended(before)
+			// Nothing of what the tool writes is written over: a dry run, arm, shift, restore and
+			// close are all, again only where the tool's write came before one of them.
+			if n := strings.Count(strings.Join(log.all(), "\n"), "PATCH /apis/route.openshift.io/"); n > 1+4+2 {
+				t.Errorf("the Route was patched %d times while the tool wrote it %d times", n, writes.Load())
+			}
 			t.Logf("written %d times by the tool", writes.Load())
 		})
 	}

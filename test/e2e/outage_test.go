@@ -102,6 +102,39 @@ func TestTheWayBackOutlastsAnAPIServerThatStarts(t *testing.T) {
 	}
 }
 
+// A rollback, at once or in steps for an original that an autoscaler shrank, of a session that no
+// guard watches.
+func TestARollbackOutlastsAnAPIServerThatStarts(t *testing.T) {
+	t.Parallel()
+	for name, step := range map[string]string{"at once": "drain", "in steps": "ramp"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			before := e.standard()
+			if step == "ramp" {
+				e.autoscaler("web")
+			}
+			e.plant("shop", session.Live, time.Hour)
+			away := &outage{starts: aWhile}
+			run := e.start(e.proxied("alice", away.handle), "rollback", "--route", "shop", "--drain", "1s")
+			if !run.reaches(step) {
+				t.Fatal(run.wait())
+			}
+			away.begin()
+			time.Sleep(aWhile)
+			away.end()
+			r := run.wait()
+			if r.code != 0 || step == "drain" && !strings.Contains(r.errOut, "not yet, trying on") {
+				t.Error(r)
+			}
+			if after := e.tested(); after != before {
+				t.Errorf("before %s\nafter  %s", before, after)
+			}
+			e.nothingLeft()
+		})
+	}
+}
+
 // The guard, for a session whose time is over while the API server is away.
 func TestTheGuardLetsRoutersCatchUp(t *testing.T) {
 	t.Parallel()

@@ -106,6 +106,12 @@ func (e *env) guard(name, config string, args ...string) *running {
 		append([]string{"--home", e.ns, "--kubeconfig", config, "--name", name, "--listen", "127.0.0.1:0"}, args...)...))
 }
 
+// standsBy says whether a guard of the namespace's own covers it.
+func (e *env) standsBy() bool {
+	g, err := settings.ReadGuard(e.t.Context(), core, e.ns)
+	return err == nil && g.Covers(e.ns)
+}
+
 // leads waits until a replica holds the Lease; false when it ended before.
 func (r *running) leads(ctx context.Context, name string) bool {
 	for end := time.Now().Add(waitAtMost); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
@@ -148,10 +154,7 @@ func TestATeamsOwnGuard(t *testing.T) {
 	}
 	e.setting("maxDuration", "3h50m")
 	before := e.standard()
-	e.eventually("the guard stands by", func() bool {
-		g, err := settings.ReadGuard(t.Context(), core, e.ns)
-		return err == nil && g.Covers(e.ns)
-	})
+	e.eventually("the guard stands by", e.standsBy)
 	e.detached("--weight", "100", "--ttl", "10s")
 	e.ended(before)
 	metrics := e.metrics()
@@ -163,6 +166,24 @@ func TestATeamsOwnGuard(t *testing.T) {
 	if n := strings.Count(metrics, "\nosc_debug_guard_failures_total 0\n"); n != 2 {
 		t.Errorf("%d of the two replicas had no failure", n)
 	}
+}
+
+// A Lease may look fresh whose holder just died: no user is moved before it is renewed.
+func TestADeadGuardsFreshLeaseIsNotEnough(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	before := e.standard()
+	g := e.guard("only", e.ownGuards())
+	e.eventually("the guard stands by", e.standsBy)
+	g.signal(syscall.SIGKILL)
+	g.wait()
+	if r := e.guarded("--weight", "100", "--detach", "--drain", "1s").wait(); r.code != 1 || !strings.Contains(r.errOut, "no longer renews its Lease") {
+		t.Errorf("wanted a refusal for the guard's sake: %s", r)
+	}
+	if after := e.tested(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.nothingLeft()
 }
 
 // A namespace in which the guard loses its rights is no longer called covered, and is
@@ -207,6 +228,34 @@ func lostRights(t *testing.T, spoil func(*env)) {
 	_, err = core.RbacV1().RoleBindings(e.ns).Create(t.Context(), binding, metav1.CreateOptions{})
 	e.ok(err)
 	covered(true)
+}
+
+// A guard of the whole cluster, which is opt-in, ends sessions of a namespace that nobody named.
+// Not beside other tests, whose sessions are in the cluster too.
+func TestAGuardOfAllNamespaces(t *testing.T) {
+	home, e := newEnv(t), newEnv(t)
+	printed, err := exec.Command(binary, "manifests", "guard-all-namespaces").Output()
+	e.ok(err)
+	if out := e.kubectl(string(printed), "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "yaml", "-f", "-"); !strings.Contains(out, "namespaces: '*'") || !strings.Contains(out, "kind: ClusterRoleBinding") {
+		t.Errorf("the overlay: %s", out)
+	}
+	account := home.ownGuards("namespaces=" + settings.AllNamespaces)
+	binding, err := core.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: home.ns}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "osc-debug-guard"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "osc-debug-guard", Namespace: home.ns}},
+	}, metav1.CreateOptions{})
+	e.ok(err)
+	t.Cleanup(func() {
+		_ = core.RbacV1().ClusterRoleBindings().Delete(context.Background(), binding.Name, metav1.DeleteOptions{})
+	})
+	before := looks(e.plainRoute("shop"))
+	home.guard("only", account)
+	home.eventually("the guard covers a namespace that nobody named", func() bool {
+		g, err := settings.ReadGuard(t.Context(), core, home.ns)
+		return err == nil && g.Covers(e.ns)
+	})
+	e.plant("shop", session.Live, time.Second)
+	e.eventually("the session is over", func() bool { return looks(e.shop()) == before && e.sandboxes() == 0 })
 }
 
 // A namespace that is taken off the settings while a session lives there: no new one may

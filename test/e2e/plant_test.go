@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -23,7 +24,7 @@ func (e *env) plant(route string, state session.State, left time.Duration) *sess
 	e.ok(err)
 	j := &session.Journal{
 		Version: session.JournalVersion, Session: session.NewID(), State: session.Arming, RouteUID: string(r.UID), User: "alice", Asked: 100,
-		Workload: "deployment/web", Servers: 2, // of which one is there mostly: an autoscaler, where there is one, took the other
+		Workload: "deployment/web", Pods: 1, Servers: 2, // of which one is there mostly: an autoscaler, where there is one, took the other
 		ArmBy: metav1.NewTime(time.Now().Add(left).Truncate(time.Second)),
 	}
 	r, err = store.Arm(ctx, r, j)
@@ -76,7 +77,7 @@ func (e *env) sandboxOf(r *routev1.Route, id string) (*corev1.Service, *corev1.P
 		{Name: "web", Image: handImage, Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: plainPort}}},
 		{Name: "osc-debug", Image: handImage},
 	}}}
-	onHandNode(&pod.Spec)
+	onNode(&pod.Spec, cmp.Or(e.node, handNode))
 	return service, pod
 }
 

@@ -267,7 +267,7 @@ func TestTheSandboxPolicy(t *testing.T) {
 		e.parameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approved})
 		e.eventually("the policy's old parameters", func() bool { return try(nil) == nil })
 	}
-	t.Logf("%d attempts", tried)
+	told(t, "%d attempts", tried)
 	if tried < 105 {
 		t.Errorf("only %d attempts", tried)
 	}

@@ -99,7 +99,7 @@ func TestARealSession(t *testing.T) {
 	if n := requests.Load(); n > 40 {
 		t.Errorf("%d API requests for a session, more than 40:\n%s", n, log)
 	} else {
-		t.Logf("%d API requests for a session, discovery aside", n)
+		told(t, "%d API requests for a session, discovery aside", n)
 	}
 	opens, accepts := 0, 0
 	for s := bufio.NewScanner(strings.NewReader(result.out)); s.Scan(); {

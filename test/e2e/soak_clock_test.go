@@ -53,6 +53,16 @@ func TestSoakACommandWhoseClockIsWrong(t *testing.T) {
 			if now := time.Now(); now.Before(s.Journal.Expires.Time) {
 				t.Errorf("ended at %s, before %s", now, s.Journal.Expires)
 			}
+			for _, args := range [][]string{
+				{"shift", "--route", "shop", "--router", routerIP, "--weight", "50", "--ttl", "5m", "--detach"},
+				{"weight", "100"},
+				{"rollback", "--drain", "1s"},
+			} {
+				if r := run(args...); r.code != 0 {
+					t.Fatal(r)
+				}
+			}
+			e.ended(before)
 		})
 	}
 }

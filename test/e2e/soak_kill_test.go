@@ -3,7 +3,11 @@
 package e2e
 
 import (
+	"context"
 	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -55,5 +59,56 @@ func TestSoakTheGuardKilledWhileItDeletesASandbox(t *testing.T) {
 			t.Parallel()
 			killedWhileItEnds(t, c.writes, c.found)
 		})
+	}
+}
+
+// And at the requests that only some runs make, in as many runs as that takes.
+func TestSoakTheGuardKilledAtWhatOnlySomeRunsDo(t *testing.T) {
+	t.Parallel()
+	held := course{live, (*bareSession).unready}
+	_, some := recordGuard(t, held)
+	missed := killGuards(t, some, held)
+	told(t, "%d instants of requests that not every run makes: killed at %d, %d came in none of %d runs", len(some), len(some)-len(missed), len(missed), killTries)
+}
+
+// And at every write with which it ends a session for the sake of others: whose node is about to
+// be drained, whose backend somebody took off the Route.
+func TestSoakTheGuardKilledWhileItGivesWay(t *testing.T) {
+	for name, c := range map[string]course{
+		"its node is cordoned": {(*bareSession).onNodeOfItsOwn, (*bareSession).cordon},
+		"its backend is gone": {long, func(b *bareSession, g *running, guard string) {
+			b.patch(g, guard, `[{"op":"remove","path":"/spec/alternateBackends"},{"op":"replace","path":"/spec/to/weight","value":100}]`)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killedAtWrites(t, 4, c) // restore, two deletions, close
+		})
+	}
+}
+
+// onNodeOfItsOwn is long with a guard that sees nodes, the sandbox on a node of its own.
+func (b *bareSession) onNodeOfItsOwn() {
+	b.e.t.Helper()
+	ctx := b.e.t.Context()
+	b.e.node = handNode + "-" + b.e.ns
+	b.e.ok(makeHandNode(b.e.node))
+	_, err := core.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: b.e.node}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "osc-debug-guard-nodes"},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "osc-debug-guard", Namespace: b.e.ns}},
+	}, metav1.CreateOptions{})
+	b.e.ok(err)
+	b.e.t.Cleanup(func() {
+		_ = core.CoreV1().Nodes().Delete(context.Background(), b.e.node, metav1.DeleteOptions{})
+		_ = core.RbacV1().ClusterRoleBindings().Delete(context.Background(), b.e.node, metav1.DeleteOptions{})
+	})
+	long(b)
+}
+
+// cordon cordons the session's node once a guard leads.
+func (b *bareSession) cordon(g *running, name string) {
+	b.e.t.Helper()
+	if g.leads(b.e.t.Context(), name) {
+		b.e.ok(cordon(b.e.t.Context(), b.e.node))
 	}
 }

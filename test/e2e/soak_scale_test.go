@@ -35,7 +35,10 @@ const (
 func TestSoakAThousandSessions(t *testing.T) {
 	e := newEnv(t)
 	devcluster(t, "stop", "router")
-	t.Cleanup(func() { devcluster(t, "start", "router") })
+	t.Cleanup(func() { // without the Routes: it would serve nobody's new one for minutes
+		e.deleteRoutes()
+		devcluster(t, "start", "router")
+	})
 	account := e.ownGuards("drain=8s")
 	log := &requestLog{}
 	config := e.proxied(account, log.handle)
@@ -99,8 +102,21 @@ func TestSoakAThousandSessions(t *testing.T) {
 	e.judge("longest from a session's end to its restored Route", slices.Max(late) <= latestRestore, fmt.Sprintf("%.1f s, median %.1f s", slices.Max(late).Seconds(), median(late).Seconds()), "<= 60 s")
 	e.within(10*time.Minute, "no sandbox left", func() bool { time.Sleep(2 * time.Second); return e.sandboxes() == 0 })
 	most := e.memory(g, "VmHWM")
-	t.Logf("all sandboxes gone %.0f s after the last end", time.Since(due[manySessions-1]).Seconds())
+	told(t, "all sandboxes gone %.0f s after the last end", time.Since(due[manySessions-1]).Seconds())
 	e.judge("most memory that the guard had", most <= mostMemory, fmt.Sprintf("%d MiB", most), "<= 64 MiB")
+}
+
+// deleteRoutes deletes all Routes of the namespace.
+func (e *env) deleteRoutes() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	for ctx.Err() == nil {
+		_ = routes.RouteV1().Routes(e.ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}) // as many as it has time for
+		if list, err := routes.RouteV1().Routes(e.ns).List(ctx, metav1.ListOptions{Limit: 1}); err == nil && len(list.Items) == 0 {
+			return
+		}
+	}
+	e.t.Error("the Routes are still there")
 }
 
 func median(d []time.Duration) time.Duration {
@@ -194,7 +210,7 @@ func (e *env) judge(what string, ok bool, got, target string) {
 		verdict = "MISSED"
 		e.t.Fail()
 	}
-	e.t.Logf("%-66s %-30s target %-22s %s", what, got, target, verdict)
+	told(e.t, "%-66s %-30s target %-22s %s", what, got, target, verdict)
 }
 
 func devcluster(t *testing.T, args ...string) {
