@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +52,7 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 				return e.start(config, append(c.args, "--route", name)...)
 			}
 			requests := e.record(run, c.needs)
-			e.killEverywhere(points(requests), atATime, run)
+			e.killEverywhere(points(requests), atATime, 0, run)
 		})
 	}
 }
@@ -71,7 +72,7 @@ func TestASlowRollbackKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	if n := strings.Count(strings.Join(requests, "\n"), "PATCH /apis/route"); n != 4 {
 		t.Fatalf("the list has not two steps, restore and close:\n%s", strings.Join(requests, "\n"))
 	}
-	e.killEverywhere(points(requests), 2*atATime, run)
+	e.killEverywhere(points(requests), 2*atATime, 0, run)
 }
 
 // record lists the requests that a command makes when nothing disturbs it.
@@ -105,13 +106,14 @@ func (e *env) namedRoute(name string) *routev1.Route {
 }
 
 // killEverywhere kills a command at each point, on a Route of its own each, some at a
-// time, and waits until the guard has ended all of that.
-func (e *env) killEverywhere(at []point, atATime int, run func(route, config string) *running) {
+// time, and waits until the guard has ended all of that: the backends at the time that the
+// session's state implies, the last mark when the pods have ended, which may take podsEnd.
+func (e *env) killEverywhere(at []point, atATime int, podsEnd time.Duration, run func(route, config string) *running) {
 	e.t.Helper()
-	before, cases := map[string]string{}, map[string]point{}
+	before, cases := map[string]*routev1.Route{}, map[string]point{}
 	for n, p := range at {
 		name := fmt.Sprintf("shop-%d", n)
-		before[name], cases[name] = looks(e.namedRoute(name)), p
+		before[name], cases[name] = e.namedRoute(name), p
 	}
 	var running sync.WaitGroup
 	var missed, due sync.Map
@@ -147,8 +149,12 @@ func (e *env) killEverywhere(at []point, atATime int, run func(route, config str
 	e.withinEvery(time.Second, 4*time.Minute, "all Routes as before", func() bool { return len(restored()) == len(before) })
 	at1 := restored()
 	due.Range(func(name, by any) bool {
-		if late := at1[name.(string)].Sub(by.(time.Time)); late > 0 {
-			e.t.Errorf("killed %s: route %s was as before %s later than a guard may take", cases[name.(string)], name, late)
+		now := at1[name.(string)]
+		if late := now.backends.Sub(by.(time.Time)); late > 0 {
+			e.t.Errorf("killed %s: route %s had its backends %s later than a guard may take", cases[name.(string)], name, late)
+		}
+		if late := now.all.Sub(by.(time.Time)); late > podsEnd {
+			e.t.Errorf("killed %s: route %s was as before %s later than a guard and its pods may take", cases[name.(string)], name, late)
 		}
 		return true
 	})
@@ -177,11 +183,14 @@ func (e *env) endsBy(route string) time.Time {
 	return by.Add(guardsDelay)
 }
 
-// restoredAt watches Routes until stop is called, and tells since when each looks as before,
-// with no entry of ours in its managedFields.
-func (e *env) restoredAt(before map[string]string) (restored func() map[string]time.Time, stop func()) {
+// restore is since when a Route has the backends from before a session, and since when it is all
+// as before, with no entry of ours in its managedFields: that waits for the sandbox' end.
+type restore struct{ backends, all time.Time }
+
+// restoredAt watches Routes until stop is called, and tells of those that are as before.
+func (e *env) restoredAt(before map[string]*routev1.Route) (restored func() map[string]restore, stop func()) {
 	var mu sync.Mutex
-	since := map[string]time.Time{}
+	since := map[string]restore{}
 	ctx, cancel := context.WithCancel(e.t.Context())
 	var looking sync.WaitGroup
 	looking.Go(func() {
@@ -193,22 +202,35 @@ func (e *env) restoredAt(before map[string]string) (restored func() map[string]t
 			mu.Lock()
 			for i := range list.Items {
 				r := &list.Items[i]
-				_, known := since[r.Name]
-				switch as := before[r.Name] == looks(r) && !managed(r); {
-				case !as:
-					delete(since, r.Name)
-				case !known && before[r.Name] != "":
-					since[r.Name] = time.Now()
+				was := before[r.Name]
+				if was == nil {
+					continue
 				}
+				at := since[r.Name]
+				stamp(&at.backends, reflect.DeepEqual(session.WeightsOf(was), session.WeightsOf(r)))
+				stamp(&at.all, looks(was) == looks(r) && !managed(r))
+				since[r.Name] = at
 			}
 			mu.Unlock()
 		}
 	})
-	return func() map[string]time.Time {
+	return func() map[string]restore {
 		mu.Lock()
 		defer mu.Unlock()
-		return maps.Clone(since)
+		done := maps.Clone(since)
+		maps.DeleteFunc(done, func(_ string, at restore) bool { return at.all.IsZero() })
+		return done
 	}, func() { cancel(); looking.Wait() }
+}
+
+// stamp keeps since when something is so.
+func stamp(t *time.Time, so bool) {
+	switch {
+	case !so:
+		*t = time.Time{}
+	case t.IsZero():
+		*t = time.Now()
+	}
 }
 
 // isolated gives the original a NetworkPolicy, which sessions copy.

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,13 +34,17 @@ func TestSoakKilledBeforeAndAfterEveryRequestWithPods(t *testing.T) {
 				}
 				return e.start(config, append([]string{verb, "--route", name}, args...)...)
 			}
-			e.killEverywhere(points(e.record(run, nil)), podsAtATime, run)
+			e.killEverywhere(points(e.record(run, nil)), podsAtATime, podsEnd, run)
 		})
 	}
 }
 
-// podsAtATime bounds the sandboxes that start in the emulated VM at once.
-const podsAtATime = 3
+// podsAtATime bounds the sandboxes that start in the emulated VM at once, beside those that
+// commands which were killed have left to the guard.
+const podsAtATime = 2
+
+// podsEnd is what the emulated VM may take to end a pod beside others that begin.
+const podsEnd = time.Minute
 
 // kill -9 of the guard at every write with which it ends what a command left that somebody, or it
 // itself, restored: the sandbox of a session that drains, and one that no Route knows.
