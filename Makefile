@@ -105,7 +105,7 @@ bench: devcluster ## Take the figures, with targets and verdicts; exits 1 on a m
 bench-cold: devcluster ## Build everything once more with empty caches, timed; takes up to 12 min
 	$(call run-bench,cold)
 
-soak: devcluster ## The long runs of docs/reliability.md; takes about 1¾ hours, exits 1 on a miss
+soak: devcluster ## The long runs of docs/reliability.md; takes a good two hours, fails on a miss
 	$(call run-bench,soak steps crash outage node)
 	@$(MAKE) --no-print-directory e2e ARGS="-tags e2e,soak -v -run 'TestSoak|TestFaults|TestTwoUsersAt' -timeout 90m" \
 		OSC_DEBUG_SESSIONS=$(or $(OSC_DEBUG_SESSIONS),1000) OSC_DEBUG_RACES=$(or $(OSC_DEBUG_RACES),200)
