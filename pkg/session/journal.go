@@ -33,6 +33,7 @@ const (
 	idLetters      = "bcdfghjklmnpqrstvwxz2456789"
 	idLength       = 8
 	maxHeldInName  = len(namePrefix) + idLength
+	maxPods        = 26 // that PodName has letters for
 )
 
 // MaxJournal is the longest annotation, in bytes, that is read as a journal; ours are under
@@ -116,11 +117,16 @@ func PodName(id string, n int) string { return fmt.Sprintf("%s%s-%c", namePrefix
 // tells, of any number where that is not known (j is nil, or does not say). Who may only create
 // pods can give one all marks of a sandbox, but not a name that is taken.
 func NamesPod(name, id string, j *Journal) bool {
-	n, last := len(namePrefix)+len(id)+1, byte('z')
+	pods := maxPods
 	if j != nil && j.Pods > 0 {
-		last = byte('a' + min(j.Pods, 26) - 1)
+		pods = min(j.Pods, maxPods)
 	}
-	return len(name) == n+1 && name[:n] == namePrefix+id+"-" && name[n] >= 'a' && name[n] <= last
+	for n := range pods {
+		if name == PodName(id, n) {
+			return true
+		}
+	}
+	return false
 }
 
 // idOfService is the session that a backend's name tells, "" for others' backends.

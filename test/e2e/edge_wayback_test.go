@@ -41,19 +41,27 @@ func TestEdge14TwoChangesWithinAReload(t *testing.T) {
 	}
 }
 
+// autoscaledShift begins a session that has all traffic of an original of three pods, which an
+// autoscaler may shrink.
+func (e *env) autoscaledShift() (before string, run *running) {
+	e.t.Helper()
+	e.deployment("web", 3, nil)
+	e.route(nil)
+	e.autoscaler("web")
+	before = e.tested()
+	run = e.shift("--weight", "100", "--exact")
+	if !run.reaches("live") {
+		e.t.Fatal(run.wait())
+	}
+	return before, run
+}
+
 // An autoscaler that shrank the original meanwhile: the way back is taken in steps, until
 // the original has its pods again.
 func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.deployment("web", 3, nil)
-	e.route(nil)
-	e.autoscaler("web")
-	before := e.tested()
-	run := e.shift("--weight", "100", "--exact")
-	if !run.reaches("live") {
-		t.Fatal(run.wait())
-	}
+	before, run := e.autoscaledShift()
 	e.scale("web", 1)
 	time.Sleep(time.Second) // the command hears of it too
 	run.signal(2)
@@ -104,14 +112,7 @@ func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing
 func TestEdge15ARollbackFromADeadSandboxIsNotSlow(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t) // no guard takes the traffic first
-	e.deployment("web", 3, nil)
-	e.route(nil)
-	e.autoscaler("web")
-	before := e.tested()
-	run := e.shift("--weight", "100", "--exact")
-	if !run.reaches("live") {
-		t.Fatal(run.wait())
-	}
+	before, run := e.autoscaledShift()
 	run.signal(9)
 	run.wait()
 	id := session.Of(e.shop()).ID

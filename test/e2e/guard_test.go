@@ -39,6 +39,12 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 		t.Errorf("ended at %s, before %s", now, end)
 	}
 	e.eventually("an Event tells that the session expired", func() bool { return e.eventOf("DebugSessionExpired") != "" })
+	time.Sleep(7 * time.Second) // longer than the guard waits for its caches
+	for _, untrue := range []string{"DebugSessionChanged", "DebugSessionMarksGone"} {
+		if says := e.eventOf(untrue); says != "" {
+			t.Errorf("nobody else touched the Route, and an Event says: %s", says)
+		}
+	}
 }
 
 // kill -9 of the command at each step: the guard ends what it left, in the time that
