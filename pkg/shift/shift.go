@@ -216,7 +216,11 @@ func (r *Runner) detail(name string) string {
 		if r.Detach {
 			return "left to the guard"
 		}
-		return "until Ctrl-C, " + r.journal.Expires.UTC().Format("15:04:05 MST") + " at the latest"
+		ends := "until Ctrl-C, "
+		if r.For > 0 {
+			ends = fmt.Sprintf("for %s or until Ctrl-C, ", r.For)
+		}
+		return ends + r.journal.Expires.UTC().Format("15:04:05 MST") + " at the latest"
 	}
 	return ""
 }
