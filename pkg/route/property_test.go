@@ -4,15 +4,31 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// routesTried is how many random Routes the properties are checked on.
-const routesTried = 100_000
+// routesTried is how many random Routes the properties are checked on, unless OSC_DEBUG_ROUTES
+// says otherwise: 'make soak' tries 100,000.
+const routesTried = 10_000
+
+func tried(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("OSC_DEBUG_ROUTES")
+	if text == "" {
+		return routesTried
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
 
 // anyOriginals makes up to three backends, of which one at least carries traffic.
 func anyOriginals(random *rand.Rand) []Backend {
@@ -54,11 +70,11 @@ func anyPercent(random *rand.Rand) float64 {
 // rounding of whole weights, and the share that is told is the router's.
 func TestWeightsOfAnyRoute(t *testing.T) {
 	var running sync.WaitGroup
-	lanes := runtime.NumCPU()
+	routes, lanes := tried(t), runtime.NumCPU()
 	for lane := range lanes {
 		running.Go(func() {
 			random := rand.New(rand.NewPCG(7, uint64(lane)))
-			for n := range (routesTried + lanes - 1) / lanes {
+			for n := range (routes + lanes - 1) / lanes {
 				originals, ready, percent, floor := anyOriginals(random), 1+random.IntN(5), anyPercent(random), Floor(random.IntN(2))
 				plan, err := Weights(originals, ready, percent, floor)
 				if err != nil {
@@ -189,11 +205,11 @@ func TestNoWeightsAreBetter(t *testing.T) {
 // (The test above tries all weights, on fewer Routes, by the search's own arithmetic.)
 func TestNoWeightsAreBetterByAnOracle(t *testing.T) {
 	var running sync.WaitGroup
-	lanes := runtime.NumCPU()
+	routes, lanes := tried(t), runtime.NumCPU()
 	for lane := range lanes {
 		running.Go(func() {
 			random := rand.New(rand.NewPCG(11, uint64(lane)))
-			for n := range (routesTried + lanes - 1) / lanes {
+			for n := range (routes + lanes - 1) / lanes {
 				originals, ready, percent := anyOriginals(random), 1+random.IntN(5), anyPercent(random)
 				if percent == 0 {
 					continue

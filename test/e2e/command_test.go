@@ -35,12 +35,14 @@ type running struct {
 
 // watched collects text and lets others wait for a word in it.
 type watched struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	more chan struct{}
+	mu        sync.Mutex
+	text      bytes.Buffer
+	more      chan struct{}
+	namespace string // whose tests wait for it: see changes
 }
 
 func (w *watched) Write(p []byte) (int, error) {
+	defer changed.tell(w.namespace)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	select {
@@ -77,13 +79,32 @@ func (e *env) process(cmd *exec.Cmd) *running {
 	e.t.Helper()
 	r := &running{e: e, cmd: cmd, done: make(chan struct{})}
 	r.out.more, r.progress.more = make(chan struct{}, 1), make(chan struct{}, 1)
+	r.out.namespace, r.progress.namespace = e.ns, e.ns
 	if r.cmd.Stderr = &r.progress; r.cmd.Stdout == nil {
 		r.cmd.Stdout = &r.out
 	}
+	e.mu.Lock()
+	e.commands = append(e.commands, r)
+	e.mu.Unlock()
 	e.ok(r.cmd.Start())
-	go func() { r.err = r.cmd.Wait(); close(r.done) }()
-	e.t.Cleanup(func() { _ = r.cmd.Process.Kill(); <-r.done })
+	go func() { r.err = r.cmd.Wait(); close(r.done); changed.tell(e.ns) }()
+	e.t.Cleanup(r.end)
 	return r
+}
+
+// end ends a process that still runs: at once, or where its coverage is counted so that it writes
+// that down.
+func (r *running) end() {
+	if os.Getenv("GOCOVERDIR") != "" {
+		r.signal(syscall.SIGTERM)
+		select {
+		case <-r.done:
+			return
+		case <-time.After(10 * time.Second):
+		}
+	}
+	_ = r.cmd.Process.Kill()
+	<-r.done
 }
 
 func kubeconfig(user string) string {
@@ -109,7 +130,7 @@ func (r *running) reaches(step string) bool {
 		case <-r.progress.more:
 		case <-r.done:
 			return strings.Contains(r.progress.String(), "s  "+step+" ")
-		case <-time.After(6 * time.Minute): // a pod in the VM may take minutes beside other tests
+		case <-time.After(hang):
 			r.e.t.Fatalf("step %s was not reached:\n%s", step, r.progress.String())
 		}
 	}
@@ -122,7 +143,7 @@ func (r *running) wait() result {
 	r.e.t.Helper()
 	select {
 	case <-r.done:
-	case <-time.After(3 * time.Minute):
+	case <-time.After(hang):
 		r.signal(syscall.SIGQUIT) // Go programs then say where each goroutine stands
 		select {
 		case <-r.done:

@@ -88,7 +88,7 @@ func TestEdge10CookiesBeatWeights(t *testing.T) {
 	r := e.route(nil)
 	host, name := r.Spec.Host, route.CookieName(r)
 	var old string
-	e.eventually("the original's cookie", func() bool {
+	e.answers("the original's cookie", func() bool {
 		var body string
 		body, old = e.ask(host, "/", nil)
 		return body == "original" && old != ""
@@ -166,35 +166,43 @@ func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	id := e.detached("--weight", "100", "--ttl", "40s")
+	id := e.detached("--weight", "100")
 	e.ok(core.CoreV1().Services(e.ns).Delete(t.Context(), session.ServiceName(id), metav1.DeleteOptions{}))
 	e.eventually("the traffic is back", func() bool {
 		r := e.shop()
 		s := session.Of(r)
 		return s == nil || s.State == session.Held && *r.Spec.To.Weight == 100
 	})
-	e.eventually("users are served", func() bool { return e.get(e.shop().Spec.Host) == "original" })
+	e.answers("users are served", func() bool { return e.get(e.shop().Spec.Host) == "original" })
 	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !strings.Contains(r.errOut, "no pod of sandbox "+id) {
 		t.Errorf("resumed without a Service: %s", r)
 	}
-	e.endedWithin(2*waitAtMost, before)
+	e.over()
+	e.ended(before)
 }
 
 // A sandbox that is unready for less than the grace, beside an original that serves, keeps its
 // traffic: a readiness probe that fails once ends no session.
 func TestEdge05ASandboxThatFlaps(t *testing.T) {
 	t.Parallel()
-	e := newGuardedEnv(t)
+	const grace = 15 * time.Second
+	e := newEnv(t)
+	e.guard("only", e.ownGuards("grace="+grace.String()))
 	before := e.standard()
+	e.eventually("the guard covers the namespace", e.standsBy)
 	id := e.detached("--weight", "50")
 	version := e.shop().ResourceVersion
-	for range 10 { // together longer than the grace of 5 s
+	for unready := time.Duration(0); unready < grace+grace/3; { // together longer than the grace
+		since := time.Now()
 		e.ready(session.PodName(id, 0), false)
 		e.endpoints(session.ServiceName(id), false)
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(time.Second)
 		e.ready(session.PodName(id, 0), true)
 		e.endpoints(session.ServiceName(id), true)
-		time.Sleep(300 * time.Millisecond)
+		once := time.Since(since)
+		if unready += once; once > grace/2 {
+			t.Fatalf("one flap took %s on this machine: too near to the grace of %s", once, grace)
+		}
 	}
 	if r := e.shop(); session.Of(r) == nil || session.Of(r).State != session.Live || r.ResourceVersion != version {
 		t.Errorf("somebody wrote the Route: %+v", r.Spec)

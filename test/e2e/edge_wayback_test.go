@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func TestEdge14TwoChangesWithinAReload(t *testing.T) {
 			t.Fatal(r)
 		}
 	}
-	e.eventually("60 % in HAProxy", func() bool {
+	e.answers("60 % in HAProxy", func() bool {
 		servers, err := haproxy.Servers(state, e.ns, "shop")
 		share := 100 * haproxy.Share(servers, "osc-debug-")
 		return err == nil && share > 59.5 && share < 60.5
@@ -43,27 +44,51 @@ func TestEdge14TwoChangesWithinAReload(t *testing.T) {
 
 // autoscaledShift begins a session that has all traffic of an original of three pods, which an
 // autoscaler may shrink.
-func (e *env) autoscaledShift() (before string, run *running) {
+func (e *env) autoscaledShift(user string) (before string, run *running) {
 	e.t.Helper()
 	e.deployment("web", 3, nil)
 	e.route(nil)
 	e.autoscaler("web")
 	before = e.tested()
-	run = e.shift("--weight", "100", "--exact")
+	run = e.start(user, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--weight", "100", "--exact")
 	if !run.reaches("live") {
 		e.t.Fatal(run.wait())
 	}
 	return before, run
 }
 
+// heardOf counts what a watch tells its client.
+type heardOf struct {
+	http.ResponseWriter
+	count *atomic.Int64
+}
+
+func (h *heardOf) Write(p []byte) (int, error) {
+	n, err := h.ResponseWriter.Write(p)
+	h.count.Add(1)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController flush.
+func (h *heardOf) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
 // An autoscaler that shrank the original meanwhile: the way back is taken in steps, until
 // the original has its pods again.
 func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	before, run := e.autoscaledShift()
+	var heard atomic.Int64
+	alice := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		if watching(r) && strings.HasSuffix(r.URL.Path, "/endpointslices") {
+			w = &heardOf{w, &heard}
+		}
+		forward(w, r)
+	})
+	before, run := e.autoscaledShift(alice)
+	known := heard.Load()
 	e.scale("web", 1)
-	time.Sleep(time.Second) // the command hears of it too
+	e.answers("the command hears of it too", func() bool { return heard.Load() > known })
+	time.Sleep(time.Second)                                                                  // and has read what it heard
 	run.signal(2)
 	e.eventually("the first step back", func() bool { return strings.Contains(run.progress.String(), "  ramp ") })
 	e.scale("web", 3)
@@ -112,7 +137,7 @@ func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing
 func TestEdge15ARollbackFromADeadSandboxIsNotSlow(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t) // no guard takes the traffic first
-	before, run := e.autoscaledShift()
+	before, run := e.autoscaledShift("alice")
 	run.signal(9)
 	run.wait()
 	id := session.Of(e.shop()).ID
@@ -174,7 +199,7 @@ func TestEdge16ALongRequestDuringTheRollback(t *testing.T) {
 		body, _ := e.ask(host, "/slow", nil)
 		answer <- body
 	}()
-	time.Sleep(time.Second) // the request is under way; its answer takes 5 s
+	e.answers("the request is under way", func() bool { return slow.of(host) == 1 })
 	run.signal(2)
 	if r := run.wait(); r.code != 0 {
 		t.Error(r)
@@ -203,7 +228,7 @@ func TestEdge16ATunnelOutlivesTheWayBack(t *testing.T) {
 	conn, err := net.DialTimeout("tcp", routerIP+":80", 5*time.Second)
 	e.ok(err)
 	defer conn.Close()
-	e.ok(conn.SetDeadline(time.Now().Add(2 * waitAtMost)))
+	e.ok(conn.SetDeadline(time.Now().Add(hang)))
 	fmt.Fprintf(conn, "GET /tunnel HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host) // RFC 6455, 1.3
 	in := bufio.NewReader(conn)
@@ -228,7 +253,7 @@ func TestEdge16ATunnelOutlivesTheWayBack(t *testing.T) {
 	if r := run.wait(); r.code != 0 {
 		t.Error(r)
 	}
-	e.eventually("new clients at the original", func() bool { return e.get(host) == "original" })
+	e.answers("new clients at the original", func() bool { return e.get(host) == "original" })
 	echoes("after the way back")
 }
 

@@ -86,9 +86,9 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 	}
 
 	for name, was := range before {
-		e.within(3*time.Minute, fmt.Sprintf("seed %d: route %s as before", seed, name), func() bool { r := e.routeNamed(name); return looks(r) == was && !managed(r) })
+		e.eventually(fmt.Sprintf("seed %d: route %s as before", seed, name), func() bool { r := e.routeNamed(name); return looks(r) == was && !managed(r) })
 	}
-	e.within(4*time.Minute, fmt.Sprintf("seed %d: no sandbox left", seed), func() bool { return e.sandboxes() == 0 })
+	e.eventually(fmt.Sprintf("seed %d: no sandbox left", seed), func() bool { return e.sandboxes() == 0 })
 }
 
 // managed says whether a Route has an entry of ours in its managedFields.
@@ -96,20 +96,13 @@ func managed(r *routev1.Route) bool {
 	return slices.ContainsFunc(r.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == session.FieldManager })
 }
 
-// laneTime is what ending a session may take while a fifth of the guards' requests fail too:
-// 117 s until a killed command's arming counts as abandoned, a change of the leading guard, a
-// minute of draining, and some tries.
-const laneTime = 5 * time.Minute
-
 // laneFree waits until no session is on a Route, and shows what the guards say if one stays.
 func (e *env) laneFree(route string, guards ...*running) {
-	for end := time.Now().Add(laneTime); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if session.Of(e.routeNamed(route)) == nil {
-			return
-		}
+	if await(e.t, e.ns, hang, unwatched, "no session on "+route, func() bool { return session.Of(e.routeNamed(route)) == nil }) {
+		return
 	}
 	r := e.routeNamed(route)
-	e.t.Errorf("route %s: still %v after %s: %v", route, session.Of(r), laneTime, r.Annotations)
+	e.t.Errorf("route %s: still %v after %s: %v", route, session.Of(r), hang, r.Annotations)
 	for _, g := range guards {
 		for line := range strings.Lines(g.progress.String()) {
 			if strings.Contains(line, r.Labels[session.Label]) || strings.Contains(line, "again") {

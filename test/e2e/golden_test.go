@@ -61,6 +61,9 @@ type answered struct {
 	code int
 }
 
+// Unwrap lets http.ResponseController flush.
+func (s *answered) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
 func (s *answered) WriteHeader(code int) {
 	s.code = code
 	s.ResponseWriter.WriteHeader(code)
@@ -99,6 +102,7 @@ func patchText(body []byte) string {
 				entry, _ := e.(map[string]any)
 				managers = append(managers, fmt.Sprint(entry["manager"]))
 			}
+			slices.Sort(managers) // the API server orders them by time, to the second
 			o["value"] = managers
 		}
 		fmt.Fprintln(&out, compactJSON(o))
@@ -298,8 +302,8 @@ func TestWhatASessionWrites(t *testing.T) {
 func TestWhatTheGuardWrites(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]course{
-		"held-and-expired": {live, (*bareSession).unready},
-		"abandoned":        {func(b *bareSession) { b.plant(session.Arming, soon) }, func(*bareSession, *running, string) {}},
+		"held-and-expired": heldAndOver,
+		"abandoned":        {func(b *bareSession) { b.plant(session.Arming, time.Second) }, func(*bareSession, *running, string) {}},
 		"journal-pruned": {long, func(b *bareSession, g *running, guard string) {
 			b.prune(g, guard, "/metadata/annotations/osc-debug.dev~1journal")
 		}},

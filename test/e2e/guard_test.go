@@ -20,7 +20,7 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	if r := e.guarded("--weight", "100", "--detach", "--ttl", "20s").wait(); r.code != 0 || !strings.Contains(r.errOut, "the guard ends it") {
+	if r := e.guarded("--weight", "100", "--detach", "--ttl", "10m").wait(); r.code != 0 || !strings.Contains(r.errOut, "the guard ends it") {
 		t.Fatal(r)
 	}
 	r := e.shop()
@@ -30,14 +30,11 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 	if r := e.cli("extend", "6s"); r.code != 0 {
 		t.Error(r)
 	}
-	if r := e.cli("extend", "9h"); r.code != 1 || !strings.Contains(r.errOut, "extend by 3h4") {
+	if r := e.cli("extend", "9h"); r.code != 1 || !strings.Contains(r.errOut, "extend by 3h3") {
 		t.Error(r)
 	}
-	end := session.Of(e.shop()).Journal.Expires.Time
+	e.over()
 	e.ended(before)
-	if now := time.Now(); now.Before(end) {
-		t.Errorf("ended at %s, before %s", now, end)
-	}
 	e.eventually("an Event tells that the session expired", func() bool { return e.eventOf("DebugSessionExpired") != "" })
 	time.Sleep(7 * time.Second) // longer than the guard waits for its caches
 	for _, untrue := range []string{"DebugSessionChanged", "DebugSessionMarksGone"} {
@@ -56,14 +53,14 @@ func TestTheGuardEndsWhatAKilledCommandLeft(t *testing.T) {
 			t.Parallel()
 			e := newGuardedEnv(t)
 			before := e.standard()
-			run := e.guarded("--weight", "100", "--ttl", "15s", "--for", "1s", "--timeout", "20s")
+			run := e.guarded("--weight", "100", "--ttl", "15s", "--for", "1s", "--timeout", "30s")
 			if !run.reaches(step) {
 				t.Fatal(run.wait())
 			}
 			run.signal(syscall.SIGKILL)
 			run.wait()
-			time.Sleep(2 * time.Second)            // what it had sent still arrives
-			e.endedWithin(160*time.Second, before) // arm-by is a minute after --timeout, draining gets a minute
+			time.Sleep(2 * time.Second) // what it had sent still arrives
+			e.ended(before)             // arm-by is a minute after --timeout, draining gets a minute
 		})
 	}
 }
@@ -145,7 +142,7 @@ func TestWeightOfADetachedSession(t *testing.T) {
 	if r := e.cli("rollback", "--wait=false"); r.code != 0 || e.state() != session.Draining || *e.shop().Spec.To.Weight != 100 {
 		t.Error(r)
 	}
-	e.endedWithin(150*time.Second, before)
+	e.ended(before)
 }
 
 // A session that began with 0 %, unproven, has served nobody: its first share is proven as at a
@@ -189,6 +186,7 @@ func TestTheFirstShareOfASessionThatBeganWithNone(t *testing.T) {
 // 'oc set route-backends' that makes the sandbox the primary backend: the original is not
 // named twice afterwards, also where the journal is gone and the guard goes by our name.
 func TestASandboxMadePrimary(t *testing.T) {
+	t.Parallel()
 	for name, journal := range map[string]bool{"with its journal": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -207,7 +205,7 @@ func TestASandboxMadePrimary(t *testing.T) {
 					t.Error(r)
 				}
 			}
-			e.within(2*waitAtMost, "the session's end", e.clean)
+			e.eventually("the session's end", e.clean)
 			if spec := e.shop().Spec; spec.To.Name != "web" || *spec.To.Weight == 0 || len(spec.AlternateBackends) != 0 {
 				t.Errorf("the Route afterwards: %+v", spec)
 			}

@@ -41,7 +41,7 @@ const (
 	failingIP   = "10.87.0.13" // answers 500
 	plainPort   = 18080
 	tlsPort     = 18443
-	waitAtMost  = 60 * time.Second
+	hang        = 8 * time.Minute // longer than anything takes: it only ends a hang
 	handImage   = "quay.io/bpradipt/http-echo:latest"
 	handImageID = "quay.io/bpradipt/http-echo@sha256:1111111111111111111111111111111111111111111111111111111111111111"
 )
@@ -65,7 +65,7 @@ func TestMain(m *testing.M) {
 	}
 	config.QPS, config.Burst = 500, 1000
 	core, routes = kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
-	if err := errors.Join(makeHandNode(handNode), serve(), installGuard(), keepParameters(context.Background())); err != nil {
+	if err := errors.Join(changed.watch(config), makeHandNode(handNode), serve(), installGuard(), keepParameters(context.Background())); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
@@ -83,6 +83,7 @@ func serve() error {
 		sandboxIP: func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/slow":
+				slow.note(r.Host)
 				time.Sleep(5 * time.Second)
 			case "/tunnel":
 				tunnel(w)
@@ -90,7 +91,7 @@ func serve() error {
 			}
 			fmt.Fprint(w, "sandbox")
 		},
-		failingIP: func(w http.ResponseWriter, _ *http.Request) { failed.Add(1); http.Error(w, "broken", 500) },
+		failingIP: func(w http.ResponseWriter, r *http.Request) { failed.note(r.Host); http.Error(w, "broken", 500) },
 	} {
 		for _, port := range []int{plainPort, tlsPort} {
 			listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, port))
@@ -127,6 +128,9 @@ type env struct {
 	sandboxIP string
 	node      string    // of planted sandboxes, "": handNode
 	owner     types.UID // of sandbox pods that a test makes by hand
+
+	mu       sync.Mutex
+	commands []*running // in their order, for the report of a failed test
 }
 
 // newEnv makes a namespace in which alice has role edit, and plays the kubelet there:
@@ -146,6 +150,11 @@ func newEnvIn(t *testing.T, namespace string) *env {
 	e := &env{t: t, ns: namespace, sandboxIP: sandboxIP}
 	t.Cleanup(func() {
 		_ = core.CoreV1().Namespaces().Delete(context.Background(), e.ns, metav1.DeleteOptions{})
+	})
+	t.Cleanup(e.report)
+	e.eventually("the ServiceAccount of pods", func() bool {
+		_, err := core.CoreV1().ServiceAccounts(e.ns).Get(t.Context(), "default", metav1.GetOptions{})
+		return err == nil
 	})
 	e.bind("alice", "edit")
 	var kubelet sync.WaitGroup
@@ -220,24 +229,24 @@ func (e *env) ok(err error) {
 	}
 }
 
+// eventually waits for what must come about. Its time only ends a hang: how fast things are is
+// measured by 'make bench' and 'make soak'.
 func (e *env) eventually(what string, holds func() bool) {
 	e.t.Helper()
-	e.within(waitAtMost, what, holds)
+	e.awaited(unwatched, what, holds)
 }
 
-func (e *env) within(wait time.Duration, what string, holds func() bool) {
+// answers is eventually for what only a request to the router shows.
+func (e *env) answers(what string, holds func() bool) {
 	e.t.Helper()
-	e.withinEvery(50*time.Millisecond, wait, what, holds)
+	e.awaited(100*time.Millisecond, what, holds)
 }
 
-func (e *env) withinEvery(pause, wait time.Duration, what string, holds func() bool) {
+func (e *env) awaited(pause time.Duration, what string, holds func() bool) {
 	e.t.Helper()
-	for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(pause) {
-		if holds() {
-			return
-		}
+	if !await(e.t, e.ns, hang, pause, what, holds) {
+		e.t.Fatalf("%s: not within %s", what, hang)
 	}
-	e.t.Fatalf("%s: not within %s", what, wait)
 }
 
 // get asks the Route once as a new client.

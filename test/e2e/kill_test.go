@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,14 +28,15 @@ const atATime = 8
 // kill -9 of the command directly before and directly after every request that it makes:
 // whatever was written, the guard puts the Route back and deletes the sandbox.
 func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		from  session.State // that the Route's session is in, "" for no session
 		args  []string
 		needs []string // requests that the list must have
 	}{
-		"shift": {"", []string{"shift", "--router", routerIP, "--weight", "100", "--ttl", "4s", "--for", "500ms", "--timeout", "5s"},
+		"shift": {"", []string{"shift", "--router", routerIP, "--weight", "100", "--ttl", "15s", "--for", "500ms", "--timeout", "20s"},
 			[]string{"POST /api/v1/namespaces/…/pods", "POST /apis/networking.k8s.io/v1/namespaces/…/networkpolicies", "PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
-		"shift by steps": {"", []string{"shift", "--router", routerIP, "--steps", "20,100", "--interval", "200ms", "--ttl", "6s", "--for", "1500ms", "--timeout", "5s"},
+		"shift by steps": {"", []string{"shift", "--router", routerIP, "--steps", "20,100", "--interval", "200ms", "--ttl", "20s", "--for", "1500ms", "--timeout", "20s"},
 			[]string{"POST /api/v1/namespaces/…/pods", "PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
 		"weight":   {session.Held, []string{"weight", "50", "--router", routerIP}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
 		"extend":   {session.Live, []string{"extend", "3s"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
@@ -47,43 +49,41 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 			e.isolated()
 			run := func(name, config string) *running {
 				if c.from != "" {
-					e.plant(name, c.from, 12*time.Second)
+					e.plant(name, c.from, 40*time.Second)
 				}
 				return e.start(config, append(c.args, "--route", name)...)
 			}
-			requests := e.record(run, c.needs)
-			e.killEverywhere(points(requests), atATime, 0, run)
+			e.killEverywhere(e.record(strings.ReplaceAll(name, " ", "-"), run, c.needs), atATime, 0, run)
 		})
 	}
 }
 
 // The same for a rollback that takes the way back in steps, since an autoscaler shrank the
-// original: what it was killed at is a live session, whose time is over in a minute.
+// original: what it was killed at is a live session, whose time is over in two minutes.
 func TestASlowRollbackKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	e.deployment("web", 1, nil)
 	e.autoscaler("web")
 	run := func(name, config string) *running {
-		e.plant(name, session.Live, time.Minute)
+		e.plant(name, session.Live, 2*time.Minute)
 		return e.start(config, "rollback", "--drain", "500ms", "--route", name)
 	}
-	requests := e.record(run, nil)
-	if n := strings.Count(strings.Join(requests, "\n"), "PATCH /apis/route"); n != 4 {
-		t.Fatalf("the list has not two steps, restore and close:\n%s", strings.Join(requests, "\n"))
-	}
-	e.killEverywhere(points(requests), 2*atATime, 0, run)
+	e.killEverywhere(e.record("slow-rollback", run, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/… #4"}), 4*atATime, 0, run)
 }
 
-// record lists the requests that a command makes when nothing disturbs it.
-func (e *env) record(run func(route, config string) *running, needs []string) []string {
+// record lists the instants to kill a command at, of those that it has when nothing disturbs it.
+// needs are requests without which the test would be none of what it is for.
+func (e *env) record(matrix string, run func(route, config string) *running, needs []string) []instant {
 	e.t.Helper()
 	e.namedRoute("recorded")
-	var requests []string
+	var all, seen []instant
 	for try := 1; ; try++ { // its times are short: on a busy machine they may be over too soon
 		log := &requestLog{}
 		r := run("recorded", e.proxied("alice", log.handle)).wait()
-		if requests = log.all(); r.code == 0 {
+		all = instants(log.all())
+		seen = append(seen, all...)
+		if r.code == 0 {
 			break
 		}
 		if try == killTries {
@@ -92,12 +92,11 @@ func (e *env) record(run func(route, config string) *running, needs []string) []
 		e.laneFree("recorded")
 	}
 	for _, need := range needs {
-		if !strings.Contains(strings.Join(requests, "\n"), need) {
-			e.t.Fatalf("the list has no %s:\n%s", need, strings.Join(requests, "\n"))
+		if !slices.ContainsFunc(all, func(p instant) bool { return strings.Contains(p.String(), need) }) {
+			e.t.Fatalf("the command made no request %s: %v", need, all)
 		}
 	}
-	told(e.t, "%d requests, each killed before and after", len(requests))
-	return requests
+	return sampled(e.t, matrix, all, seen)
 }
 
 func (e *env) namedRoute(name string) *routev1.Route {
@@ -105,12 +104,13 @@ func (e *env) namedRoute(name string) *routev1.Route {
 	return e.route(func(r *routev1.Route) { r.Name, r.Spec.Host = name, name+"-"+r.Spec.Host })
 }
 
-// killEverywhere kills a command at each point, on a Route of its own each, some at a
-// time, and waits until the guard has ended all of that: the backends at the time that the
-// session's state implies, the last mark when the pods have ended, which may take podsEnd.
-func (e *env) killEverywhere(at []point, atATime int, podsEnd time.Duration, run func(route, config string) *running) {
+// killEverywhere kills a command at each instant, on a Route of its own each, some at a time, and
+// waits until the guard has ended all of that. 'make soak' asks also how long that took: the
+// backends are back at the time that the session's state implies, the last mark goes when the pods
+// have ended, which may take podsEnd.
+func (e *env) killEverywhere(at []instant, atATime int, podsEnd time.Duration, run func(route, config string) *running) {
 	e.t.Helper()
-	before, cases := map[string]*routev1.Route{}, map[string]point{}
+	before, cases := map[string]*routev1.Route{}, map[string]instant{}
 	for n, p := range at {
 		name := fmt.Sprintf("shop-%d", n)
 		before[name], cases[name] = e.namedRoute(name), p
@@ -146,10 +146,18 @@ func (e *env) killEverywhere(at []point, atATime int, podsEnd time.Duration, run
 		return true
 	})
 
-	e.withinEvery(time.Second, 4*time.Minute, "all Routes as before", func() bool { return len(restored()) == len(before) })
-	at1 := restored()
+	e.eventually("all Routes as before", func() bool { return len(restored()) == len(before) })
+	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
+	if full {
+		e.late(restored(), &due, podsEnd, cases)
+	}
+}
+
+// late fails for Routes that were as before later than a guard, and its pods, may take.
+func (e *env) late(since map[string]restore, due *sync.Map, podsEnd time.Duration, cases map[string]instant) {
+	e.t.Helper()
 	due.Range(func(name, by any) bool {
-		now := at1[name.(string)]
+		now := since[name.(string)]
 		if late := now.backends.Sub(by.(time.Time)); late > 0 {
 			e.t.Errorf("killed %s: route %s had its backends %s later than a guard may take", cases[name.(string)], name, late)
 		}
@@ -158,7 +166,6 @@ func (e *env) killEverywhere(at []point, atATime int, podsEnd time.Duration, run
 		}
 		return true
 	})
-	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
 }
 
 // guardsDelay is what is granted the guard beyond the times of the design: its slack, the

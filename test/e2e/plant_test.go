@@ -81,13 +81,10 @@ func (e *env) sandboxOf(r *routev1.Route, id string) (*corev1.Service, *corev1.P
 	return service, pod
 }
 
-// endpointsWithin is long: a thousand Services at once take Kubernetes a while.
-const endpointsWithin = 5 * time.Minute
-
 // endpoints waits until a Service has a ready endpoint, or none.
 func (e *env) endpoints(service string, ready bool) {
 	e.t.Helper()
-	e.withinEvery(300*time.Millisecond, endpointsWithin, "endpoints of "+service, func() bool {
+	e.eventually("endpoints of "+service, func() bool {
 		list, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service, ResourceVersion: "0"})
 		e.ok(err)
 		n := 0

@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -158,7 +157,7 @@ func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
 		e.ok(create(name, template(says)))
 		e.ok(create("ok-"+name, template("")))
 		var refusal error
-		e.within(2*time.Minute, "a refusal of "+kind, func() bool { // a CronJob begins with the minute
+		e.eventually("a refusal of "+kind, func() bool { // a CronJob begins with the minute
 			list, err := core.CoreV1().Events(e.ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 			e.ok(err)
 			for _, event := range list.Items {
@@ -169,7 +168,7 @@ func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
 			}
 			return false
 		})
-		e.within(2*time.Minute, "pods of the twin of "+kind, func() bool { return len(e.podsNamed("ok-"+name)) > 0 })
+		e.eventually("pods of the twin of "+kind, func() bool { return len(e.podsNamed("ok-"+name)) > 0 })
 		expect(kind, says, refusal, nil)
 		if len(e.podsNamed(name)) > 0 {
 			e.t.Errorf("%s: it has pods", kind)

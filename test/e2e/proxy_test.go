@@ -4,14 +4,12 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -62,17 +60,6 @@ type requestLog struct {
 	list []string
 }
 
-var runNames = regexp.MustCompile(`(namespaces/|routes/|osc-debug-)(e2e-[0-9a-f]+|guarded-[0-9a-f]+-[0-9]+|recorded|shop-[0-9]+|[bcdfghjklmnpqrstvwxz2456789]{8})\b`)
-
-// named is a request without the names of one run.
-func named(r *http.Request) string {
-	text := r.Method + " " + runNames.ReplaceAllString(r.URL.Path, "${1}…")
-	if watching(r) {
-		text += " (watch)"
-	}
-	return text
-}
-
 func (l *requestLog) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 	l.mu.Lock()
 	l.list = append(l.list, named(r))
@@ -86,46 +73,16 @@ func (l *requestLog) all() []string {
 	return slices.Clone(l.list)
 }
 
-// point is an instant in a process' life: directly before or after the n-th request of
-// its kind.
-type point struct {
-	request string
-	nth     int64 // from 1
-	after   bool
-}
-
-func (p point) String() string {
-	when := "before"
-	if p.after {
-		when = "after"
-	}
-	return fmt.Sprintf("%s %s #%d", when, p.request, p.nth)
-}
-
-// polls says that the request is one of a number that differs from run to run: shift asks
-// for the guard's Lease until it is renewed.
-func (p point) polls() bool { return p.nth > 1 && strings.Contains(p.request, "/leases/") }
-
-// points are all instants before and after the requests of a recorded run.
-func points(requests []string) (out []point) {
-	seen := map[string]int64{}
-	for _, r := range requests {
-		seen[r]++
-		out = append(out, point{r, seen[r], false}, point{r, seen[r], true})
-	}
-	return out
-}
-
-// killer ends a process, as kill -9 does, at a point of its life.
+// killer ends a process, as kill -9 does, at an instant of its life.
 type killer struct {
-	point
+	instant
 	seen    atomic.Int64
 	process chan *running // the process, once it is started
 	killed  atomic.Bool
 }
 
-func newKiller(at point) *killer {
-	return &killer{point: at, process: make(chan *running, 1)}
+func newKiller(at instant) *killer {
+	return &killer{instant: at, process: make(chan *running, 1)}
 }
 
 func (k *killer) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {

@@ -40,13 +40,15 @@ var kernel = regexp.MustCompile(`kernel=(\S+)`)
 // A real session: a pod in the VM answers users, the tracer sees that program and no
 // other, exec runs in the VM as root, and the Route is as it was.
 func TestARealSession(t *testing.T) {
+	t.Parallel()
 	e := newGuardedEnv(t)
+	e.inTheVM()
 	e.deployment("web", 1, onRealNode)
 	r := e.route(func(r *routev1.Route) {
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", InsecureEdgeTerminationPolicy: "Allow"}
 	})
 	host := r.Spec.Host
-	e.eventually("an answer of the original", func() bool { return kernel.MatchString(e.get(host)) })
+	e.answers("an answer of the original", func() bool { return kernel.MatchString(e.get(host)) })
 	outside := kernel.FindStringSubmatch(e.get(host))[1]
 	before := e.tested()
 
@@ -74,7 +76,7 @@ func TestARealSession(t *testing.T) {
 		t.Errorf("a command that is not there: %s", r)
 	}
 	// The tools that there are, as the guide has them.
-	dump := e.start("alice", "exec", "--", "timeout", "10", "tcpdump", "-n", "-i", "any", "-c", "5", "port", "8080")
+	dump := e.start("alice", "exec", "--", "timeout", "60", "tcpdump", "-n", "-i", "any", "-c", "5", "port", "8080")
 	for !strings.Contains(dump.progress.String(), "listening on") {
 		select {
 		case <-dump.done:
@@ -135,7 +137,9 @@ func TestARealSession(t *testing.T) {
 // Whoever shows the trace in a pager and reads no further holds up nothing: the Route is
 // restored on time, and the command ends.
 func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
+	t.Parallel()
 	e := newGuardedEnv(t)
+	e.inTheVM()
 	e.deployment("web", 1, onRealNode)
 	host := e.route(nil).Spec.Host
 	before := e.tested()
@@ -164,7 +168,9 @@ func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
 // The guest drops what it would send to the router, while its own kubelet still finds
 // the pod ready: the proof fails, no user is sent there.
 func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
+	e.inTheVM()
 	image := ""
 	if data, err := os.ReadFile(filepath.Join(filepath.Dir(state), "sidecar.ref")); err == nil {
 		image = strings.TrimSpace(string(data))
@@ -180,7 +186,7 @@ func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
 		}}
 	})
 	r := e.route(nil)
-	e.eventually("an answer of the original", func() bool { return kernel.MatchString(e.get(r.Spec.Host)) })
+	e.answers("an answer of the original", func() bool { return kernel.MatchString(e.get(r.Spec.Host)) })
 	before := e.tested()
 	run := e.shift("--weight", "100", "--exact")
 	if !run.reaches("prove") {
@@ -229,4 +235,13 @@ func (e *env) countingProxy() (string, *atomic.Int64, *watched) {
 		fmt.Fprintln(log, r.Method, r.URL.Path, r.URL.RawQuery)
 		forward(w, r)
 	}), &count, log
+}
+
+// vm bounds the tests that have pods in the emulated VM at once: it starts more of them no sooner.
+var vm = make(chan struct{}, 2)
+
+// inTheVM waits until a test may have a sandbox there, until its end.
+func (e *env) inTheVM() {
+	vm <- struct{}{}
+	e.t.Cleanup(func() { <-vm })
 }

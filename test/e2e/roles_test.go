@@ -22,6 +22,7 @@ import (
 func TestTheTeamsRolesAreEnough(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
+	e.inTheVM()
 	printed, err := exec.Command(binary, "manifests", "rbac").Output()
 	e.ok(err)
 	e.kubectl(string(printed), "apply", "-f", "-")

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -21,6 +22,7 @@ func alternate(name string, w int32) routev1.RouteTargetReference {
 // A session leaves spec, labels and annotations byte for byte, and no managedFields
 // entry; and it was live in between.
 func TestTheRouteIsTheSameAfterwards(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*routev1.Route)
 		weight string
@@ -116,6 +118,7 @@ func TestAnApplyAfterwardsHasNoConflict(t *testing.T) {
 
 // Somebody else's change survives; the session's goes; exit 4 says so.
 func TestSomebodyElsesChangeSurvives(t *testing.T) {
+	t.Parallel()
 	patch := func(t *testing.T, e *env, data string) {
 		t.Helper()
 		_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(data), metav1.PatchOptions{FieldManager: "other"})
@@ -147,11 +150,12 @@ func TestSomebodyElsesChangeSurvives(t *testing.T) {
 				r.Spec.To.Weight = weight(80)
 				r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("b", 20))
 			})
-			s := e.shift("--weight", "50", "--for", "10s")
+			s := e.shift("--weight", "50")
 			if !s.reaches("live") {
 				t.Fatal(s.wait())
 			}
 			c.change(t, e)
+			s.signal(syscall.SIGINT)
 			r := s.wait()
 			if r.code != 4 {
 				t.Errorf("wanted exit 4: %s", r)
@@ -167,11 +171,12 @@ func TestSomebodyElsesChangeSurvives(t *testing.T) {
 		e := newEnv(t)
 		e.deployment("web", 1, nil)
 		e.route(nil)
-		s := e.shift("--weight", "50", "--for", "10s")
+		s := e.shift("--weight", "50")
 		if !s.reaches("live") {
 			t.Fatal(s.wait())
 		}
 		e.ok(routes.RouteV1().Routes(e.ns).Delete(t.Context(), "shop", metav1.DeleteOptions{}))
+		s.signal(syscall.SIGINT)
 		if r := s.wait(); r.code != 4 {
 			t.Errorf("wanted exit 4: %s", r)
 		}

@@ -16,6 +16,7 @@ import (
 // The share that status prints is the one that HAProxy's own weights give, whatever
 // stands beside the sandbox.
 func TestTheRealisedShareIsWhatHAProxyDoes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		originals, others int32
 		weight            string
@@ -48,7 +49,7 @@ func TestTheRealisedShareIsWhatHAProxyDoes(t *testing.T) {
 				t.Errorf("status says %g %%", said)
 			}
 			done := 0.0
-			e.eventually("HAProxy's share is what status said", func() bool {
+			e.answers("HAProxy's share is what status said", func() bool {
 				servers, err := haproxy.Servers(state, e.ns, "shop")
 				done = 100 * haproxy.Share(servers, "osc-debug-")
 				return err == nil && math.Abs(done-said) < 0.01

@@ -34,7 +34,7 @@ func TestSoakKilledBeforeAndAfterEveryRequestWithPods(t *testing.T) {
 				}
 				return e.start(config, append([]string{verb, "--route", name}, args...)...)
 			}
-			e.killEverywhere(points(e.record(run, nil)), podsAtATime, podsEnd, run)
+			e.killEverywhere(e.record(verb+"-with-pods", run, nil), podsAtATime, podsEnd, run)
 		})
 	}
 }
@@ -55,7 +55,6 @@ func TestSoakTheGuardKilledWhileItDeletesASandbox(t *testing.T) {
 	}{
 		"draining": {3, func(b *bareSession) { b.plant(session.Draining, soon) }}, // two deletions, close
 		"an orphan": {2, func(b *bareSession) {
-			b.within = orphansEndedWithin
 			b.plant(session.Draining, soon)
 			b.e.ok(session.Store{Core: core, Routes: routes}.Close(b.e.t.Context(), b.e.ns, b.route, b.journal.Session, b.get()))
 		}},
@@ -70,9 +69,8 @@ func TestSoakTheGuardKilledWhileItDeletesASandbox(t *testing.T) {
 // And at the requests that only some runs make, in as many runs as that takes.
 func TestSoakTheGuardKilledAtWhatOnlySomeRunsDo(t *testing.T) {
 	t.Parallel()
-	held := course{live, (*bareSession).unready}
-	_, some := recordGuard(t, held)
-	missed := killGuards(t, some, held)
+	_, some := recordGuard(t, heldAndOver)
+	missed := killGuards(t, some, heldAndOver)
 	told(t, "%d instants of requests that not every run makes: killed at %d, %d came in none of %d runs", len(some), len(some)-len(missed), len(missed), killTries)
 }
 

@@ -100,7 +100,7 @@ func TestSoakAThousandSessions(t *testing.T) {
 	defer cancel()
 	late := e.restores(ctx, due)
 	e.judge("longest from a session's end to its restored Route", slices.Max(late) <= latestRestore, fmt.Sprintf("%.1f s, median %.1f s", slices.Max(late).Seconds(), median(late).Seconds()), "<= 60 s")
-	e.within(10*time.Minute, "no sandbox left", func() bool { time.Sleep(2 * time.Second); return e.sandboxes() == 0 })
+	e.eventually("no sandbox left", func() bool { return e.sandboxes() == 0 })
 	most := e.memory(g, "VmHWM")
 	told(t, "all sandboxes gone %.0f s after the last end", time.Since(due[manySessions-1]).Seconds())
 	e.judge("most memory that the guard had", most <= mostMemory, fmt.Sprintf("%d MiB", most), "<= 64 MiB")

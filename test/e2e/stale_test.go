@@ -208,7 +208,7 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	b := e.bare("shop")
-	b.plant(session.Live, 40*time.Second)
+	b.plant(session.Live, time.Hour)
 	var cut atomic.Bool
 	back := make(chan struct{})
 	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
@@ -227,15 +227,13 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 		t.Fatal(one.wait())
 	}
 	cut.Store(true)
-	if s := session.Of(b.get()); s == nil || s.State != session.Live {
-		t.Fatalf("ended before the guard was cut off: %+v", s)
-	}
+	b.over()
 	e.guard("two", b.account)
 	b.ended()
 	again := e.plant("shop", session.Live, 5*time.Minute)
 	cut.Store(false)
 	close(back)
-	e.within(2*time.Minute, "the guard that was cut off is back", func() bool {
+	e.eventually("the guard that was cut off is back", func() bool {
 		return strings.Count(one.progress.String(), `"watching"`) > 1
 	})
 	time.Sleep(5 * time.Second) // for whatever it may think is due
@@ -326,12 +324,17 @@ func TestALeaderThatBeginsAgainKeepsItsLease(t *testing.T) {
 	slow.Store(true)
 	e.setting("grace", "3s")
 	e.eventually("the leader begins again", func() bool { return held.Load() > 0 })
+	renewals := map[time.Time]bool{}
 	for until := time.Now().Add(takes); time.Now().Before(until); time.Sleep(500 * time.Millisecond) {
 		lease, err := core.CoordinationV1().Leases(e.ns).Get(t.Context(), settings.LeaseName, metav1.GetOptions{})
 		e.ok(err)
-		if holder, age := *lease.Spec.HolderIdentity, time.Since(lease.Spec.RenewTime.Time); holder != "one" || age > 12*time.Second {
-			t.Fatalf("the Lease while the leader begins again: %s renewed it %s ago", holder, age)
+		renewals[lease.Spec.RenewTime.Time] = true
+		if holder := *lease.Spec.HolderIdentity; holder != "one" {
+			t.Fatalf("%s has the Lease while the leader begins again", holder)
 		}
+	}
+	if len(renewals) < 3 {
+		t.Errorf("the leader that begins again did not renew its Lease: %v", renewals)
 	}
 	slow.Store(false)
 	live(b)

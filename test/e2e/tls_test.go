@@ -10,15 +10,32 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// failed counts requests that reached the server that answers 500.
-var failed atomic.Int64
+// requestsByHost counts requests.
+type requestsByHost struct{ hosts sync.Map }
+
+// Requests that reached the server that answers 500, and slow ones that began.
+var failed, slow requestsByHost
+
+func (r *requestsByHost) note(host string) {
+	count, _ := r.hosts.LoadOrStore(host, &atomic.Int64{})
+	count.(*atomic.Int64).Add(1)
+}
+
+func (r *requestsByHost) of(host string) int64 {
+	if count, ok := r.hosts.Load(host); ok {
+		return count.(*atomic.Int64).Load()
+	}
+	return 0
+}
 
 // serverCA is the certificate that re-encrypting Routes trust: the servers' own.
 var serverCA string
@@ -44,7 +61,9 @@ func selfSigned() (*tls.Config, error) {
 // httptestServer serves over TLS (clients send no tokens over plain HTTP) and returns
 // its address.
 func httptestServer(e *env, h http.Handler) string {
-	s := httptest.NewTLSServer(h)
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients that are killed
+	s.StartTLS()
 	e.t.Cleanup(s.Close)
 	return s.URL
 }

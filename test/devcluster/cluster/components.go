@@ -58,9 +58,12 @@ func (spec Spec) components() []component {
 			"--service-account-private-key-file=" + pki("sa.key"), "--root-ca-file=" + pki("ca.crt"),
 			"--use-service-account-credentials", "--leader-elect=false",
 			"--node-monitor-period=2s", "--node-monitor-grace-period=40s",
+			// 20 requests a second would have tests wait for controllers that have time.
+			"--kube-api-qps=300", "--kube-api-burst=600",
 		}},
 		{name: "kube-scheduler", args: []string{
 			filepath.Join(spec.Kube, "kube-scheduler"), "--kubeconfig=" + conf, "--bind-address=127.0.0.1", "--leader-elect=false",
+			"--kube-api-qps=300", "--kube-api-burst=600",
 		}},
 		{name: "kube-proxy", args: []string{filepath.Join(spec.Kube, "kube-proxy"), "--config=" + d.In("proxy.yaml")}},
 		{name: "kubelet", args: []string{

@@ -1,0 +1,6 @@
+//go:build e2e && soak
+
+package e2e
+
+// full: see sampled_test.go.
+const full = true

@@ -1,0 +1,137 @@
+// Command soak runs the long tests in parts of at most half an hour. Without an argument it runs
+// the parts whose code has changed since they last passed; with names, those. It keeps in
+// docs/reliability.md at which commit each part last passed, so that an interrupted soak goes on
+// where it was.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, names []string) error {
+	record, err := readRecord(recordFile)
+	if err != nil {
+		return err
+	}
+	if slices.Equal(names, []string{"list"}) {
+		return list(ctx, record)
+	}
+	wanted, err := choose(ctx, record, names)
+	if err != nil {
+		return err
+	}
+	for _, p := range wanted {
+		if err := p.run(ctx, record); err != nil {
+			return err
+		}
+	}
+	return list(ctx, record)
+}
+
+// choose gives the named parts, or those that are due.
+func choose(ctx context.Context, record *record, names []string) (out []part, err error) {
+	for _, name := range names {
+		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no part %q: 'make soak PART=list' lists them", name)
+		}
+		out = append(out, parts[i])
+	}
+	if names != nil {
+		return out, nil
+	}
+	for _, p := range parts {
+		if why := p.due(ctx, record); why != "" {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// list prints when each part last passed, and whether the soak is complete.
+func list(ctx context.Context, record *record) error {
+	left := 0
+	for _, p := range parts {
+		state := "passed at " + record.rows[p.name].commit
+		if why := p.due(ctx, record); why != "" {
+			state = "due: " + why
+			left++
+		}
+		fmt.Printf("%-24s %-36s %s\n", p.name, state, p.what)
+	}
+	if left == 0 {
+		fmt.Println("complete: every part passed since its code last changed")
+	} else {
+		fmt.Printf("%d of %d parts are due\n", left, len(parts))
+	}
+	return nil
+}
+
+// due is why a part must run again, "" if it need not.
+func (p part) due(ctx context.Context, record *record) string {
+	last, ok := record.rows[p.name]
+	if !ok {
+		return "not run yet"
+	}
+	changed, err := git(ctx, append([]string{"diff", "--name-only", last.commit, "--"}, p.code...)...)
+	switch {
+	case err != nil:
+		return "commit " + last.commit + " is not known"
+	case changed != "":
+		return strings.SplitN(changed, "\n", 2)[0] + " changed"
+	}
+	return ""
+}
+
+// run runs a part, and records that it passed if the code that ran is committed.
+func (p part) run(ctx context.Context, record *record) error {
+	commit, err := git(ctx, "rev-parse", "--short=7", "HEAD")
+	if err != nil {
+		return err
+	}
+	dirty, err := git(ctx, append([]string{"status", "--porcelain", "--"}, p.code...)...)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("== %s: %s\n", p.name, p.what)
+	begin := time.Now()
+	cmd := exec.CommandContext(ctx, "make", append([]string{"--no-print-directory"}, p.make...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), p.env...), os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("part %s: %w", p.name, err)
+	}
+	took := time.Since(begin).Round(time.Second)
+	if dirty != "" {
+		fmt.Printf("== %s passed in %s; not recorded, since its code is not committed\n", p.name, took)
+		return nil
+	}
+	fmt.Printf("== %s passed in %s\n", p.name, took)
+	record.rows[p.name] = row{commit: commit, date: begin.UTC().Format("2006-01-02"), took: took.String()}
+	return record.write()
+}
+
+func git(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "git", args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w", args[0], err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

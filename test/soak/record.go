@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// recordFile has the table of the parts' last runs, between two comments.
+const (
+	recordFile  = "docs/reliability.md"
+	recordBegin = "<!-- soak: 'make soak' writes this table -->\n"
+	recordEnd   = "<!-- soak: end -->\n"
+)
+
+// row is when a part last passed.
+type row struct{ commit, date, took string }
+
+// record is the table in a file.
+type record struct {
+	file          string
+	before, after string // of the table
+	rows          map[string]row
+}
+
+func readRecord(file string) (*record, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	before, rest, begun := strings.Cut(string(text), recordBegin)
+	table, after, ended := strings.Cut(rest, recordEnd)
+	if !begun || !ended {
+		return nil, fmt.Errorf("%s: no table between the comments of soak", file)
+	}
+	r := &record{file: file, before: before, after: after, rows: map[string]row{}}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) != 7 || strings.TrimSpace(cells[2]) == "commit" || strings.HasPrefix(cells[1], "-") {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		r.rows[cells[1]] = row{cells[2], cells[3], cells[4]}
+	}
+	return r, nil
+}
+
+func (r *record) write() error {
+	var table strings.Builder
+	table.WriteString("| part | commit | date | took | what |\n|---|---|---|---|---|\n")
+	for _, p := range parts {
+		if last, ok := r.rows[p.name]; ok {
+			fmt.Fprintf(&table, "| %s | %s | %s | %s | %s |\n", p.name, last.commit, last.date, last.took, p.what)
+		}
+	}
+	return os.WriteFile(r.file, []byte(r.before+recordBegin+table.String()+recordEnd+r.after), 0o644)
+}
