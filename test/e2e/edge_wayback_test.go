@@ -88,7 +88,7 @@ func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
 	known := heard.Load()
 	e.scale("web", 1)
 	e.answers("the command hears of it too", func() bool { return heard.Load() > known })
-	time.Sleep(time.Second)                                                                  // and has read what it heard
+	time.Sleep(time.Second) // and has read what it heard
 	run.signal(2)
 	e.eventually("the first step back", func() bool { return strings.Contains(run.progress.String(), "  ramp ") })
 	e.scale("web", 3)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,20 +229,24 @@ func TestWhatASessionWrites(t *testing.T) {
 		route func(*routev1.Route)
 		args  []string
 		setup func(*env)
+		over  func(*env) bool // when to end the session; nil: it ends itself
 	}{
-		"all":               {nil, []string{"--weight", "100", "--exact", "--for", "1s"}, nil},
-		"all-but-the-floor": {nil, []string{"--weight", "100", "--for", "1s"}, nil},
-		"half-of-two":       {two, []string{"--weight", "50", "--for", "1s"}, nil},
-		"nothing":           {two, []string{"--weight", "0", "--for", "1s"}, nil},
-		"steps":             {nil, []string{"--steps", "5,25", "--interval", "1s", "--for", "3s"}, nil},
+		"all":               {nil, []string{"--weight", "100", "--exact", "--for", "1s"}, nil, nil},
+		"all-but-the-floor": {nil, []string{"--weight", "100", "--for", "1s"}, nil, nil},
+		"half-of-two":       {two, []string{"--weight", "50", "--for", "1s"}, nil, nil},
+		"nothing":           {two, []string{"--weight", "0", "--for", "1s"}, nil, nil},
+		"steps": {nil, []string{"--steps", "5,25", "--interval", "1s"}, nil, func(e *env) bool {
+			s := session.Of(e.shop())
+			return s != nil && s.Journal != nil && s.Journal.Asked == 25
+		}},
 		"unprovable": {func(r *routev1.Route) {
 			r.Annotations = map[string]string{"haproxy.router.openshift.io/disable_cookies": "true"}
-		}, []string{"--weight", "50", "--for", "1s"}, nil},
-		"an-empty-list": {func(r *routev1.Route) { r.Spec.AlternateBackends = []routev1.RouteTargetReference{} }, []string{"--weight", "30", "--for", "1s"}, nil},
+		}, []string{"--weight", "50", "--for", "1s"}, nil, nil},
+		"an-empty-list": {func(r *routev1.Route) { r.Spec.AlternateBackends = []routev1.RouteTargetReference{} }, []string{"--weight", "30", "--for", "1s"}, nil, nil},
 		"labelled-annotated": {func(r *routev1.Route) {
 			r.Labels, r.Annotations = map[string]string{"team": "shop"}, map[string]string{"note": "x"}
-		}, []string{"--weight", "20", "--for", "1s", "--replicas", "2"}, nil},
-		"isolated": {nil, []string{"--weight", "20", "--for", "1s", "--set-env", "web:KEY=value"}, (*env).isolated},
+		}, []string{"--weight", "20", "--for", "1s", "--replicas", "2"}, nil, nil},
+		"isolated": {nil, []string{"--weight", "20", "--for", "1s", "--set-env", "web:KEY=value"}, (*env).isolated, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -253,7 +258,12 @@ func TestWhatASessionWrites(t *testing.T) {
 				c.setup(e)
 			}
 			args := append([]string{"shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard"}, c.args...)
-			if r := e.start(e.proxied("alice", w.handle), args...).wait(); r.code != 0 {
+			run := e.start(e.proxied("alice", w.handle), args...)
+			if c.over != nil {
+				e.eventually("the session may end", func() bool { return c.over(e) })
+				run.signal(syscall.SIGINT)
+			}
+			if r := run.wait(); r.code != 0 {
 				t.Fatal(r)
 			}
 			w.golden(t, "shift-"+name)

@@ -26,7 +26,7 @@ func TestTheGuardKilledBeforeAndAfterEveryRequest(t *testing.T) {
 		t.Fatalf("the list has not hold, restore, two deletions and close:\n%s", all)
 	}
 	every := instants(requests)
-	mustKill(t, sampled(t, "guard-held", every, slices.Concat(every, some)), heldAndOver)
+	mustKill(t, sampled(t, "guard-held", true, every, slices.Concat(every, some)), heldAndOver)
 }
 
 // The same at every write with which it ends a session whose journal, or whose label, somebody

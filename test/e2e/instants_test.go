@@ -34,6 +34,12 @@ func (p instant) String() string {
 // for the guard's Lease until it is renewed.
 func (p instant) polls() bool { return p.nth > 1 && strings.Contains(p.request, "/leases/") }
 
+// certain says that every run of a process has the instant. How often a guard reads depends on how
+// the events of its watches come: of its reads only the first is certain.
+func (p instant) certain(guard bool) bool {
+	return isWrite(p.request) || !p.polls() && (!guard || p.nth == 1)
+}
+
 var instantLine = regexp.MustCompile(`^(before|after) (.+) #(\d+)$`)
 
 func parseInstant(line string) (instant, error) {
@@ -96,11 +102,11 @@ func instants(requests []string) (out []instant) {
 // takes the protocol's writes, each instant that the committed list does not have, and of the
 // others a third, drawn by a seed. An instant of the list that no recorded run had fails the test:
 // seen are those of all runs. OSC_DEBUG_SEED gives the seed, -update writes the list.
-func sampled(t *testing.T, matrix string, all, seen []instant) []instant {
+func sampled(t *testing.T, matrix string, guard bool, all, seen []instant) []instant {
 	t.Helper()
 	file := filepath.Join("testdata", "instants", matrix+".txt")
 	if *update {
-		writeInstants(t, file, all)
+		writeInstants(t, file, guard, all)
 	}
 	listed := readInstants(t, file)
 	for _, p := range listed {
@@ -112,10 +118,10 @@ func sampled(t *testing.T, matrix string, all, seen []instant) []instant {
 		told(t, "killed at all of %d instants", len(all))
 		return all
 	}
-	var certain, others []instant
+	var always, others []instant
 	for _, p := range all {
-		if isWrite(p.request) || !p.polls() && !slices.Contains(listed, p) {
-			certain = append(certain, p)
+		if isWrite(p.request) || p.certain(guard) && !slices.Contains(listed, p) {
+			always = append(always, p)
 		} else {
 			others = append(others, p)
 		}
@@ -124,8 +130,8 @@ func sampled(t *testing.T, matrix string, all, seen []instant) []instant {
 	random := rand.New(rand.NewPCG(uint64(seed), uint64(len(others))))
 	random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 	others = others[:(len(others)+2)/3]
-	told(t, "seed %d: killed at %d of %d instants, %d of them the protocol's writes or new", seed, len(certain)+len(others), len(all), len(certain))
-	return append(certain, others...)
+	told(t, "seed %d: killed at %d of %d instants, %d of them the protocol's writes or new", seed, len(always)+len(others), len(all), len(always))
+	return append(always, others...)
 }
 
 func readInstants(t *testing.T, file string) (out []instant) {
@@ -144,12 +150,12 @@ func readInstants(t *testing.T, file string) (out []instant) {
 	return out
 }
 
-// writeInstants writes a list, without requests that only poll.
-func writeInstants(t *testing.T, file string, all []instant) {
+// writeInstants writes the list of those that are certain.
+func writeInstants(t *testing.T, file string, guard bool, all []instant) {
 	t.Helper()
 	var out strings.Builder
 	for _, p := range all {
-		if !p.polls() {
+		if p.certain(guard) {
 			fmt.Fprintln(&out, p)
 		}
 	}

@@ -96,7 +96,7 @@ func (e *env) record(matrix string, run func(route, config string) *running, nee
 			e.t.Fatalf("the command made no request %s: %v", need, all)
 		}
 	}
-	return sampled(e.t, matrix, all, seen)
+	return sampled(e.t, matrix, false, all, seen)
 }
 
 func (e *env) namedRoute(name string) *routev1.Route {
