@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -15,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/osc-debug/osc-debug/pkg/guard"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -30,7 +30,7 @@ func main() {
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	if err := command(log).ExecuteContext(ctx); err != nil {
-		log.Error("osc-guard ends", "error", err)
+		log.Error("osc-guard ends", "error", err, "code", reason.CodeOf(err))
 		os.Exit(1)
 	}
 }
@@ -45,7 +45,7 @@ func command(log *slog.Logger) *cobra.Command {
 				return err
 			}
 			if o.Relist < time.Second {
-				return errors.New("--relist: a second at least")
+				return reason.New(reason.WrongUsage, "why", "--relist: a second at least", "command", c.CommandPath())
 			}
 			return guard.Serve(c.Context(), o)
 		}}

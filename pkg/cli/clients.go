@@ -2,12 +2,12 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"k8s.io/client-go/rest"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -18,18 +18,19 @@ type clients struct {
 	config    *rest.Config
 	namespace string
 	clock     *kube.Clock
+	fixes     func(error) []string // see app.fixes
 }
 
 func (a *app) clients() (*clients, error) {
 	config, err := a.flags.ToRESTConfig()
 	if err != nil {
-		return nil, fmt.Errorf("no cluster to talk to: %w: log in with 'oc login', or name a file with --kubeconfig", err)
+		return nil, reason.New(reason.NoCluster, "why", err)
 	}
 	namespace, _, err := a.flags.ToRawKubeConfigLoader().Namespace()
 	if err != nil {
 		return nil, err
 	}
-	c := &clients{namespace: namespace, clock: &kube.Clock{}}
+	c := &clients{namespace: namespace, clock: &kube.Clock{}, fixes: a.fixes}
 	config.UserAgent = "osc-debug/" + version
 	config.QPS, config.Burst = 50, 100
 	// Warnings of the API server (deprecated fields of the workload's own template) are

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osc-debug/osc-debug/pkg/doctor"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 type doctorFlags struct {
@@ -56,11 +57,10 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 	if err != nil {
 		return err
 	}
-	f.Store, f.Clock, f.Namespace = clients.Store, clients.clock, clients.namespace
+	f.Store, f.Clock, f.Namespace, f.Command = clients.Store, clients.clock, clients.namespace, a.verb
 	findings := []doctor.Finding{}
 	lacking := 0
 	tell := func(found doctor.Finding) {
-		found.Detail, found.Mend = a.say(found.Detail), a.say(found.Mend)
 		findings = append(findings, found)
 		if found.Status == doctor.Missing {
 			lacking++
@@ -89,13 +89,17 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 		}
 	}
 	if lacking > 0 {
-		return fmt.Errorf("namespace %s: %d of %d checks found something missing", f.Namespace, lacking, len(findings))
+		return reason.New(reason.ChecksFoundMissing, "namespace", f.Namespace, "lacking", lacking, "checks", len(findings))
 	}
 	return nil
 }
 
 func (a *app) printFinding(f doctor.Finding) {
-	fmt.Fprintf(a.Out, "%-8s %-20s %s\n", f.Status, f.Check, f.Detail)
+	code := ""
+	if f.Code != "" {
+		code = " (" + string(f.Code) + ")"
+	}
+	fmt.Fprintf(a.Out, "%-8s %-20s %s%s\n", f.Status, f.Check, f.Detail, code)
 	if f.Mend != "" {
 		fmt.Fprintf(a.Out, "%30smend: %s\n", "", f.Mend)
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/remotecommand"
@@ -52,7 +51,7 @@ but for a session with --separate-pids, its processes. The exit code is the comm
 
 func (a *app) runExec(c *cobra.Command, f *execFlags, args []string) error {
 	if len(args) > 0 && c.ArgsLenAtDash() != 0 {
-		return usage(c, fmt.Errorf("put -- before the command: osc-debug exec -- %s", strings.Join(args, " ")))
+		return usage(c, fmt.Errorf("put -- before the command: %s", a.command("exec", append([]string{"--"}, args...)...)))
 	}
 	if len(args) == 0 {
 		args, f.stdin, f.tty = []string{"bash"}, true, isTerminal(a.Out)
@@ -66,7 +65,7 @@ func (a *app) runExec(c *cobra.Command, f *execFlags, args []string) error {
 		return err
 	}
 	if target.session == nil {
-		return fmt.Errorf("route %s/%s: no session on it", clients.namespace, f.route)
+		return target.none()
 	}
 	streams := remotecommand.StreamOptions{Stdout: a.Out, Stderr: a.ErrOut, Tty: f.tty}
 	if f.stdin {

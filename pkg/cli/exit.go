@@ -2,11 +2,12 @@ package cli
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/shift"
 )
@@ -34,8 +35,9 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
+// usage refuses flags or arguments of a command.
 func usage(c *cobra.Command, err error) error {
-	return &exitError{code: codeUsage, err: errors.New(err.Error() + "\nSee '" + c.CommandPath() + " --help'.")}
+	return &exitError{code: codeUsage, err: reason.New(reason.WrongUsage, "why", err, "command", c.CommandPath())}
 }
 
 // exitCode finds the code for an error; leftovers come before all else.
@@ -43,7 +45,6 @@ func exitCode(err error) int {
 	var (
 		exit      *exitError
 		leftovers *session.Leftovers
-		refusal   *preflight.Refusal
 		timeout   *shift.Timeout
 		expired   *shift.Expired
 	)
@@ -56,10 +57,15 @@ func exitCode(err error) int {
 		return exit.code
 	case errors.Is(err, shift.ErrInterrupted):
 		return codeInterrupted
-	case errors.As(err, &refusal) && refusal.Rights, apierrors.IsForbidden(err):
+	case lacksRights(err), apierrors.IsForbidden(err):
 		return codeRefused
 	case errors.As(err, &timeout), errors.As(err, &expired):
 		return codeTimeout
 	}
 	return codeError
+}
+
+// lacksRights says whether a reason of the error is that the caller lacks permissions.
+func lacksRights(err error) bool {
+	return slices.ContainsFunc(reason.All(err), func(e *reason.Error) bool { return e.Rights })
 }

@@ -56,7 +56,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	if errors.As(err, &exit) && exit.silent {
 		return exit.code
 	}
-	fmt.Fprintln(errOut, "osc-debug: "+a.say(err.Error()))
+	a.tellError(c, err)
 	return exitCode(err)
 }
 

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/osc-debug/osc-debug/manifests"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // guardImage is what the manifests name where nobody says which image.
@@ -54,7 +55,7 @@ func (a *app) manifestsCommand() *cobra.Command {
 				return usage(c, fmt.Errorf("--image %q: name it by digest (…@sha256:…), as 'make images' prints it", image))
 			}
 			if image == "" && strings.HasPrefix(args[0], "guard") {
-				fmt.Fprintf(a.ErrOut, "osc-debug: without --image the manifests name %s, which nobody publishes\n", guardImage)
+				fmt.Fprintln(a.ErrOut, "osc-debug: "+coded(reason.New(reason.GuardImageUnpublished, "image", guardImage)))
 			}
 			return a.printManifests(args[0], image)
 		},

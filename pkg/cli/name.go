@@ -2,7 +2,6 @@ package cli
 
 import (
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,21 +32,19 @@ func rename(root *cobra.Command, name string) {
 	walk(root)
 }
 
-// ourCommands are commands of ours that a message tells the user to give. Those of manifests
-// reach no cluster.
-var ourCommands = regexp.MustCompile(`\bosc-debug (shift|status|weight|extend|rollback|exec|doctor|manifests)\b`)
+// verb is a command of ours as this user can give it, without its arguments: by the name he
+// calls us by, and with the flags by which he chose cluster and user, without which it would go
+// to wherever his kubeconfig points. The manifests' reaches no cluster.
+func (a *app) verb(verb string) string {
+	if verb == "manifests" {
+		return a.name + " " + verb
+	}
+	return a.name + " " + verb + a.chosen()
+}
 
-// say has a message name our commands as this user can give them: by the name he calls us
-// by, and with the flags by which he chose cluster and user, without which they would go to
-// wherever his kubeconfig points.
-func (a *app) say(message string) string {
-	return ourCommands.ReplaceAllStringFunc(message, func(command string) string {
-		verb := strings.TrimPrefix(command, "osc-debug ")
-		if verb == "manifests" {
-			return a.name + " " + verb
-		}
-		return a.name + " " + verb + a.chosen()
-	})
+// command is a command of ours as this user can give it.
+func (a *app) command(verb string, args ...string) string {
+	return strings.Join(append([]string{a.verb(verb)}, args...), " ")
 }
 
 // chosen are the flags given that choose cluster and user, each after a space.

@@ -17,18 +17,20 @@ func TestTheCommandIsNamedAsItWasCalled(t *testing.T) {
 	}
 }
 
-// A command that a message tells the user to give reaches the cluster that he chose.
-func TestMessagesNameCommandsAsTheUserGivesThem(t *testing.T) {
+// A command that the user is told to give reaches the cluster that he chose.
+func TestCommandsAreNamedAsTheUserGivesThem(t *testing.T) {
 	a := &app{name: "oc osc-debug", flags: genericclioptions.NewConfigFlags(true)}
-	const message = "ConfigMap osc-debug is missing: 'osc-debug manifests guard | oc apply -f -'; end it with 'osc-debug rollback --route shop -n web'"
 	for _, c := range []struct{ context, kubeconfig, want string }{
-		{"", "", "ConfigMap osc-debug is missing: 'oc osc-debug manifests guard | oc apply -f -'; end it with 'oc osc-debug rollback --route shop -n web'"},
-		{"web/api:6443/alice", "", "ConfigMap osc-debug is missing: 'oc osc-debug manifests guard | oc apply -f -'; end it with 'oc osc-debug rollback --context web/api:6443/alice --route shop -n web'"},
-		{"", "my $files/it's", `ConfigMap osc-debug is missing: 'oc osc-debug manifests guard | oc apply -f -'; end it with 'oc osc-debug rollback --kubeconfig 'my $files/it'\''s' --route shop -n web'`},
+		{"", "", "oc osc-debug rollback --route shop -n web"},
+		{"web/api:6443/alice", "", "oc osc-debug rollback --context web/api:6443/alice --route shop -n web"},
+		{"", "my $files/it's", `oc osc-debug rollback --kubeconfig 'my $files/it'\''s' --route shop -n web`},
 	} {
 		a.flags.Context, a.flags.KubeConfig = &c.context, &c.kubeconfig
-		if got := a.say(message); got != c.want {
+		if got := a.command("rollback", "--route", "shop", "-n", "web"); got != c.want {
 			t.Errorf("%q\nwanted %q", got, c.want)
+		}
+		if got := a.command("manifests", "guard"); got != "oc osc-debug manifests guard" {
+			t.Errorf("%q: manifests reach no cluster", got)
 		}
 	}
 }

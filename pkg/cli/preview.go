@@ -8,6 +8,7 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	"github.com/rogpeppe/go-internal/diff"
+	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,7 +23,7 @@ const redacted = "REDACTED"
 
 // printPreview prints every object that a session would write, and what it would change
 // of the Route.
-func printPreview(w io.Writer, p *shift.Preview, format string) error {
+func printPreview(c *cobra.Command, w io.Writer, p *shift.Preview, format string) error {
 	objects := []runtime.Object{typed(p.Service, "v1", "Service")}
 	for _, policy := range p.Policies {
 		objects = append(objects, typed(policy, "networking.k8s.io/v1", "NetworkPolicy"))
@@ -62,7 +63,7 @@ func printPreview(w io.Writer, p *shift.Preview, format string) error {
 			"routeDifference": strings.Split(strings.TrimSpace(changes), "\n"), "realisedShare": p.Share,
 		})
 	}
-	return &exitError{code: codeUsage, err: fmt.Errorf("--output %q: yaml and json are known", format)}
+	return usage(c, fmt.Errorf("--output %q: yaml and json are known", format))
 }
 
 func typed(o runtime.Object, apiVersion, kind string) runtime.Object {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // report prints a session's progress.
@@ -16,7 +19,7 @@ type report struct {
 	w     io.Writer
 	begin time.Time
 	bold  func(string) string
-	say   func(string) string // see app.say
+	fixes func(error) []string // see app.fixes
 }
 
 func (a *app) report() *report {
@@ -24,25 +27,35 @@ func (a *app) report() *report {
 	if a.color() {
 		bold = func(s string) string { return "\x1b[1m" + s + "\x1b[0m" }
 	}
-	return &report{w: a.ErrOut, begin: time.Now(), bold: bold, say: a.say}
+	return &report{w: a.ErrOut, begin: time.Now(), bold: bold, fixes: a.fixes}
 }
 
 func (r *report) Step(name, detail string) {
 	r.print("%5.1fs  %s  %s\n", time.Since(r.begin).Seconds(), r.bold(fmt.Sprintf("%-9s", name)), detail)
 }
 
+// margin stands before what belongs to the line above.
+const margin = "                   "
+
 func (r *report) Note(format string, args ...any) {
-	r.print("                   %s\n", fmt.Sprintf(format, args...))
+	r.print("%s%s\n", margin, fmt.Sprintf(format, args...))
 }
 
-func (r *report) Warn(format string, args ...any) {
-	r.print("        %s   %s\n", r.bold("warning:"), fmt.Sprintf(format, args...))
+// Warn prints a warning and what to do about it. What --force lifts is not to be mended.
+func (r *report) Warn(err error) {
+	text := fmt.Sprintf("        %s   %s\n", r.bold("warning:"), coded(err))
+	if forced := (*reason.Forced)(nil); !errors.As(err, &forced) {
+		for _, fix := range r.fixes(err) {
+			text += indented(margin, fix) + "\n"
+		}
+	}
+	r.print("%s", text)
 }
 
 func (r *report) print(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, _ = io.WriteString(r.w, r.say(fmt.Sprintf(format, args...)))
+	_, _ = fmt.Fprintf(r.w, format, args...)
 }
 
 func isTerminal(w any) bool {

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/probe"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
@@ -77,12 +78,12 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) (err error) {
 	defer cancel()
 	if f.drain > set.Drain+settings.Courtesy {
 		if _, err := settings.FindGuard(ctx, clients.Core, clients.namespace, session.JournalVersion, clients.clock.Now); err == nil {
-			return usage(c, tooLongDrain(f.drain, set))
+			return tooLongDrain(f.drain, set)
 		}
 	}
 	if !f.wait {
 		if _, err := settings.FindGuard(ctx, clients.Core, clients.namespace, session.JournalVersion, clients.clock.Now); err != nil {
-			return fmt.Errorf("--wait=false leaves the sandbox to a guard, and none stands by: %w", err)
+			return reason.New(reason.NoGuardForSandbox, "why", err)
 		}
 	}
 	defer func() {
@@ -91,14 +92,14 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) (err error) {
 		}
 	}()
 	if f.all {
-		a.interrupt.onSecond(a.say("osc-debug rollback --all -n " + clients.namespace))
+		a.interrupt.onSecond(a.command("rollback", "--all", "-n", clients.namespace))
 		return a.rollbackAll(ctx, clients, f)
 	}
 	target, err := clients.which(ctx, f.route, f.session)
 	if err != nil {
 		return err
 	}
-	a.interrupt.onSecond(a.say(fmt.Sprintf("osc-debug rollback --route %s -n %s", target.route.Name, target.route.Namespace)))
+	a.interrupt.onSecond(a.command("rollback", "--route", target.route.Name, "-n", target.route.Namespace))
 	return a.rollbackOne(ctx, clients, f, target)
 }
 
@@ -146,12 +147,11 @@ func worst(errs []error) error {
 }
 
 func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlags, target found) (err error) {
-	where := target.route.Namespace + "/" + target.route.Name
 	if target.session == nil {
 		return a.sweep(ctx, clients, f, target.route.Name, string(target.route.UID))
 	}
 	if !session.ValidID(target.session.ID) {
-		return fmt.Errorf("route %s: its journal can't be read (%v) and no other mark names the session: remove annotation %s by hand", where, target.session.Broken, session.JournalKey)
+		return reason.New(reason.JournalNamesNoSession, "namespace", target.route.Namespace, "route", target.route.Name, "why", target.session.Broken, "annotation", session.JournalKey)
 	}
 	report := a.report()
 	a.ramp(ctx, clients, target, f, report)
@@ -167,28 +167,34 @@ func (a *app) rollbackOne(ctx context.Context, clients *clients, f *rollbackFlag
 		return err
 	}
 	if out.Foreign {
-		return foreign(where)
+		return foreign(e.Namespace, e.Route, nil)
 	}
-	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s is as it was\n", e.ID, where)
+	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s/%s is as it was\n", e.ID, e.Namespace, e.Route)
 	return nil
 }
 
 // restore puts the Route back and leaves the sandbox to the guard.
 func (a *app) restore(ctx context.Context, c *clients, target found) error {
-	where := target.route.Namespace + "/" + target.route.Name
-	_, out, err := c.Restore(ctx, target.route.Namespace, target.route.Name, target.session.ID, target.route)
+	namespace, name := target.route.Namespace, target.route.Name
+	_, out, err := c.Restore(ctx, namespace, name, target.session.ID, target.route)
 	if err != nil {
 		return err
 	}
 	if out.Foreign {
-		return foreign(where)
+		return foreign(namespace, name, nil)
 	}
-	fmt.Fprintf(a.ErrOut, "route %s is as it was; the guard deletes the sandbox of session %s\n", where, target.session.ID)
+	fmt.Fprintf(a.ErrOut, "route %s/%s is as it was; the guard deletes the sandbox of session %s\n", namespace, name, target.session.ID)
 	return nil
 }
 
-func foreign(where string) error {
-	return &exitError{code: codeForeign, err: fmt.Errorf("route %s: rolled back; somebody else had changed it meanwhile, and that change stayed", where)}
+// foreign tells of others' change of a Route that is rolled back; why is what ended the session,
+// nil for its normal end.
+func foreign(namespace, route string, why error) error {
+	because := ""
+	if why != nil {
+		because = " (" + why.Error() + ")"
+	}
+	return &exitError{code: codeForeign, err: reason.New(reason.RolledBackChanged, "namespace", namespace, "route", route, "because", because, "cause", why)}
 }
 
 // courtesyTime bounds what is read to tell more before the Route is restored, which never
@@ -201,7 +207,7 @@ func (f *rollbackFlags) drainOf(ctx context.Context, c *clients, t found, report
 	defer cancel()
 	slices, err := c.Core.DiscoveryV1().EndpointSlices(t.route.Namespace).List(read, metav1.ListOptions{LabelSelector: session.Label + "=" + t.session.ID})
 	if err != nil {
-		report.Warn("connections that are cut are not told, and --router is not asked: list EndpointSlices: %v", err)
+		report.Warn(reason.New(reason.ConnectionsNotTold, "why", err))
 		return shift.Drain(f.drain, nil, false, nil)
 	}
 	endpoints := route.Endpoints(t.route, session.ServiceName(t.session.ID), slices.Items)
@@ -251,8 +257,8 @@ func (a *app) ramp(ctx context.Context, c *clients, t found, f *rollbackFlags, r
 		why = runner.Ramp(ctx, t.route, t.session)
 	}
 	if why != nil {
-		report.Warn("HorizontalPodAutoscaler %s may have shrunk %s (%d pods now): %.4g %% of new clients come back to it at once (%v)",
-			scaler.Name, j.Workload, scaler.Status.CurrentReplicas, j.Realised, why)
+		report.Warn(reason.New(reason.OriginalMayBeShrunk, "autoscaler", scaler.Name, "workload", j.Workload,
+			"pods", scaler.Status.CurrentReplicas, "share", fmt.Sprintf("%.4g %%", j.Realised), "why", why))
 	}
 }
 

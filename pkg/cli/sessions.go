@@ -9,6 +9,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -63,7 +64,7 @@ func (c *clients) which(ctx context.Context, routeName, id string) (found, error
 		case s == nil:
 			return found{route: r}, nil
 		case id != "" && s.ID != id:
-			return found{}, fmt.Errorf("route %s/%s: session %s is on it, not %s", c.namespace, routeName, s.ID, id)
+			return found{}, reason.New(reason.OtherSessionOnRoute, "namespace", c.namespace, "route", routeName, "session", s.ID, "asked", id)
 		}
 		return found{r, s}, nil
 	}
@@ -81,11 +82,11 @@ func (c *clients) which(ctx context.Context, routeName, id string) (found, error
 	case len(match) == 1:
 		return match[0], nil
 	case len(match) == 0 && id != "":
-		return found{}, fmt.Errorf("namespace %s: no Route has session %s; 'osc-debug status' lists what there is", c.namespace, id)
+		return found{}, reason.New(reason.NoSuchSession, "namespace", c.namespace, "session", id)
 	case len(match) == 0:
-		return found{}, fmt.Errorf("namespace %s: no session", c.namespace)
+		return found{}, reason.New(reason.NoSession, "namespace", c.namespace)
 	}
-	return found{}, fmt.Errorf("namespace %s: %d sessions: name one with --route or --session", c.namespace, len(match))
+	return found{}, reason.New(reason.SeveralSessions, "namespace", c.namespace, "sessions", len(match))
 }
 
 // running picks the session that the user means and refuses one that can't be changed.
@@ -101,17 +102,22 @@ func (a *app) running(ctx context.Context, routeName, id string) (*clients, foun
 	return c, f, err
 }
 
+// none says that the Route has no session.
+func (f found) none() error {
+	return reason.New(reason.NoSessionOnRoute, "namespace", f.route.Namespace, "route", f.route.Name)
+}
+
 // changeable refuses a session that is neither live nor held.
 func (f found) changeable() error {
 	switch {
 	case f.session == nil:
-		return fmt.Errorf("route %s/%s: no session is on it", f.route.Namespace, f.route.Name)
+		return f.none()
 	case f.session.Broken != nil:
 		return fmt.Errorf("route %s/%s: %w", f.route.Namespace, f.route.Name, f.session.Broken)
 	case f.session.Journal == nil:
-		return fmt.Errorf("route %s/%s: session %s is ending", f.route.Namespace, f.route.Name, f.session.ID)
+		return reason.New(reason.SessionEnding, "namespace", f.route.Namespace, "route", f.route.Name, "session", f.session.ID)
 	case f.session.State == session.Arming:
-		return fmt.Errorf("route %s/%s: session %s is still being prepared", f.route.Namespace, f.route.Name, f.session.ID)
+		return reason.New(reason.SessionStillArming, "namespace", f.route.Namespace, "route", f.route.Name, "session", f.session.ID)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/shift"
 	"github.com/osc-debug/osc-debug/pkg/trace"
@@ -110,11 +110,11 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 	if f.dryRun != "none" {
 		preview, err := runner.DryRun(c.Context(), f.dryRun == "server")
 		if err != nil {
-			return concrete(err, f.Namespace)
+			return err
 		}
-		return printPreview(a.Out, preview, f.output)
+		return printPreview(c, a.Out, preview, f.output)
 	}
-	a.interrupt.onSecond(a.say(fmt.Sprintf("osc-debug rollback --route %s -n %s", f.Options.Route, f.Namespace)))
+	a.interrupt.onSecond(a.command("rollback", "--route", f.Options.Route, "-n", f.Namespace))
 	if len(f.traces) > 0 {
 		printer, err := trace.NewPrinter(a.Out, f.output, isTerminal(a.Out))
 		if err != nil {
@@ -143,42 +143,32 @@ func (a *app) trace(ctx context.Context, c *clients, t shift.Target, gadgets []s
 
 // conclude says how it went.
 func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
-	where := f.Namespace + "/" + f.Options.Route
+	namespace, route := f.Namespace, f.Options.Route
 	var leftovers *session.Leftovers
 	switch {
 	case result.Held:
-		return fmt.Errorf("route %s: %w. The sandbox is held until %s, without traffic: look at it with 'oc logs' and 'osc-debug exec', resume with 'osc-debug weight', end it with 'osc-debug rollback --route %s -n %s'",
-			where, err, result.Expires.UTC().Format("15:04:05 MST"), f.Options.Route, f.Namespace)
+		return reason.New(reason.SandboxHeld, "namespace", namespace, "route", route, "why", err, "until", clockTime(result.Expires))
 	case errors.As(err, &leftovers):
-		return fmt.Errorf("%w: finish with 'osc-debug rollback --route %s -n %s'", err, f.Options.Route, f.Namespace)
+		return reason.New(reason.CleanupIncomplete, "namespace", namespace, "route", route, "why", err)
 	case result.Foreign:
-		text := fmt.Sprintf("route %s: rolled back; somebody else had changed it meanwhile, and that change stayed", where)
-		if err != nil {
-			text += " (" + err.Error() + ")"
-		}
-		return &exitError{code: codeForeign, err: errors.New(text)}
+		return foreign(namespace, route, err)
 	case result.Unended:
-		return &exitError{code: codeLeftovers, err: fmt.Errorf("%w: the session may not be over: finish with 'osc-debug rollback --route %s -n %s'", err, f.Options.Route, f.Namespace)}
+		return &exitError{code: codeLeftovers, err: reason.New(reason.SessionMayGoOn, "namespace", namespace, "route", route, "why", err)}
 	case errors.Is(err, shift.ErrInterrupted):
-		return &exitError{code: codeInterrupted, err: errors.New("interrupted before the session was live: everything is undone")}
+		return &exitError{code: codeInterrupted, err: reason.New(reason.InterruptedBeforeLive)}
 	case result.Expired:
-		return fmt.Errorf("%w: everything is put back. --ttl gives a session more, 'osc-debug extend' one that is live", err)
+		return fmt.Errorf("%w: everything is put back", err)
 	case err != nil:
-		return concrete(err, f.Namespace)
+		return err
 	}
 	if result.Detached {
-		fmt.Fprintln(a.ErrOut, a.say(fmt.Sprintf("session %s is live on route %s until %s; the guard ends it then, or 'osc-debug rollback --route %s -n %s' before",
-			result.Session, where, result.Expires.UTC().Format("15:04:05 MST"), f.Options.Route, f.Namespace)))
+		fmt.Fprintf(a.ErrOut, "session %s is live on route %s/%s until %s; the guard ends it then, or '%s' before\n",
+			result.Session, namespace, route, clockTime(result.Expires), a.command("rollback", "--route", route, "-n", namespace))
 		return nil
 	}
-	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s is as it was\n", result.Session, where)
+	fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s/%s is as it was\n", result.Session, namespace, route)
 	return nil
 }
 
-// concrete names the namespace in what a refusal says would mend it.
-func concrete(err error, namespace string) error {
-	if refusal := (*preflight.Refusal)(nil); errors.As(err, &refusal) {
-		refusal.Mend = preflight.Concrete(refusal.Mend, namespace, "")
-	}
-	return err
-}
+// clockTime is when something happens, as messages have it.
+func clockTime(t time.Time) string { return t.UTC().Format("15:04:05 MST") }

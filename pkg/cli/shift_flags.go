@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 	"github.com/osc-debug/osc-debug/pkg/shift"
@@ -150,25 +150,20 @@ func (f *shiftFlags) settle(c *cobra.Command, clients *clients) error {
 	}
 	switch {
 	case f.TTL > set.MaxDuration:
-		return usage(c, fmt.Errorf("a session of %s is longer than the administrator allows: give --ttl (and --for) up to %s", f.TTL, set.MaxDuration))
+		return &exitError{code: codeUsage, err: reason.New(reason.TTLTooLong, "ttl", f.TTL, "longest", set.MaxDuration)}
 	case f.Guarded && f.Drain > set.Drain+settings.Courtesy:
-		return usage(c, tooLongDrain(f.Drain, set))
+		return tooLongDrain(f.Drain, set)
 	case len(set.RuntimeClasses) > 0 && !slices.Contains(set.RuntimeClasses, f.RuntimeClass):
-		return forbidden("runtime class", "--runtime-class="+f.RuntimeClass, set.RuntimeClasses)
+		return reason.Forbidden(reason.RuntimeClassForbidden, "class", f.RuntimeClass, "allowed", strings.Join(set.RuntimeClasses, ", "))
 	case len(set.Images) > 0 && !slices.Contains(set.Images, f.Image):
-		return forbidden("sidecar image", "--sidecar-image="+f.Image, set.Images)
+		return reason.Forbidden(reason.ImageForbidden, "image", f.Image, "allowed", strings.Join(set.Images, ", "))
 	}
 	return nil
 }
 
 // tooLongDrain says that the guard would not wait for so long.
 func tooLongDrain(drain time.Duration, set settings.Settings) error {
-	return fmt.Errorf("--drain %s: the guard deletes a sandbox %s after its traffic went back: have an administrator raise drain in ConfigMap osc-debug", drain, set.Drain+settings.Courtesy)
-}
-
-func forbidden(what, given string, allowed []string) error {
-	return &preflight.Refusal{Check: "settings", Rights: true,
-		Cause: fmt.Errorf("%s: this cluster's administrator allows %s %s", given, what, strings.Join(allowed, ", "))}
+	return &exitError{code: codeUsage, err: reason.New(reason.DrainTooLong, "drain", drain, "longest", set.Drain+settings.Courtesy)}
 }
 
 // floor is what the original keeps at 100 percent: with a guard nothing, since it takes

@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -29,11 +30,13 @@ type sessionStatus struct {
 	Workload  string  `json:"workload,omitempty"`
 	User      string  `json:"user,omitempty"`
 	// Expires is when the session ends at the latest.
-	Expires  *metav1.Time    `json:"expires,omitempty"`
-	Problem  string          `json:"problem,omitempty"`
-	Backends []backendStatus `json:"backends"`
-	Pods     []podStatus     `json:"pods,omitempty"` // of the sandbox; with -o wide, tree, yaml and json
-	left     time.Duration
+	Expires *metav1.Time `json:"expires,omitempty"`
+	Problem string       `json:"problem,omitempty"`
+	// ProblemCode is the problem's code.
+	ProblemCode reason.Code     `json:"problemCode,omitempty"`
+	Backends    []backendStatus `json:"backends"`
+	Pods        []podStatus     `json:"pods,omitempty"` // of the sandbox; with -o wide, tree, yaml and json
+	left        time.Duration
 }
 
 // backendStatus is one of the Route's Services.
@@ -168,24 +171,35 @@ func (c *clients) status(f found, slices []discoveryv1.EndpointSlice, pods []pod
 		row.Backends = append(row.Backends, backendStatus{b.Service, b.Value(), b.Ready, 100 * shares[b.Service], b.Service == own})
 	}
 	row.Ready, row.Realised = servers[own], 100*shares[own]
-	if f.session.Broken != nil {
-		row.Problem = f.session.Broken.Error()
-	}
 	if j := f.session.Journal; j != nil {
 		row.Asked, row.User, row.Workload = j.Asked, j.User, j.Workload
 		row.left = j.Left(c.clock.Now())
 		if j.State != session.Arming {
 			row.Expires = &j.Expires
 		}
-		if changes := session.Changed(f.route, j); j.State == session.Live && len(changes) > 0 {
-			row.Problem = "somebody " + strings.Join(changes, ", ") + ": it stays so"
-		}
-		if row.left < 0 {
-			row.Problem = fmt.Sprintf("past its time: end it with 'osc-debug rollback --route %s -n %s'", row.Route, row.Namespace)
-		}
-		if !f.session.Backend {
-			row.Problem = "somebody removed its backend from the Route"
-		}
+	}
+	if problem := f.problem(row.left); problem != nil {
+		row.Problem = strings.Join(append([]string{problem.Error()}, c.fixes(problem)...), ": ")
+		row.ProblemCode = reason.CodeOf(problem)
 	}
 	return row
+}
+
+// problem is what somebody should do something about, nil for nothing. left is the time that the
+// session may still run.
+func (f found) problem(left time.Duration) error {
+	j := f.session.Journal
+	switch {
+	case j == nil:
+		return f.session.Broken
+	case !f.session.Backend:
+		return reason.New(reason.BackendRemoved)
+	case left < 0:
+		return reason.New(reason.SessionPastItsTime, "namespace", f.route.Namespace, "route", f.route.Name)
+	case j.State == session.Live:
+		if changes := session.Changed(f.route, j); len(changes) > 0 {
+			return reason.New(reason.WeightChangedByOthers, "change", strings.Join(changes, ", "))
+		}
+	}
+	return nil
 }

@@ -33,9 +33,6 @@ func (a *app) statusPrinter(f *statusFlags) *statusPrinter {
 
 // print prints rows in the format that was asked for.
 func (p *statusPrinter) print(rows []sessionStatus) error {
-	for i := range rows {
-		rows[i].Problem = p.say(rows[i].Problem)
-	}
 	switch p.output {
 	case "json":
 		encoder := json.NewEncoder(p.Out)

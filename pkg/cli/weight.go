@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/shift"
 )
 
@@ -87,13 +88,13 @@ a deadline of their own.`,
 			}
 			expires := target.session.Journal.Expires.Add(by)
 			if expires.After(latest) {
-				return fmt.Errorf("session %s: may not live beyond %s: extend by %s at most", target.session.ID,
-					latest.UTC().Format("15:04:05 MST"), max(0, latest.Sub(target.session.Journal.Expires.Time)).Truncate(time.Second))
+				return reason.New(reason.TooLongExtension, "session", target.session.ID, "latest", clockTime(latest),
+					"longest", max(0, latest.Sub(target.session.Journal.Expires.Time)).Truncate(time.Second))
 			}
 			if _, err := clients.Extend(c.Context(), target.route, target.session.ID, expires); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.ErrOut, "session %s lives until %s\n", target.session.ID, expires.UTC().Format("15:04:05 MST"))
+			fmt.Fprintf(a.ErrOut, "session %s lives until %s\n", target.session.ID, clockTime(expires))
 			return nil
 		},
 	}

@@ -6,10 +6,9 @@ package doctor
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
-	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -31,6 +30,8 @@ type Finding struct {
 	Status Status `json:"status"`
 	Detail string `json:"detail"`
 	Mend   string `json:"mend,omitempty"` // the command, or whom to ask
+	// Code is the reason's, "" where all is well, and where the cluster did not answer.
+	Code reason.Code `json:"code,omitempty"`
 }
 
 // Doctor looks at one namespace.
@@ -41,35 +42,34 @@ type Doctor struct {
 	RuntimeClass string
 	Image        string // of the sidecar
 	Route        string // "" for none
+	// Command is a command of ours as the user gives it, by its verb; nil: plainly.
+	Command func(verb string) string
 
 	// What earlier checks found.
 	settings settings.Settings
 	user     string
 }
 
-// check is one thing to look at. run returns what it found where all is well; a *trouble
-// says what is not.
+// check is one thing to look at. run returns what it found where all is well. An error that has
+// a reason says what is missing, a *trouble what is less than that.
 type check struct {
 	name string
 	run  func(*Doctor, context.Context) (detail string, err error)
 }
 
-// trouble is what a check found wrong.
+// trouble is a finding that does not keep sessions from being held.
 type trouble struct {
 	status Status
-	detail string
-	mend   string
+	why    *reason.Error
 }
 
-func (t *trouble) Error() string { return t.detail }
+func (t *trouble) Error() string { return t.why.Error() }
 
-func missing(mend, format string, args ...any) error {
-	return &trouble{Missing, fmt.Sprintf(format, args...), mend}
-}
+// Unwrap is its reason.
+func (t *trouble) Unwrap() error { return t.why }
 
-func unknown(mend, format string, args ...any) error {
-	return &trouble{Unknown, fmt.Sprintf(format, args...), mend}
-}
+func warning(e *reason.Error) error { return &trouble{Warning, e} }
+func unknown(e *reason.Error) error { return &trouble{Unknown, e} }
 
 // checks in the order in which a person would ask them.
 var checks = []check{
@@ -112,17 +112,20 @@ func (d *Doctor) look(ctx context.Context, c check) (Finding, error) {
 
 // found makes a finding of what a check returned.
 func (d *Doctor) found(ctx context.Context, name, detail string, err error) (Finding, error) {
-	var t *trouble
-	var refusal *preflight.Refusal
 	switch {
 	case err == nil:
-		return Finding{name, OK, detail, ""}, nil
+		return Finding{Check: name, Status: OK, Detail: detail}, nil
 	case ctx.Err() != nil:
 		return Finding{}, context.Cause(ctx)
-	case errors.As(err, &t):
-		return Finding{name, t.status, t.detail, preflight.Concrete(t.mend, d.Namespace, d.user)}, nil
-	case errors.As(err, &refusal):
-		return Finding{name, Missing, refusal.Cause.Error(), preflight.Concrete(refusal.Mend, d.Namespace, d.user)}, nil
 	}
-	return Finding{name, Unknown, err.Error(), ""}, nil
+	e := reason.Of(err)
+	if e == nil {
+		return Finding{Check: name, Status: Unknown, Detail: err.Error()}, nil
+	}
+	status := Missing
+	if t := (*trouble)(nil); errors.As(err, &t) {
+		status = t.status
+	}
+	mend := e.FixFor(d.Command, map[string]string{"namespace": d.Namespace, "user": d.user})
+	return Finding{Check: name, Status: status, Detail: e.Error(), Mend: mend, Code: e.Code}, nil
 }

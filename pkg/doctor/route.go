@@ -2,9 +2,9 @@ package doctor
 
 import (
 	"context"
-	"errors"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/shift"
 )
@@ -14,8 +14,8 @@ import (
 func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
 	facts, err := preflight.Gather(ctx, d.Core, d.Routes, d.Namespace, d.Route)
 	if err != nil {
-		if refusal := (*preflight.Refusal)(nil); !errors.As(err, &refusal) {
-			err = missing("oc get routes -n NAMESPACE", "%v", err)
+		if reason.Of(err) == nil {
+			err = reason.New(reason.RouteNotRead, "why", err)
 		}
 		f, err := d.found(ctx, "route", "", err)
 		if err == nil {
@@ -28,11 +28,7 @@ func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
 		if c.Name == "permissions" {
 			continue // looked at above
 		}
-		var wrong error
-		if cause := c.Run(facts); cause != nil {
-			wrong = &preflight.Refusal{Check: c.Name, Cause: cause, Mend: c.Mend}
-		}
-		f, err := d.found(ctx, "route: "+c.Name, c.Fine, wrong)
+		f, err := d.found(ctx, "route: "+c.Name, c.Fine, c.Run(facts))
 		if err != nil {
 			return err
 		}
@@ -58,4 +54,4 @@ type silent struct{}
 
 func (silent) Step(string, string) {}
 func (silent) Note(string, ...any) {}
-func (silent) Warn(string, ...any) {}
+func (silent) Warn(error)          {}

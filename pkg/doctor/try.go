@@ -17,6 +17,7 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -107,17 +108,16 @@ func (d *Doctor) started(ctx context.Context, pod *corev1.Pod, timeout time.Dura
 func (d *Doctor) whyNot(p *corev1.Pod) error {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return missing("have a cluster administrator add a node for the runtime class (KataConfig, MachineSet) or free one", "no node takes a pod of runtime class %s: %s", d.RuntimeClass, c.Message)
+			return reason.New(reason.NoNodeForSandbox, "class", d.RuntimeClass, "why", c.Message)
 		}
 	}
 	for _, s := range p.Status.ContainerStatuses {
 		if w := s.State.Waiting; w != nil && w.Message != "" {
-			mend := "look at it with 'oc get events -n NAMESPACE'"
 			if strings.Contains(w.Reason, "Image") {
-				mend = "push the image where the cluster's nodes can pull it, or give the namespace a pull secret, or name another with --sidecar-image"
+				return reason.New(reason.SidecarNotPulled, "node", p.Spec.NodeName, "image", d.Image, "state", w.Reason, "why", w.Message)
 			}
-			return missing(mend, "node %s can't start %s: %s: %s", p.Spec.NodeName, d.Image, w.Reason, w.Message)
+			return reason.New(reason.SidecarNotStarted, "node", p.Spec.NodeName, "image", d.Image, "state", w.Reason, "why", w.Message)
 		}
 	}
-	return missing("look at it with 'oc get events -n NAMESPACE'", "the pod does not start: it is %s on node %q", p.Status.Phase, p.Spec.NodeName)
+	return reason.New(reason.SandboxPodNotStarted, "phase", p.Status.Phase, "node", p.Spec.NodeName)
 }

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -45,7 +46,7 @@ func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route,
 	if err != nil {
 		return err
 	}
-	g.restored(k, m, live, v, "its traffic is back; the sandbox stays until the session's end: 'osc-debug weight' resumes, 'osc-debug rollback' ends it")
+	g.restored(k, m, live, v, reason.New(reason.TrafficHeld))
 	return nil
 }
 
@@ -64,22 +65,22 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 	if err != nil {
 		return 0, err
 	}
-	note := "the Route's backends are restored"
+	how := reason.New(reason.RouteRestored)
 	switch {
 	case out.Blind:
-		note = "its backend is off the Route; which weights the others had before, no journal told"
+		how = reason.New(reason.RestoredBlind)
 	case out.Foreign:
-		note += "; what somebody else had changed stayed"
+		how = reason.New(reason.ForeignChangesStayed)
 	}
 	if late > 0 {
 		g.Log.Info("routers may be late after an outage, the sandbox stays longer", "session", k.String(), "drain", drain.String())
 	}
-	g.restored(k, m, live, v, note)
+	g.restored(k, m, live, v, how)
 	return max(drain, time.Millisecond), nil
 }
 
-// restored tells of a Route that was put back.
-func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, note string) {
+// restored tells of a Route that was put back, and how.
+func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, how *reason.Error) {
 	g.Metrics.restores.WithLabelValues(string(v.Reason)).Inc()
 	took, cause := time.Duration(0), v.Since
 	if !m.changed.IsZero() && (cause.IsZero() || m.changed.Before(cause)) {
@@ -94,7 +95,7 @@ func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, note 
 		user = j.User
 	}
 	g.Log.Info(string(v.Action), "session", k.String(), "route", live.Name, "user", user, "reason", v.Reason, "after", took)
-	g.event(live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, note))
+	g.event(live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, words(how)))
 }
 
 // finish deletes a session's sandbox and, when it is gone, the last mark on the Route.
@@ -110,8 +111,8 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 	if err != nil {
 		return 0, err
 	}
-	if v.Reason == Orphaned && m.deleted && !m.told[Orphaned] {
-		m.told[Orphaned] = true
+	if v.Reason == reason.Orphaned && m.deleted && !m.told[reason.Orphaned] {
+		m.told[reason.Orphaned] = true
 		g.Metrics.orphans.Inc()
 		g.Log.Info("deleted orphans", "session", k.String())
 	}

@@ -117,7 +117,7 @@ func (g *Guard) followMap(ctx context.Context, m *corev1.ConfigMap, was settings
 
 // differs says whether a ConfigMap has other settings, which can be used.
 func (g *Guard) differs(m *corev1.ConfigMap, was settings.Settings) bool {
-	now, err := settings.Parse(m.Data)
+	now, err := settings.Parse(g.Home, m.Data)
 	if err != nil {
 		g.Log.Error("new settings can't be used, the old ones stay", "error", err)
 		return false

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -59,13 +60,13 @@ type Guard struct {
 type memory struct {
 	sync.Mutex
 	unreadySince, drainingSince, marklessSince time.Time
-	drained                                    time.Time       // when the sandbox is let go, since this guard restored the Route
-	deleted                                    bool            // this guard deleted something of it
-	closed                                     bool            // this guard removed its last mark
-	changed                                    time.Time       // when the event came that is looked at, zero: it is time alone
-	route                                      types.UID       // of the Route that bore the session's marks
-	noted                                      atomic.Int64    // when the first event came that was not looked at yet, in ns; 0: none did
-	told                                       map[Reason]bool // Events that were written
+	drained                                    time.Time            // when the sandbox is let go, since this guard restored the Route
+	deleted                                    bool                 // this guard deleted something of it
+	closed                                     bool                 // this guard removed its last mark
+	changed                                    time.Time            // when the event came that is looked at, zero: it is time alone
+	route                                      types.UID            // of the Route that bore the session's marks
+	noted                                      atomic.Int64         // when the first event came that was not looked at yet, in ns; 0: none did
+	told                                       map[reason.Code]bool // Events that were written
 }
 
 // Workers of both queues; they wait for the API server most of their time.
@@ -252,7 +253,7 @@ func (g *Guard) recall(k key) *memory {
 	defer g.mu.Unlock()
 	m := g.memory[k]
 	if m == nil {
-		m = &memory{told: map[Reason]bool{}}
+		m = &memory{told: map[reason.Code]bool{}}
 		g.memory[k] = m
 	}
 	return m

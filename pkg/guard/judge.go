@@ -3,6 +3,7 @@ package guard
 import (
 	"time"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -16,29 +17,6 @@ const (
 	Hold    Action = "hold"   // traffic back, sandbox stays
 	End     Action = "end"    // traffic back, then drain, delete, close
 	Finish  Action = "finish" // traffic is back already: delete, close
-)
-
-// Reason is why; it labels metrics and, after "DebugSession", is an Event's reason.
-type Reason string
-
-// Reasons.
-const (
-	Abandoned     Reason = "Abandoned"     // still arming past its time
-	Expired       Reason = "Expired"       // past its end
-	TooLong       Reason = "TooLong"       // its end is farther away than any session may last
-	Unready       Reason = "Unready"       // no sandbox server is ready
-	LabelPruned   Reason = "LabelPruned"   // somebody removed our label
-	JournalPruned Reason = "JournalPruned" // somebody removed our annotation
-	BackendGone   Reason = "BackendGone"   // somebody removed our backend
-	Recreated     Reason = "Recreated"     // the Route was deleted and made again, marks and all
-	Unreadable    Reason = "Unreadable"    // the journal can't be read
-	NoWayBack     Reason = "NoWayBack"     // no journal, and the sandbox is the Route's only backend
-	NotEnded      Reason = "NotEnded"      // the API server refuses what would end it
-	Changed       Reason = "Changed"       // somebody set other weights than the session: they stay so
-	MarksGone     Reason = "MarksGone"     // somebody took all marks off the Route
-	NodeDrain     Reason = "NodeDrain"     // a node of the sandbox is cordoned: a drain is to come
-	Unfinished    Reason = "Unfinished"    // its ending was interrupted
-	Orphaned      Reason = "Orphaned"      // sandbox objects without a mark on their Route
 )
 
 // Limits are the times that the guard goes by.
@@ -69,8 +47,8 @@ type Facts struct {
 // Verdict is what is to be done, or when to look again (0: when something changes).
 type Verdict struct {
 	Action Action
-	Reason Reason
-	Since  time.Time // the cause, zero where only the watch knows
+	Reason reason.Code // labels metrics and, after "DebugSession", is an Event's reason
+	Since  time.Time   // the cause, zero where only the watch knows
 	Look   time.Duration
 }
 
@@ -79,51 +57,51 @@ func Judge(f Facts, l Limits, now time.Time) Verdict {
 	if f.Session == nil {
 		switch {
 		case !f.Drained.IsZero(): // its last mark was the one that somebody pruned
-			return after(f.Drained, now, Verdict{Action: Finish, Reason: Unfinished, Since: f.Drained})
+			return after(f.Drained, now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.Drained})
 		case f.Objects == 0:
 			return Verdict{Action: Nothing}
 		}
-		return after(f.MarklessSince.Add(l.Orphan), now, Verdict{Action: Finish, Reason: Orphaned, Since: f.MarklessSince})
+		return after(f.MarklessSince.Add(l.Orphan), now, Verdict{Action: Finish, Reason: reason.Orphaned, Since: f.MarklessSince})
 	}
 	j := f.Session.Journal
 	switch {
 	case f.Session.Alone && (j == nil || !f.SameUID):
-		return Verdict{Action: Nothing, Reason: NoWayBack}
+		return Verdict{Action: Nothing, Reason: reason.NoWayBack}
 	case f.Session.Broken != nil && f.Session.Backend && f.Cordoned: // the sandbox is about to go
-		return Verdict{Action: End, Reason: NodeDrain}
+		return Verdict{Action: End, Reason: reason.NodeDrain}
 	case f.Session.Broken != nil && f.Session.Backend && f.Ready > 0:
 		// Nobody knows what the Route was: as long as users are served nothing is touched.
-		return Verdict{Action: Nothing, Reason: Unreadable}
+		return Verdict{Action: Nothing, Reason: reason.Unreadable}
 	case f.Session.Broken != nil:
-		return Verdict{Action: End, Reason: Unreadable}
+		return Verdict{Action: End, Reason: reason.Unreadable}
 	case j == nil && f.Session.Backend:
-		return Verdict{Action: End, Reason: JournalPruned}
+		return Verdict{Action: End, Reason: reason.JournalPruned}
 	case j == nil && !f.Drained.IsZero():
-		return after(f.Drained, now, Verdict{Action: Finish, Reason: Unfinished, Since: f.Drained})
+		return after(f.Drained, now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.Drained})
 	case j == nil:
-		return after(f.DrainingSince.Add(l.Drain+l.Courtesy), now, Verdict{Action: Finish, Reason: Unfinished, Since: f.DrainingSince})
+		return after(f.DrainingSince.Add(l.Drain+l.Courtesy), now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.DrainingSince})
 	case !f.SameUID:
-		return Verdict{Action: End, Reason: Recreated}
+		return Verdict{Action: End, Reason: reason.Recreated}
 	case !f.Label:
-		return Verdict{Action: End, Reason: LabelPruned}
+		return Verdict{Action: End, Reason: reason.LabelPruned}
 	case !f.Session.Backend:
-		return Verdict{Action: End, Reason: BackendGone}
+		return Verdict{Action: End, Reason: reason.BackendGone}
 	case f.Cordoned:
-		return Verdict{Action: End, Reason: NodeDrain}
+		return Verdict{Action: End, Reason: reason.NodeDrain}
 	}
 	end := j.Expires.Time
-	reason := Expired
+	why := reason.Expired
 	if j.State == session.Arming {
-		end, reason = j.ArmBy.Time, Abandoned
+		end, why = j.ArmBy.Time, reason.Abandoned
 	}
 	if end.After(now.Add(settings.Longest + slack)) {
-		return Verdict{Action: End, Reason: TooLong}
+		return Verdict{Action: End, Reason: reason.TooLong}
 	}
-	over := after(end.Add(slack), now, Verdict{Action: End, Reason: reason, Since: end})
+	over := after(end.Add(slack), now, Verdict{Action: End, Reason: why, Since: end})
 	if over.Action != Nothing || j.State != session.Live || f.Ready > 0 {
 		return over
 	}
-	hold := Verdict{Action: Hold, Reason: Unready, Since: f.UnreadySince}
+	hold := Verdict{Action: Hold, Reason: reason.Unready, Since: f.UnreadySince}
 	if f.Others == 0 {
 		return hold // nobody is left who could serve
 	}

@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -34,47 +35,47 @@ func TestJudge(t *testing.T) {
 		state  session.State
 		now    int
 		action Action
-		reason Reason
+		reason reason.Code
 		look   time.Duration
 	}{
 		{"arming in time", nil, session.Arming, 50, Nothing, "", 52 * time.Second},
 		{"arming, not ready yet", func(f *Facts) { f.Ready, f.Others = 0, 0 }, session.Arming, 50, Nothing, "", 52 * time.Second},
-		{"arming past its time", nil, session.Arming, 103, End, Abandoned, 0},
+		{"arming past its time", nil, session.Arming, 103, End, reason.Abandoned, 0},
 		{"live", nil, session.Live, 50, Nothing, "", 52 * time.Second},
 		{"live at its end, within the clock's slack", nil, session.Live, 101, Nothing, "", time.Second},
-		{"live past its end", nil, session.Live, 102, End, Expired, 0},
-		{"live for ever, it says", func(f *Facts) { f.Session.Journal.Expires = metav1.NewTime(at(100_000)) }, session.Live, 50, End, TooLong, 0},
-		{"arming for ever, it says", func(f *Facts) { f.Session.Journal.ArmBy = metav1.NewTime(at(100_000)) }, session.Arming, 50, End, TooLong, 0},
-		{"unready, nobody else serves", func(f *Facts) { f.Ready, f.Others, f.UnreadySince = 0, 0, at(50) }, session.Live, 50, Hold, Unready, 0},
+		{"live past its end", nil, session.Live, 102, End, reason.Expired, 0},
+		{"live for ever, it says", func(f *Facts) { f.Session.Journal.Expires = metav1.NewTime(at(100_000)) }, session.Live, 50, End, reason.TooLong, 0},
+		{"arming for ever, it says", func(f *Facts) { f.Session.Journal.ArmBy = metav1.NewTime(at(100_000)) }, session.Arming, 50, End, reason.TooLong, 0},
+		{"unready, nobody else serves", func(f *Facts) { f.Ready, f.Others, f.UnreadySince = 0, 0, at(50) }, session.Live, 50, Hold, reason.Unready, 0},
 		{"unready, others serve", func(f *Facts) { f.Ready, f.UnreadySince = 0, at(48) }, session.Live, 50, Nothing, "", 3 * time.Second},
-		{"unready over the grace", func(f *Facts) { f.Ready, f.UnreadySince = 0, at(44) }, session.Live, 50, Hold, Unready, 0},
-		{"unready and expired", func(f *Facts) { f.Ready, f.Others = 0, 0 }, session.Live, 150, End, Expired, 0},
+		{"unready over the grace", func(f *Facts) { f.Ready, f.UnreadySince = 0, at(44) }, session.Live, 50, Hold, reason.Unready, 0},
+		{"unready and expired", func(f *Facts) { f.Ready, f.Others = 0, 0 }, session.Live, 150, End, reason.Expired, 0},
 		{"held is not held again", func(f *Facts) { f.Ready, f.Others = 0, 0 }, session.Held, 50, Nothing, "", 52 * time.Second},
-		{"held past its end", func(f *Facts) { f.Ready = 0 }, session.Held, 103, End, Expired, 0},
+		{"held past its end", func(f *Facts) { f.Ready = 0 }, session.Held, 103, End, reason.Expired, 0},
 		{"draining, its command may be at work", func(f *Facts) { f.DrainingSince = at(0) }, session.Draining, 60, Nothing, "", 8 * time.Second},
-		{"draining for too long", func(f *Facts) { f.DrainingSince = at(0) }, session.Draining, 68, Finish, Unfinished, 0},
+		{"draining for too long", func(f *Facts) { f.DrainingSince = at(0) }, session.Draining, 68, Finish, reason.Unfinished, 0},
 		{"draining by this guard", func(f *Facts) { f.DrainingSince, f.Drained = at(0), at(8) }, session.Draining, 5, Nothing, "", 3 * time.Second},
-		{"drained by this guard", func(f *Facts) { f.DrainingSince, f.Drained = at(0), at(8) }, session.Draining, 8, Finish, Unfinished, 0},
-		{"label pruned", func(f *Facts) { f.Label = false }, session.Live, 50, End, LabelPruned, 0},
-		{"annotation pruned", func(f *Facts) { f.Session.Journal, f.Session.State = nil, session.Draining }, session.Live, 50, End, JournalPruned, 0},
-		{"backend removed", func(f *Facts) { f.Session.Backend = false }, session.Live, 50, End, BackendGone, 0},
-		{"node cordoned", func(f *Facts) { f.Cordoned = true }, session.Live, 50, End, NodeDrain, 0},
-		{"node cordoned while held", func(f *Facts) { f.Cordoned = true }, session.Held, 50, End, NodeDrain, 0},
+		{"drained by this guard", func(f *Facts) { f.DrainingSince, f.Drained = at(0), at(8) }, session.Draining, 8, Finish, reason.Unfinished, 0},
+		{"label pruned", func(f *Facts) { f.Label = false }, session.Live, 50, End, reason.LabelPruned, 0},
+		{"annotation pruned", func(f *Facts) { f.Session.Journal, f.Session.State = nil, session.Draining }, session.Live, 50, End, reason.JournalPruned, 0},
+		{"backend removed", func(f *Facts) { f.Session.Backend = false }, session.Live, 50, End, reason.BackendGone, 0},
+		{"node cordoned", func(f *Facts) { f.Cordoned = true }, session.Live, 50, End, reason.NodeDrain, 0},
+		{"node cordoned while held", func(f *Facts) { f.Cordoned = true }, session.Held, 50, End, reason.NodeDrain, 0},
 		{"node cordoned, draining already", func(f *Facts) { f.Cordoned, f.DrainingSince = true, at(0) }, session.Draining, 60, Nothing, "", 8 * time.Second},
-		{"Route made again", func(f *Facts) { f.SameUID = false }, session.Live, 50, End, Recreated, 0},
-		{"unreadable, users are served", func(f *Facts) { f.Session.Broken, f.Session.Journal = errors.New("x"), nil }, session.Live, 500, Nothing, Unreadable, 0},
-		{"unreadable, sandbox dead", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Ready = errors.New("x"), nil, 0 }, session.Live, 50, End, Unreadable, 0},
-		{"unreadable, its node is cordoned", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Cordoned = errors.New("x"), nil, true }, session.Live, 50, End, NodeDrain, 0},
-		{"unreadable, no other backend", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Session.Alone = errors.New("x"), nil, true }, session.Live, 50, Nothing, NoWayBack, 0},
+		{"Route made again", func(f *Facts) { f.SameUID = false }, session.Live, 50, End, reason.Recreated, 0},
+		{"unreadable, users are served", func(f *Facts) { f.Session.Broken, f.Session.Journal = errors.New("x"), nil }, session.Live, 500, Nothing, reason.Unreadable, 0},
+		{"unreadable, sandbox dead", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Ready = errors.New("x"), nil, 0 }, session.Live, 50, End, reason.Unreadable, 0},
+		{"unreadable, its node is cordoned", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Cordoned = errors.New("x"), nil, true }, session.Live, 50, End, reason.NodeDrain, 0},
+		{"unreadable, no other backend", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Session.Alone = errors.New("x"), nil, true }, session.Live, 50, Nothing, reason.NoWayBack, 0},
 		{"journal pruned, no other backend", func(f *Facts) {
 			f.Session.Journal, f.Session.State, f.Session.Alone, f.Ready = nil, session.Draining, true, 0
-		}, session.Live, 50, Nothing, NoWayBack, 0},
-		{"another Route's journal, no other backend", func(f *Facts) { f.SameUID, f.Session.Alone = false, true }, session.Live, 50, Nothing, NoWayBack, 0},
-		{"no other backend, the journal tells which there was", func(f *Facts) { f.Session.Alone = true }, session.Live, 150, End, Expired, 0},
+		}, session.Live, 50, Nothing, reason.NoWayBack, 0},
+		{"another Route's journal, no other backend", func(f *Facts) { f.SameUID, f.Session.Alone = false, true }, session.Live, 50, Nothing, reason.NoWayBack, 0},
+		{"no other backend, the journal tells which there was", func(f *Facts) { f.Session.Alone = true }, session.Live, 150, End, reason.Expired, 0},
 		{"no mark, no object", func(f *Facts) { f.Session, f.Objects = nil, 0 }, session.Live, 50, Nothing, "", 0},
-		{"restored, no mark was left", func(f *Facts) { f.Session, f.Drained = nil, at(8) }, session.Live, 8, Finish, Unfinished, 0},
+		{"restored, no mark was left", func(f *Facts) { f.Session, f.Drained = nil, at(8) }, session.Live, 8, Finish, reason.Unfinished, 0},
 		{"no mark since a minute", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, session.Live, 60, Nothing, "", time.Minute},
-		{"no mark since two minutes", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, session.Live, 120, Finish, Orphaned, 0},
+		{"no mark since two minutes", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, session.Live, 120, Finish, reason.Orphaned, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := healthy(c.state)

@@ -2,12 +2,12 @@ package guard
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -22,7 +22,7 @@ func (g *Guard) left(ctx context.Context, set []string) ([]string, error) {
 		return nil, nil
 	}
 	status, err := settings.ReadStatus(ctx, g.Urgent.Core, g.Home)
-	if invalid := (*settings.Invalid)(nil); errors.As(err, &invalid) {
+	if reason.Is(err, reason.GuardStatusInvalid) {
 		g.Log.Warn("its status can't be read: which namespaces were watched before is not known", "error", err)
 	} else if err != nil && !apierrors.IsNotFound(err) {
 		return nil, err

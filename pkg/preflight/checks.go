@@ -9,35 +9,17 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
-// Refusal is a session that was refused before anything was changed.
-type Refusal struct {
-	Check string
-	Cause error  // what stands in the way, with the object's name
-	Mend  string // what to do about it
-	// Rights says that the caller lacks permissions.
-	Rights bool
-}
-
-func (r *Refusal) Error() string {
-	if r.Mend == "" {
-		return r.Cause.Error()
-	}
-	return r.Cause.Error() + ": " + r.Mend
-}
-
-func (r *Refusal) Unwrap() error { return r.Cause }
-
 // Check is one thing that must hold.
 type Check struct {
 	Name string
-	Run  func(*Facts) error
-	Fine string // what holds when nothing stands in the way
-	Mend string
+	Run  func(*Facts) error // an error with a reason, whose fix says what to do
+	Fine string             // what holds when nothing stands in the way
 	// Forcible: with --force a session is held all the same.
 	Forcible bool
 }
@@ -45,30 +27,29 @@ type Check struct {
 // Checks are the checks of a Route, in the order a person would ask them.
 func Checks() []Check {
 	return []Check{
-		{Name: "permissions", Run: permissions, Mend: MendPermissions},
+		{Name: "permissions", Run: permissions},
 		{Name: "session", Run: noSession, Fine: "no session is on it"},
-		{Name: "owner", Run: noOwner, Fine: "no controller makes it", Mend: "debug a Route of your own: the controller would undo every change"},
-		{Name: "admitted", Run: admitted, Fine: "a router serves it", Mend: "a Route must be served before traffic can be shifted; 'oc describe route' tells more"},
-		{Name: "certificate", Run: noExternalCertificate, Fine: "its certificate is its own", Mend: "put the certificate into the Route for the session"},
-		{Name: "re-encryption", Run: reencryption, Fine: "the router can verify the sandbox, or need not", Mend: "set spec.tls.destinationCACertificate, or use a serving certificate of OpenShift (annotation service.beta.openshift.io/serving-cert-secret-name on the Service, mounted by its pods): the sandbox then gets its own"},
+		{Name: "owner", Run: noOwner, Fine: "no controller makes it"},
+		{Name: "admitted", Run: admitted, Fine: "a router serves it"},
+		{Name: "certificate", Run: noExternalCertificate, Fine: "its certificate is its own"},
+		{Name: "re-encryption", Run: reencryption, Fine: "the router can verify the sandbox, or need not"},
 		{Name: "backends", Run: backends, Fine: "there is room for one more"},
-		{Name: "balance", Run: balance, Fine: "the router goes by weights", Mend: "remove the annotation, or set it to roundrobin"},
-		{Name: "idled", Run: idled, Fine: "its workload is awake", Mend: "wake it with a request to the Route, then try again"},
-		{Name: "traffic", Run: traffic, Fine: "a backend carries traffic", Mend: "make a pod of them ready first"},
-		{Name: "primary", Run: primary, Fine: "its primary backend serves users", Mend: "a sandbox clones the primary's program: make the Service that users are served by the primary ('oc patch route', spec.to), or --force if they are to meet this one", Forcible: true},
+		{Name: "balance", Run: balance, Fine: "the router goes by weights"},
+		{Name: "idled", Run: idled, Fine: "its workload is awake"},
+		{Name: "traffic", Run: traffic, Fine: "a backend carries traffic"},
+		{Name: "primary", Run: primary, Fine: "its primary backend serves users", Forcible: true},
 		{Name: "GitOps", Run: gitops, Fine: "no GitOps tool applies it", Forcible: true},
 	}
 }
 
 // Judge runs the checks and returns the first refusal, nil when a session can be held.
 // With force it passes by what may be forced and returns that as warnings.
-func Judge(f *Facts, force bool) (warnings []*Refusal, err error) {
+func Judge(f *Facts, force bool) (warnings []error, err error) {
 	for _, c := range Checks() {
-		cause := c.Run(f)
-		if cause == nil {
+		refusal := c.Run(f)
+		if refusal == nil {
 			continue
 		}
-		refusal := &Refusal{Check: c.Name, Cause: cause, Mend: Concrete(c.Mend, f.Namespace.Name, f.User), Rights: c.Name == "permissions"}
 		if !force || !c.Forcible {
 			return warnings, refusal
 		}
@@ -76,8 +57,6 @@ func Judge(f *Facts, force bool) (warnings []*Refusal, err error) {
 	}
 	return warnings, nil
 }
-
-func name(r *routev1.Route) string { return "route " + r.Namespace + "/" + r.Name }
 
 func noSession(f *Facts) error {
 	if s := session.Of(f.Route); s != nil {
@@ -89,7 +68,7 @@ func noSession(f *Facts) error {
 func noOwner(f *Facts) error {
 	for _, o := range f.Route.OwnerReferences {
 		if o.Kind == "Ingress" || o.Controller != nil && *o.Controller {
-			return fmt.Errorf("%s: is made by %s %s", name(f.Route), o.Kind, o.Name)
+			return reason.New(reason.RouteHasOwner, "namespace", f.Route.Namespace, "route", f.Route.Name, "owner", o.Kind+" "+o.Name)
 		}
 	}
 	return nil
@@ -99,29 +78,29 @@ func admitted(f *Facts) error {
 	if len(route.Admitted(f.Route)) > 0 {
 		return nil
 	}
-	var reasons []string
+	var why []string
 	for _, i := range f.Route.Status.Ingress {
 		for _, c := range i.Conditions {
-			reasons = append(reasons, fmt.Sprintf("router %s says %s: %s", i.RouterName, c.Reason, c.Message))
+			why = append(why, fmt.Sprintf("router %s says %s: %s", i.RouterName, c.Reason, c.Message))
 		}
 	}
-	if reasons == nil {
-		reasons = []string{"no router has looked at it"}
+	if why == nil {
+		why = []string{"no router has looked at it"}
 	}
-	return fmt.Errorf("%s: no router admitted it (%s)", name(f.Route), strings.Join(reasons, "; "))
+	return reason.New(reason.RouteNotAdmitted, "namespace", f.Route.Namespace, "route", f.Route.Name, "why", strings.Join(why, "; "))
 }
 
 // OtherRouters tells of routers that don't serve the Route, where others do: each has a
 // judgement of its own, and the session is proven at one.
-func OtherRouters(r *routev1.Route) (out []string) {
+func OtherRouters(r *routev1.Route) (warnings []error) {
 	for _, i := range r.Status.Ingress {
 		for _, c := range i.Conditions {
 			if c.Type == routev1.RouteAdmitted && c.Status != corev1.ConditionTrue {
-				out = append(out, fmt.Sprintf("router %s does not serve the Route (%s: %s): users who come by it see nothing of the session", i.RouterName, c.Reason, c.Message))
+				warnings = append(warnings, reason.New(reason.RouterNotServing, "router", i.RouterName, "why", c.Reason+": "+c.Message))
 			}
 		}
 	}
-	return out
+	return warnings
 }
 
 // Unproven refuses a session that would be proven at fewer routers than serve the Route:
@@ -131,15 +110,12 @@ func Unproven(r *routev1.Route, probed int) error {
 	if len(serving) < 2 || probed >= len(serving) {
 		return nil
 	}
-	return &Refusal{
-		Check: "routers", Cause: fmt.Errorf("%s: %d routers serve it (%s) and %d would be probed", name(r), len(serving), strings.Join(serving, ", "), max(probed, 1)),
-		Mend: "give the address of each with --router, once for each; --force is content with those that are probed, --no-probe with none",
-	}
+	return reason.New(reason.RoutersNotProbed, "namespace", r.Namespace, "route", r.Name, "count", len(serving), "routers", strings.Join(serving, ", "), "probed", max(probed, 1))
 }
 
 func noExternalCertificate(f *Facts) error {
 	if tls := f.Route.Spec.TLS; tls != nil && tls.ExternalCertificate != nil {
-		return fmt.Errorf("%s: spec.tls.externalCertificate is set: any change of such a Route needs permission for routes/custom-host", name(f.Route))
+		return reason.New(reason.ExternalCertificate, "namespace", f.Route.Namespace, "route", f.Route.Name)
 	}
 	return nil
 }
@@ -147,11 +123,11 @@ func noExternalCertificate(f *Facts) error {
 func backends(f *Facts) error {
 	refs := f.Route.Spec.AlternateBackends
 	if len(refs) >= route.MaxAlternates {
-		return fmt.Errorf("%s: %d alternate backends already there, OpenShift allows no more: remove one first", name(f.Route), len(refs))
+		return reason.New(reason.AlternateBackendsFull, "namespace", f.Route.Namespace, "route", f.Route.Name, "count", len(refs))
 	}
 	for _, a := range refs {
 		if a.Name == f.Route.Spec.To.Name {
-			return fmt.Errorf("%s: Service %s is both primary and alternate backend, the router would use only its last weight: remove the alternate", name(f.Route), a.Name)
+			return reason.New(reason.BackendNamedTwice, "namespace", f.Route.Namespace, "route", f.Route.Name, "service", a.Name)
 		}
 	}
 	return nil
@@ -160,7 +136,7 @@ func backends(f *Facts) error {
 func balance(f *Facts) error {
 	switch b := route.Balance(f.Route); b {
 	case "source", "leastconn":
-		return fmt.Errorf("%s: balance algorithm %s does not follow weights", name(f.Route), b)
+		return reason.New(reason.BalanceIgnoresWeights, "namespace", f.Route.Namespace, "route", f.Route.Name, "balance", b)
 	}
 	return nil
 }
@@ -175,7 +151,7 @@ func reencryption(f *Facts) error {
 	if service == nil || sandbox.ServingSecret(service) != "" {
 		return nil
 	}
-	return fmt.Errorf("%s: re-encrypts without a destination CA: the router wants a certificate for the sandbox Service's own name", name(f.Route))
+	return reason.New(reason.DestinationCAMissing, "namespace", f.Route.Namespace, "route", f.Route.Name)
 }
 
 func idled(f *Facts) error {
@@ -183,7 +159,7 @@ func idled(f *Facts) error {
 	if service == nil || service.Annotations[idledAt] == "" {
 		return nil
 	}
-	return fmt.Errorf("%s: Service %s is idled since %s: it has no pods", name(f.Route), service.Name, service.Annotations[idledAt])
+	return reason.New(reason.ServiceIdled, "namespace", f.Route.Namespace, "route", f.Route.Name, "service", service.Name, "since", service.Annotations[idledAt])
 }
 
 // idledAt is what 'oc idle' writes (github.com/openshift/api/unidling/v1alpha1).
@@ -191,7 +167,7 @@ const idledAt = "idling.alpha.openshift.io/idled-at"
 
 func traffic(f *Facts) error {
 	if len(route.Shares(route.Backends(f.Route, f.Servers()))) == 0 {
-		return fmt.Errorf("%s: no backend with a weight has a ready endpoint on the Route's port, users get 503 now", name(f.Route))
+		return reason.New(reason.NoReadyBackend, "namespace", f.Route.Namespace, "route", f.Route.Name)
 	}
 	return nil
 }
@@ -204,7 +180,7 @@ func primary(f *Facts) error {
 		return nil
 	}
 	maps.DeleteFunc(shares, func(_ string, share float64) bool { return share == 0 })
-	return fmt.Errorf("%s: no user is served by its primary Service %s, but by %s", name(f.Route), to, strings.Join(slices.Sorted(maps.Keys(shares)), ", "))
+	return reason.New(reason.PrimaryServesNobody, "namespace", f.Route.Namespace, "route", f.Route.Name, "service", to, "others", strings.Join(slices.Sorted(maps.Keys(shares)), ", "))
 }
 
 // Servers counts the HAProxy servers of each of the Route's Services.

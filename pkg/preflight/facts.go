@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
@@ -36,7 +37,7 @@ func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.I
 	g.Go(func() (err error) {
 		f.Route, err = routes.RouteV1().Routes(namespace).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("route %s/%s: there is none of this name: 'oc get routes -n %s' lists them", namespace, name, namespace)
+			return reason.New(reason.RouteNotFound, "namespace", namespace, "route", name)
 		}
 		if err != nil {
 			return fmt.Errorf("read route %s/%s: %w", namespace, name, err)
@@ -64,7 +65,7 @@ func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.I
 		return nil // without it the API server's own refusals have to do
 	})
 	if err := g.Wait(); apierrors.IsForbidden(err) {
-		return nil, &Refusal{Check: "permissions", Cause: err, Mend: Concrete(MendPermissions, namespace, f.User), Rights: true}
+		return nil, reason.Forbidden(reason.ReadForbidden, "why", err, "namespace", namespace, "user", f.User)
 	} else if err != nil {
 		return nil, err
 	}

@@ -1,43 +1,29 @@
 package preflight
 
 import (
-	"fmt"
 	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // gitops refuses a Route that a GitOps tool applies: it would take the session's weights
-// back within minutes. The message has the rule by which it lets them be.
+// back within minutes. The fix has the rule by which it lets them be.
 func gitops(f *Facts) error {
 	r := f.Route
+	label, journal := pointer(session.Label), pointer(session.JournalKey)
 	switch {
 	case r.Annotations["argocd.argoproj.io/tracking-id"] != "" || manages(r, "argocd-controller", "argocd-application-controller"):
-		return fmt.Errorf(`%s: Argo CD applies it and would take the session's weights back. Add to its Application, then give --force:
-  spec:
-    syncPolicy:
-      syncOptions: [RespectIgnoreDifferences=true]
-    ignoreDifferences:
-    - group: route.openshift.io
-      kind: Route
-      name: %s
-      jsonPointers: [/spec/to/weight, /spec/alternateBackends, /metadata/labels/%s, /metadata/annotations/%s]`,
-			name(r), r.Name, pointer(session.Label), pointer(session.JournalKey))
+		return reason.New(reason.ArgoCDAppliesRoute, "namespace", r.Namespace, "route", r.Name, "label", label, "journal", journal)
 	case off(r, "kustomize.toolkit.fluxcd.io/reconcile") || r.Annotations["kustomize.toolkit.fluxcd.io/ssa"] == "IfNotPresent":
 		return nil
 	case r.Labels["kustomize.toolkit.fluxcd.io/name"] != "" || manages(r, "kustomize-controller"):
-		return fmt.Errorf(`%s: Flux applies it (Kustomization %s) and would take the session's weights back. Have it leave the Route alone for the session, then it is not refused:
-  oc annotate route %s -n %s kustomize.toolkit.fluxcd.io/reconcile=disabled`, name(r), r.Labels["kustomize.toolkit.fluxcd.io/name"], r.Name, r.Namespace)
+		return reason.New(reason.FluxAppliesRoute, "namespace", r.Namespace, "route", r.Name, "kustomization", r.Labels["kustomize.toolkit.fluxcd.io/name"])
 	case r.Labels["helm.toolkit.fluxcd.io/name"] != "" || manages(r, "helm-controller"):
-		return fmt.Errorf(`%s: Flux applies it (HelmRelease %s) and may take the session's weights back. Add to the HelmRelease, then give --force:
-  spec:
-    driftDetection:
-      ignore:
-      - paths: [/spec/to/weight, /spec/alternateBackends, /metadata/labels/%s, /metadata/annotations/%s]
-        target: {kind: Route, name: %s}`,
-			name(r), r.Labels["helm.toolkit.fluxcd.io/name"], pointer(session.Label), pointer(session.JournalKey), r.Name)
+		return reason.New(reason.HelmReleaseAppliesRoute, "namespace", r.Namespace, "route", r.Name,
+			"release", r.Labels["helm.toolkit.fluxcd.io/name"], "label", label, "journal", journal)
 	}
 	return nil
 }

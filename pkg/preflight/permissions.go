@@ -1,11 +1,12 @@
 package preflight
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // need is a right that a session uses. ClusterRole osc-debug-user (manifests/rbac) and role
@@ -30,7 +31,7 @@ var needs = []need{
 
 func permissions(f *Facts) error { return Permissions(f.Namespace.Name, f.User, f.Rules) }
 
-// Permissions names each verb that a user lacks in a namespace. An incomplete answer (an
+// Permissions names each verb that a user, "" for one who is not known, lacks in a namespace. An incomplete answer (an
 // authorizer that can't list its rules) proves nothing and passes.
 func Permissions(namespace, user string, rules *authorizationv1.SubjectRulesReviewStatus) error {
 	if rules == nil || rules.Incomplete {
@@ -49,10 +50,11 @@ func Permissions(namespace, user string, rules *authorizationv1.SubjectRulesRevi
 	if missing == nil {
 		return nil
 	}
-	if user == "" {
-		user = "you"
+	who := user
+	if who == "" {
+		who = "you"
 	}
-	return fmt.Errorf("namespace %s: %s may not %s", namespace, user, strings.Join(missing, ", "))
+	return reason.Forbidden(reason.PermissionsMissing, "namespace", namespace, "who", who, "verbs", strings.Join(missing, ", "), "user", user)
 }
 
 func granted(rules []authorizationv1.ResourceRule, n need) bool {

@@ -8,32 +8,35 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // A Route that a GitOps tool applies is refused with the rule by which it lets go.
 func TestGitOpsMarks(t *testing.T) {
 	for name, c := range map[string]struct {
-		meta  metav1.ObjectMeta
-		says  []string
-		clear bool
+		meta metav1.ObjectMeta
+		code reason.Code
+		rule []string
 	}{
-		"nobody's":             {meta: metav1.ObjectMeta{}, clear: true},
-		"Helm's label alone":   {meta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/instance": "shop"}}, clear: true},
-		"Argo CD's annotation": {meta: metav1.ObjectMeta{Annotations: map[string]string{"argocd.argoproj.io/tracking-id": "shop:route.openshift.io/Route:shop/web"}}, says: []string{"Argo CD", "RespectIgnoreDifferences=true", "/metadata/annotations/osc-debug.dev~1journal", "--force"}},
-		"Argo CD's manager":    {meta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}, {Manager: "argocd-controller"}}}, says: []string{"Argo CD", "ignoreDifferences"}},
-		"Flux' Kustomization":  {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}}, says: []string{"Flux", "Kustomization apps", "kustomize.toolkit.fluxcd.io/reconcile=disabled"}},
-		"Flux told to let go":  {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}, clear: true},
-		"Flux once only":       {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}}, clear: true},
-		"Flux' HelmRelease":    {meta: metav1.ObjectMeta{Labels: map[string]string{"helm.toolkit.fluxcd.io/name": "shop"}}, says: []string{"Flux", "HelmRelease shop", "driftDetection", "--force"}},
+		"nobody's":             {meta: metav1.ObjectMeta{}},
+		"Helm's label alone":   {meta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/instance": "shop"}}},
+		"Argo CD's annotation": {meta: metav1.ObjectMeta{Annotations: map[string]string{"argocd.argoproj.io/tracking-id": "shop:route.openshift.io/Route:shop/web"}}, code: reason.ArgoCDAppliesRoute, rule: []string{"RespectIgnoreDifferences=true", "name: web", "/metadata/annotations/osc-debug.dev~1journal]"}},
+		"Argo CD's manager":    {meta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}, {Manager: "argocd-controller"}}}, code: reason.ArgoCDAppliesRoute, rule: []string{"ignoreDifferences"}},
+		"Flux' Kustomization":  {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}}, code: reason.FluxAppliesRoute, rule: []string{"oc annotate route web -n shop kustomize.toolkit.fluxcd.io/reconcile=disabled"}},
+		"Flux told to let go":  {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}},
+		"Flux once only":       {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}}},
+		"Flux' HelmRelease":    {meta: metav1.ObjectMeta{Labels: map[string]string{"helm.toolkit.fluxcd.io/name": "shop"}}, code: reason.HelmReleaseAppliesRoute, rule: []string{"driftDetection", "target: {kind: Route, name: web}"}},
 	} {
 		c.meta.Namespace, c.meta.Name = "shop", "web"
 		err := gitops(&Facts{Route: &routev1.Route{ObjectMeta: c.meta}})
-		if (err == nil) != c.clear {
+		if reason.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)
+			continue
 		}
-		for _, says := range c.says {
-			if !strings.Contains(err.Error(), says) {
-				t.Errorf("%s: no %q in: %v", name, says, err)
+		for _, rule := range c.rule {
+			if fix := reason.Of(err).Fix(nil); !strings.Contains(fix, rule) {
+				t.Errorf("%s: no %q in: %s", name, rule, fix)
 			}
 		}
 	}
@@ -52,24 +55,29 @@ func TestQuotasCountAllPodsOfASession(t *testing.T) {
 		spec       corev1.ResourceQuotaSpec
 		hard, used corev1.ResourceList
 		n          int
-		refused    string
+		refused    string // words of the refusal
 		line       string
 	}{
 		"room":          {hard: corev1.ResourceList{"pods": quantity("5")}, used: corev1.ResourceList{"pods": quantity("3")}, n: 2, line: "quota q: pods 3 of 5 used, the session takes 2"},
-		"one too many":  {hard: corev1.ResourceList{"pods": quantity("5")}, used: corev1.ResourceList{"pods": quantity("3")}, n: 3, refused: "pods: 3 of 5 used, 3 sandbox pod(s) need 3 more"},
-		"the larger":    {hard: corev1.ResourceList{"requests.cpu": quantity("1")}, used: corev1.ResourceList{"requests.cpu": quantity("500m")}, n: 2, refused: "requests.cpu: 500m of 1 used, 2 sandbox pod(s) need 600m more"},
-		"cpu for short": {hard: corev1.ResourceList{"cpu": quantity("1")}, used: corev1.ResourceList{"cpu": quantity("800m")}, n: 1, refused: "cpu: 800m of 1 used"},
+		"one too many":  {hard: corev1.ResourceList{"pods": quantity("5")}, used: corev1.ResourceList{"pods": quantity("3")}, n: 3, refused: "pods 3 5 3"},
+		"the larger":    {hard: corev1.ResourceList{"requests.cpu": quantity("1")}, used: corev1.ResourceList{"requests.cpu": quantity("500m")}, n: 2, refused: "requests.cpu 500m 1 2 600m"},
+		"cpu for short": {hard: corev1.ResourceList{"cpu": quantity("1")}, used: corev1.ResourceList{"cpu": quantity("800m")}, n: 1, refused: "cpu 800m 1 300m"},
 		"limits":        {hard: corev1.ResourceList{"limits.memory": quantity("200Mi")}, used: corev1.ResourceList{"limits.memory": quantity("100Mi")}, n: 1, refused: "limits.memory"},
-		"a Service":     {hard: corev1.ResourceList{"services": quantity("1")}, used: corev1.ResourceList{"services": quantity("1")}, n: 1, refused: "services: 1 of 1 used"},
+		"a Service":     {hard: corev1.ResourceList{"services": quantity("1")}, used: corev1.ResourceList{"services": quantity("1")}, n: 1, refused: "services 1 1"},
 		"others' scope": {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"NotTerminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1},
-		"its scope":     {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"Terminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1, refused: "pods: 0 of 0 used"},
+		"its scope":     {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"Terminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1, refused: "pods 0 0"},
 		"other things":  {hard: corev1.ResourceList{"configmaps": quantity("0")}, n: 1},
 		"no priority": {spec: corev1.ResourceQuotaSpec{ScopeSelector: &corev1.ScopeSelector{MatchExpressions: []corev1.ScopedResourceSelectorRequirement{
 			{ScopeName: "PriorityClass", Operator: "In", Values: []string{"high"}}}}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1},
 	} {
 		lines, err := Quota([]corev1.ResourceQuota{{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: c.spec, Status: corev1.ResourceQuotaStatus{Hard: c.hard, Used: c.used}}}, pod, c.n)
-		if (err != nil) != (c.refused != "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+		if reason.Is(err, reason.QuotaTooSmall) != (c.refused != "") {
 			t.Errorf("%s: %v, wanted a refusal because %q", name, err, c.refused)
+		}
+		for _, word := range strings.Fields(c.refused) {
+			if err != nil && !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: no %q in: %v", name, word, err)
+			}
 		}
 		if c.line != "" && (len(lines) != 1 || lines[0] != c.line) {
 			t.Errorf("%s: %q, wanted %q", name, lines, c.line)
@@ -84,26 +92,26 @@ func TestRoutersThatDoNotServe(t *testing.T) {
 	r := &routev1.Route{}
 	for _, c := range []struct {
 		ingress []routev1.RouteIngress
-		says    []string
+		routers []string
 	}{
 		{[]routev1.RouteIngress{ingress("default", "True")}, nil},
-		{[]routev1.RouteIngress{ingress("default", "True"), ingress("internal", "False")}, []string{"router internal does not serve the Route (HostAlreadyClaimed: taken)"}},
+		{[]routev1.RouteIngress{ingress("default", "True"), ingress("internal", "False")}, []string{"internal"}},
 		{[]routev1.RouteIngress{ingress("default", "True"), ingress("internal", "True")}, nil},
 	} {
 		r.Status.Ingress = c.ingress
 		got := OtherRouters(r)
-		if len(got) != len(c.says) {
+		if len(got) != len(c.routers) {
 			t.Errorf("%v: %v", c.ingress, got)
 			continue
 		}
-		for i, says := range c.says {
-			if !strings.Contains(got[i], says) {
-				t.Errorf("%q, wanted %q", got[i], says)
+		for i, router := range c.routers {
+			if !reason.Is(got[i], reason.RouterNotServing) || !strings.Contains(got[i].Error(), router) || !strings.Contains(got[i].Error(), "HostAlreadyClaimed: taken") {
+				t.Errorf("%v, wanted a warning of router %s", got[i], router)
 			}
 		}
 	}
 	for probed, refused := range []bool{true, true, false} { // by the two that serve it
-		if err := Unproven(r, probed); (err != nil) != refused || err != nil && !strings.Contains(err.Error(), "2 routers serve it (default, internal)") {
+		if err := Unproven(r, probed); reason.Is(err, reason.RoutersNotProbed) != refused || err != nil && !strings.Contains(err.Error(), "default, internal") {
 			t.Errorf("%d probed: %v", probed, err)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	resourcehelper "k8s.io/component-helpers/resource"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Quota tells what a session's pods, n like pod, and its Service take of the namespace's
@@ -29,10 +31,7 @@ func Quota(quotas []corev1.ResourceQuota, pod *corev1.Pod, n int) (lines []strin
 			after := used.DeepCopy()
 			after.Add(need)
 			if after.Cmp(hard) > 0 && err == nil {
-				err = &Refusal{
-					Check: "quota", Cause: fmt.Errorf("quota %s: %s: %s of %s used, %d sandbox pod(s) need %s more", q.Name, name, used.String(), hard.String(), n, need.String()),
-					Mend: "free some of the namespace's quota, ask for more, or give fewer --replicas",
-				}
+				err = reason.New(reason.QuotaTooSmall, "quota", q.Name, "resource", name, "used", used.String(), "hard", hard.String(), "pods", n, "need", need.String())
 			}
 		}
 		if parts != nil {

@@ -2,38 +2,35 @@ package preflight
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 // Unclonable says why a program can't, or must not, run a second time in a sandbox; emptied
 // are the volumes that the sandbox gets without their contents.
 func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) error {
-	refuse := func(why, mend string) error {
-		return &Refusal{Check: "workload", Cause: fmt.Errorf("%s: %s", p, why), Mend: mend}
-	}
 	spec := p.Spec
 	if p.Gateway != "" {
-		return refuse("is "+p.Gateway+"'s own proxy, with no program beside it", "debug a workload behind it, by a Route of that one's own")
+		return reason.New(reason.GatewayProxy, "workload", p, "mesh", p.Gateway)
 	}
 	if spec.HostNetwork || spec.HostPID || spec.HostIPC {
-		return refuse("uses the node's network, PID or IPC namespace, which a sandbox VM does not have", "debug it without hostNetwork, hostPID and hostIPC")
+		return reason.New(reason.HostNamespaces, "workload", p)
 	}
 	if len(spec.ResourceClaims) > 0 {
-		return refuse("claims devices of the node ("+spec.ResourceClaims[0].Name+"), which a sandbox VM does not have", "debug it without resourceClaims")
+		return reason.New(reason.ResourceClaims, "workload", p, "claim", spec.ResourceClaims[0].Name)
 	}
 	for _, c := range append(slices.Clone(spec.InitContainers), spec.Containers...) {
 		if len(c.VolumeDevices) > 0 {
-			return refuse("container "+c.Name+" uses a volume as a raw device", "debug it without volumeDevices")
+			return reason.New(reason.RawDeviceVolume, "workload", p, "container", c.Name)
 		}
 		for name := range c.Resources.Limits {
 			if !slices.Contains(ordinaryResources, name) {
-				return refuse(fmt.Sprintf("container %s asks for %s, a device of the node which a sandbox VM does not have", c.Name, name), "debug it on a replica without")
+				return reason.New(reason.ExtendedResource, "workload", p, "container", c.Name, "resource", name)
 			}
 		}
 	}
@@ -41,12 +38,11 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 		if slices.Contains(emptied, v.Name) {
 			continue
 		}
-		instead := fmt.Sprintf("--empty-volume %s gives the sandbox an empty one instead", v.Name)
 		if v.HostPath != nil {
-			return refuse("mounts the node's "+v.HostPath.Path+" (volume "+v.Name+"): the VM would share it read-write with its node", instead)
+			return reason.New(reason.HostPathVolume, "workload", p, "path", v.HostPath.Path, "volume", v.Name)
 		}
 		if !ordinaryVolume(v) {
-			return refuse("volume "+v.Name+" is of a kind that sandboxes may not mount (they may: "+ordinaryVolumes+")", instead)
+			return reason.New(reason.VolumeKindUnsupported, "workload", p, "volume", v.Name, "kinds", ordinaryVolumes)
 		}
 		if v.PersistentVolumeClaim == nil {
 			continue
@@ -54,11 +50,11 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 		name := v.PersistentVolumeClaim.ClaimName
 		switch claim := ns.Claim(name); {
 		case claim == nil:
-			return refuse(fmt.Sprintf("claim %s (volume %s) can't be read: whether a second pod may mount it is not known", name, v.Name), instead)
+			return reason.New(reason.ClaimUnreadable, "workload", p, "claim", name, "volume", v.Name)
 		case !shared(claim, v):
-			return refuse(fmt.Sprintf("claim %s (volume %s) is %s: it can't be mounted beside the pod that has it", name, v.Name, modes(claim)), instead)
+			return reason.New(reason.ClaimInUse, "workload", p, "claim", name, "volume", v.Name, "modes", modes(claim))
 		case slices.Contains(p.MembersVolumes, v.Name) && writable(p, v):
-			return refuse(fmt.Sprintf("claim %s (volume %s) has the data of member %s alone: a second program that writes there would destroy it", name, v.Name, p.Live.Name), instead)
+			return reason.New(reason.ClaimOfMember, "workload", p, "claim", name, "volume", v.Name, "member", p.Live.Name)
 		}
 	}
 	return nil
@@ -67,19 +63,15 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 // Risks are what makes a clone do harm, or not do its work, with some programs but not with
 // others, which only the user can tell: refusals without --force.
 func Risks(p *workload.Program, ns *workload.Namespace, emptied []string) (out []error) {
-	risk := func(why, mend string) {
-		out = append(out, &Refusal{Check: "workload", Cause: fmt.Errorf("%s: %s", p, why), Mend: mend})
-	}
 	for _, v := range p.Spec.Volumes {
 		claim := v.PersistentVolumeClaim
 		if claim == nil || slices.Contains(emptied, v.Name) || !writable(p, v) || len(ns.Mounting(claim.ClaimName)) > 1 {
 			continue
 		}
-		risk(fmt.Sprintf("claim %s (volume %s) is written by one pod only, and would be by the sandbox too: programs that don't expect that, as databases, lose data", claim.ClaimName, v.Name),
-			fmt.Sprintf("--empty-volume %s gives the sandbox an empty one instead; --force shares it, for programs that may run twice on it", v.Name))
+		out = append(out, reason.New(reason.ClaimHasOneWriter, "workload", p, "claim", claim.ClaimName, "volume", v.Name))
 	}
 	if networks := secondaryNetworks(p.Annotations); networks != "" {
-		risk("its pods have secondary networks ("+networks+"), which a sandbox does not get", "what it reaches by them fails in the sandbox; --force if users can do without")
+		out = append(out, reason.New(reason.SecondaryNetworks, "workload", p, "networks", networks))
 	}
 	return out
 }

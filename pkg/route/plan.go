@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"sort"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Floor says what the originals keep at 100 percent.
@@ -40,11 +42,11 @@ func Weights(originals []Backend, ready int, percent float64, floor Floor) (Plan
 	}
 	switch {
 	case percent < 0 || percent > 100 || math.IsNaN(percent):
-		return Plan{}, fmt.Errorf("weight %v: give a percentage from 0 to 100", percent)
+		return Plan{}, reason.New(reason.PercentOutOfRange, "percent", fmt.Sprintf("%g", percent))
 	case ready < 1:
-		return Plan{}, fmt.Errorf("the sandbox has no ready server")
+		return Plan{}, reason.New(reason.SandboxNotReady)
 	case len(before) == 0 || top == 0:
-		return Plan{}, fmt.Errorf("no backend of the Route carries traffic now: nothing can be shifted")
+		return Plan{}, reason.New(reason.NoTraffic)
 	case percent == 0:
 		return Plan{Originals: values(originals, 1, 1)}, nil
 	case percent == 100 && floor == Exact:

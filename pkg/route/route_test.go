@@ -12,6 +12,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -119,16 +121,17 @@ func TestWeightsRefuse(t *testing.T) {
 		originals []Backend
 		ready     int
 		percent   float64
+		code      reason.Code
 	}{
-		{"more than all", serving, 1, 101},
-		{"less than nothing", serving, 1, -1},
-		{"not a number", serving, 1, math.NaN()},
-		{"no sandbox", serving, 0, 50},
-		{"nothing ready", []Backend{{Service: "a", Weight: ptr[int32](100)}}, 1, 50},
-		{"all weights 0", []Backend{{Service: "a", Weight: ptr[int32](0), Ready: 1}}, 1, 50},
+		{"more than all", serving, 1, 101, reason.PercentOutOfRange},
+		{"less than nothing", serving, 1, -1, reason.PercentOutOfRange},
+		{"not a number", serving, 1, math.NaN(), reason.PercentOutOfRange},
+		{"no sandbox", serving, 0, 50, reason.SandboxNotReady},
+		{"nothing ready", []Backend{{Service: "a", Weight: ptr[int32](100)}}, 1, 50, reason.NoTraffic},
+		{"all weights 0", []Backend{{Service: "a", Weight: ptr[int32](0), Ready: 1}}, 1, 50, reason.NoTraffic},
 	} {
-		if _, err := Weights(c.originals, c.ready, c.percent, KeepFloor); err == nil {
-			t.Errorf("%s: no error", c.name)
+		if _, err := Weights(c.originals, c.ready, c.percent, KeepFloor); reason.CodeOf(err) != c.code {
+			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 }

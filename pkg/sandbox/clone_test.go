@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
@@ -66,7 +67,7 @@ func TestClones(t *testing.T) {
 // clone makes of a case what a session would create, or the refusal.
 func (c *cloneCase) clone(t *testing.T) string {
 	t.Helper()
-	refuse := func(err error) string { return "refused: " + err.Error() + "\n" }
+	refuse := func(err error) string { return fmt.Sprintf("refused: %s\n", reason.CodeOf(err)) }
 	facts := &preflight.Facts{Route: &c.route, Namespace: &c.ns}
 	for _, check := range preflight.Checks() {
 		if check.Name != "re-encryption" {
@@ -86,7 +87,7 @@ func (c *cloneCase) clone(t *testing.T) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# clone of %s\n", program)
 	for _, risk := range preflight.Risks(program, &c.ns, c.changes.EmptyVolumes) {
-		fmt.Fprintf(&out, "# only with --force: %v\n", risk)
+		fmt.Fprintf(&out, "# only with --force: %s\n", reason.CodeOf(risk))
 	}
 	in := sandbox.Input{
 		Session: testID, Route: &c.route, Program: program, Service: c.ns.Service(c.route.Spec.To.Name), Selectors: c.ns.Selectors(),

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
@@ -178,7 +178,7 @@ func (in Input) known(name string, more ...corev1.Container) error {
 		}
 		names = append(names, c.Name)
 	}
-	return fmt.Errorf("%s has no container %q; it has %s", in.Program, name, strings.Join(names, ", "))
+	return reason.New(reason.NoSuchContainer, "workload", in.Program, "container", name, "containers", strings.Join(names, ", "))
 }
 
 // CheckChanges refuses changes to what the program does not have.
@@ -196,7 +196,7 @@ func (in Input) CheckChanges() error {
 			names = append(names, v.Name)
 		}
 		if !slices.Contains(names, name) {
-			return fmt.Errorf("%s has no volume %q; it has %s", in.Program, name, strings.Join(names, ", "))
+			return reason.New(reason.NoSuchVolume, "workload", in.Program, "volume", name, "volumes", strings.Join(names, ", "))
 		}
 	}
 	return nil

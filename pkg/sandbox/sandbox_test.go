@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
@@ -173,8 +174,8 @@ func TestTheServiceHasTheRoutesPortOnly(t *testing.T) {
 	}
 	in := input()
 	in.Route.Spec.Port = &routev1.RoutePort{TargetPort: intstr.FromString("grpc")}
-	if _, err := Service(in); err == nil {
-		t.Error("a port that the Service does not have: no error")
+	if _, err := Service(in); !reason.Is(err, reason.PortNotOfService) {
+		t.Errorf("a port that the Service does not have: %v", err)
 	}
 }
 
@@ -185,7 +186,7 @@ func TestTheTracedContainerIsTheOneWithTheRoutesPort(t *testing.T) {
 	if got, err := Container(input(), "log"); err != nil || got != "log" {
 		t.Errorf("%s, %v", got, err)
 	}
-	if _, err := Container(input(), "nope"); err == nil {
-		t.Error("an unknown container: no error")
+	if _, err := Container(input(), "nope"); !reason.Is(err, reason.NoSuchContainer) {
+		t.Errorf("an unknown container: %v", err)
 	}
 }

@@ -1,13 +1,12 @@
 package sandbox
 
 import (
-	"fmt"
-
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
@@ -24,8 +23,8 @@ func Service(in Input) (*corev1.Service, error) {
 		ports = append(ports, p)
 	}
 	if len(ports) == 0 {
-		return nil, fmt.Errorf("route %s/%s: spec.port.targetPort %s is no port of Service %s",
-			in.Route.Namespace, in.Route.Name, in.Route.Spec.Port.TargetPort.String(), in.Service.Name)
+		return nil, reason.New(reason.PortNotOfService,
+			"namespace", in.Route.Namespace, "route", in.Route.Name, "port", in.Route.Spec.Port.TargetPort.String(), "service", in.Service.Name)
 	}
 	meta := in.meta()
 	if _, own := in.serving(); own != "" {

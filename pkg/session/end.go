@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Steps of the way back, in order.
@@ -41,8 +42,11 @@ type Ending struct {
 // a pod: to delete it now would fail them.
 type StillReached struct{ Pod string }
 
-func (e *StillReached) Error() string {
-	return fmt.Sprintf("a router still sends requests to pod %s although the Route is restored: see whether it reloads", e.Pod)
+func (e *StillReached) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *StillReached) Reason() *reason.Error {
+	return reason.New(reason.SandboxStillUsed, "pod", e.Pod)
 }
 
 // Run ends the session. Only a router that is seen not to let go keeps the sandbox from
@@ -143,7 +147,7 @@ func (e Ending) unused(ctx context.Context) error {
 	}
 	for _, ref := range references(r) {
 		if ref.Name == ServiceName(e.ID) {
-			return fmt.Errorf("route %s/%s has backend %s and another session's mark: remove that backend first", e.Namespace, e.Route, ref.Name)
+			return reason.New(reason.BackendLeftBehind, "namespace", e.Namespace, "route", e.Route, "service", ref.Name)
 		}
 	}
 	return nil

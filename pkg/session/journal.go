@@ -19,6 +19,8 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Marks on the Route, and on what a session creates.
@@ -165,21 +167,21 @@ func (j *Journal) Encode() (string, error) {
 // in itself contradictory is an error: nothing may be undone by it.
 func Decode(text string) (*Journal, error) {
 	if len(text) > MaxJournal {
-		return nil, fmt.Errorf("journal: %d bytes, more than %d", len(text), MaxJournal)
+		return nil, reason.New(reason.JournalTooLong, "size", len(text), "limit", MaxJournal)
 	}
 	var j Journal
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+		return nil, reason.New(reason.JournalMalformed, "why", err)
 	}
 	switch {
 	case j.Version != JournalVersion:
-		return nil, fmt.Errorf("journal: version %d is not known to this osc-debug: use a newer one", j.Version)
+		return nil, reason.New(reason.JournalVersionUnknown, "version", j.Version)
 	case !ValidID(j.Session):
-		return nil, fmt.Errorf("journal: %q is no session ID", j.Session)
+		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%q is no session ID", j.Session))
 	case j.State != Arming && j.State != Live && j.State != Held:
-		return nil, fmt.Errorf("journal: unknown state %q", j.State)
+		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("unknown state %q", j.State))
 	case len(j.Before.Backends) == 0 || len(j.Before.Backends) > 4:
-		return nil, fmt.Errorf("journal: %d backends recorded", len(j.Before.Backends))
+		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%d backends recorded", len(j.Before.Backends)))
 	}
 	return &j, nil
 }

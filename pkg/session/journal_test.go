@@ -3,6 +3,8 @@ package session
 import (
 	"strings"
 	"testing"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 func TestJournalsThatCannotBeUsed(t *testing.T) {
@@ -13,13 +15,20 @@ func TestJournalsThatCannotBeUsed(t *testing.T) {
 	if _, err := Decode(good); err != nil {
 		t.Fatalf("a good one: %v", err)
 	}
-	for name, text := range map[string]string{
-		"empty": "", "not JSON": "{", "of the future": mustEncode(journalWith(func(j *Journal) { j.Version = 2 })),
-		"no ID": mustEncode(journalWith(func(j *Journal) { j.Session = "../../x" })), "unknown state": mustEncode(journalWith(func(j *Journal) { j.State = "done" })),
-		"too long": good + strings.Repeat(" ", MaxJournal), "no backends": mustEncode(journalWith(func(j *Journal) { j.Before.Backends = nil })),
+	for name, c := range map[string]struct {
+		text string
+		want reason.Code
+	}{
+		"empty":         {"", reason.JournalMalformed},
+		"not JSON":      {"{", reason.JournalMalformed},
+		"too long":      {good + strings.Repeat(" ", MaxJournal), reason.JournalTooLong},
+		"of the future": {mustEncode(journalWith(func(j *Journal) { j.Version = 2 })), reason.JournalVersionUnknown},
+		"no ID":         {mustEncode(journalWith(func(j *Journal) { j.Session = "../../x" })), reason.JournalContradictory},
+		"unknown state": {mustEncode(journalWith(func(j *Journal) { j.State = "done" })), reason.JournalContradictory},
+		"no backends":   {mustEncode(journalWith(func(j *Journal) { j.Before.Backends = nil })), reason.JournalContradictory},
 	} {
-		if _, err := Decode(text); err == nil {
-			t.Errorf("%s: no error", name)
+		if _, err := Decode(c.text); reason.CodeOf(err) != c.want {
+			t.Errorf("%s: %v, wanted %s", name, err, c.want)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -70,7 +72,7 @@ func TestASecondSessionIsRefused(t *testing.T) {
 	other := journal()
 	other.Session = "zzzzzzzz"
 	err := arm(other, r)(r)
-	if err == nil || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), "alice") {
+	if reason.CodeOf(err) != reason.RouteInSession || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), "alice") {
 		t.Errorf("error %v must name session and user", err)
 	}
 }
@@ -108,7 +110,7 @@ func TestHoldAndResume(t *testing.T) {
 	}
 	j.State = Live
 	weights := map[string]int32{"web": 1, "b": 2, ServiceName(id): 200}
-	if err := shift(j, weights, false)(r); err == nil || Of(r).State != Held {
+	if err := shift(j, weights, false)(r); reason.CodeOf(err) != reason.SessionHeld || Of(r).State != Held {
 		t.Errorf("resumed by who does not know that it is held: %v", err)
 	}
 	if err := shift(j, weights, true)(r); err != nil {
@@ -129,20 +131,20 @@ func TestHoldAndResume(t *testing.T) {
 }
 
 func TestWhatIsNotRunningIsNeitherHeldNorExtended(t *testing.T) {
-	for name, r := range map[string]*routev1.Route{
-		"no session": route(ptr[int32](100)),
-		"draining": func() *routev1.Route {
+	for want, r := range map[reason.Code]*routev1.Route{
+		reason.SessionGone: route(ptr[int32](100)),
+		reason.SessionEnding: func() *routev1.Route {
 			r := route(ptr[int32](100))
 			r.Labels = map[string]string{Label: id}
 			return r
 		}(),
-		"made again": func() *routev1.Route {
+		reason.RouteRecreated: func() *routev1.Route {
 			r := route(ptr[int32](100))
 			live(t, r, map[string]int32{"web": 1})
 			r.UID = "uid-2"
 			return r
 		}(),
-		"arming": func() *routev1.Route {
+		reason.SessionStillArming: func() *routev1.Route {
 			r := route(ptr[int32](100))
 			if err := arm(journal(), r)(r); err != nil {
 				t.Fatal(err)
@@ -150,11 +152,11 @@ func TestWhatIsNotRunningIsNeitherHeldNorExtended(t *testing.T) {
 			return r
 		}(),
 	} {
-		if err := extend(id, metav1.NewTime(time.Unix(9000, 0)))(r.DeepCopy()); err == nil {
-			t.Errorf("%s: extended", name)
+		if err := extend(id, metav1.NewTime(time.Unix(9000, 0)))(r.DeepCopy()); reason.CodeOf(err) != want {
+			t.Errorf("extended: %v, wanted %s", err, want)
 		}
-		if err := hold(id)(r.DeepCopy()); err == nil {
-			t.Errorf("%s: held", name)
+		if err := hold(id)(r.DeepCopy()); reason.CodeOf(err) != want {
+			t.Errorf("held: %v, wanted %s", err, want)
 		}
 	}
 }

@@ -3,7 +3,7 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Leftovers is the error of a teardown that did not finish.
@@ -20,8 +22,11 @@ type Leftovers struct {
 	Err       error
 }
 
-func (e *Leftovers) Error() string {
-	return fmt.Sprintf("left in namespace %s: %v: %v", e.Namespace, e.Objects, e.Err)
+func (e *Leftovers) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *Leftovers) Reason() *reason.Error {
+	return reason.New(reason.ObjectsLeftBehind, "namespace", e.Namespace, "objects", e.Objects, "why", e.Err)
 }
 
 func (e *Leftovers) Unwrap() error { return e.Err }
@@ -32,7 +37,7 @@ func (e *Leftovers) Unwrap() error { return e.Err }
 // here. It deletes only the very objects it saw, and none that a controller owns.
 func (s Store) Teardown(ctx context.Context, namespace, route, id string) error {
 	if !ValidID(id) {
-		return fmt.Errorf("%q is no session ID", id)
+		return reason.New(reason.SessionIDInvalid, "session", strconv.Quote(id))
 	}
 	parts, pods, err := s.Parts(ctx, namespace, route, id)
 	if err != nil {
@@ -134,12 +139,12 @@ func keys(m map[string]bool) []string {
 }
 
 // Event writes an Event on the Route. It is a courtesy: an error is for the log only.
-func (s Store) Event(ctx context.Context, namespace, route, uid, reason, note string) error {
+func (s Store) Event(ctx context.Context, namespace, route, uid, why, note string) error {
 	now := metav1.NewTime(time.Now())
 	_, err := s.Core.CoreV1().Events(namespace).Create(ctx, &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{GenerateName: namePrefix, Namespace: namespace},
 		InvolvedObject: corev1.ObjectReference{APIVersion: "route.openshift.io/v1", Kind: "Route", Namespace: namespace, Name: route, UID: types.UID(uid)},
-		Reason:         reason, Message: note, Type: corev1.EventTypeNormal,
+		Reason:         why, Message: note, Type: corev1.EventTypeNormal,
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		Source: corev1.EventSource{Component: FieldManager},
 	}, metav1.CreateOptions{})

@@ -6,6 +6,8 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // A change makes of a Route what one of the session's four patches makes of it. Each
@@ -19,7 +21,10 @@ type InSession struct {
 	Session         *Session
 }
 
-func (e *InSession) Error() string {
+func (e *InSession) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *InSession) Reason() *reason.Error {
 	who, until := "somebody", ""
 	if j := e.Session.Journal; j != nil {
 		who = j.User
@@ -27,8 +32,8 @@ func (e *InSession) Error() string {
 			until = ", until " + j.Expires.UTC().Format("15:04:05 MST")
 		}
 	}
-	return fmt.Sprintf("route %s/%s: session %s of %s is on it (%s%s): wait for its end, or end it with 'osc-debug rollback --route %s -n %s'",
-		e.Namespace, e.Name, e.Session.ID, who, e.Session.State, until, e.Name, e.Namespace)
+	return reason.New(reason.RouteInSession, "namespace", e.Namespace, "route", e.Name,
+		"session", e.Session.ID, "who", who, "state", string(e.Session.State)+until)
 }
 
 // arm marks the Route and adds our backend at weight 0, if the Route still is what was
@@ -46,7 +51,7 @@ func arm(j *Journal, judged *routev1.Route) change {
 			return nil
 		}
 		if !reflect.DeepEqual(weightless(r), was) {
-			return fmt.Errorf("route %s/%s: somebody changed it while the session was being prepared: start again", r.Namespace, r.Name)
+			return reason.New(reason.RouteChanged, "namespace", r.Namespace, "route", r.Name)
 		}
 		j.Before = WeightsOf(r)
 		zero := int32(0)
@@ -79,17 +84,17 @@ func shift(j *Journal, weights map[string]int32, resumes bool) change {
 		}
 		s := Of(r)
 		if s == nil || s.ID != j.Session || !s.Backend || s.Journal == nil {
-			return fmt.Errorf("route %s/%s: somebody removed session %s from it", r.Namespace, r.Name, j.Session)
+			return reason.New(reason.SessionRemoved, "namespace", r.Namespace, "route", r.Name, "session", j.Session)
 		}
 		if s.State == Held && !resumes {
-			return fmt.Errorf("route %s/%s: session %s is held by now: its sandbox was not ready", r.Namespace, r.Name, j.Session)
+			return reason.New(reason.SessionHeld, "namespace", r.Namespace, "route", r.Name, "session", j.Session)
 		}
 		for _, ref := range references(r) {
 			if _, ok := weights[ref.Name]; !ok {
-				return fmt.Errorf("route %s/%s: somebody added backend %s meanwhile: start again", r.Namespace, r.Name, ref.Name)
+				return reason.New(reason.BackendAdded, "namespace", r.Namespace, "route", r.Name, "service", ref.Name)
 			}
 			if set, ok := s.Journal.Set.of(ref.Name); s.State == Arming && ok && !equal(set, ref.Weight) {
-				return fmt.Errorf("route %s/%s: somebody changed the weight of %s while the session was being prepared: start again", r.Namespace, r.Name, ref.Name)
+				return reason.New(reason.WeightChanged, "namespace", r.Namespace, "route", r.Name, "service", ref.Name)
 			}
 		}
 		before, foreign := Originals(r, s.Journal)
@@ -147,13 +152,13 @@ func running(r *routev1.Route, id string) (*Session, error) {
 	s := Of(r)
 	switch {
 	case s == nil || s.ID != id:
-		return nil, fmt.Errorf("route %s/%s: session %s is not on it any more", r.Namespace, r.Name, id)
+		return nil, reason.New(reason.SessionGone, "namespace", r.Namespace, "route", r.Name, "session", id)
 	case s.Broken != nil:
 		return nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Name, s.Broken)
 	case s.Journal == nil:
-		return nil, fmt.Errorf("route %s/%s: session %s is ending", r.Namespace, r.Name, id)
+		return nil, reason.New(reason.SessionEnding, "namespace", r.Namespace, "route", r.Name, "session", id)
 	case s.State == Arming:
-		return nil, fmt.Errorf("route %s/%s: session %s is still being prepared", r.Namespace, r.Name, id)
+		return nil, reason.New(reason.SessionStillArming, "namespace", r.Namespace, "route", r.Name, "session", id)
 	}
 	return s, sameRoute(r, s.Journal)
 }
@@ -162,9 +167,11 @@ func running(r *routev1.Route, id string) (*Session, error) {
 // that tells which it had: to end the session would leave nobody to serve.
 type NoWayBack struct{ Namespace, Name, ID string }
 
-func (e *NoWayBack) Error() string {
-	return fmt.Sprintf("route %s/%s: the sandbox of session %s is its only backend, and no journal tells what was there before: first name the Service that shall serve: oc patch route %s -n %s --type=merge -p '{\"spec\":{\"to\":{\"kind\":\"Service\",\"name\":\"SERVICE\",\"weight\":100}}}'",
-		e.Namespace, e.Name, e.ID, e.Name, e.Namespace)
+func (e *NoWayBack) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *NoWayBack) Reason() *reason.Error {
+	return reason.New(reason.SandboxOnlyBackend, "namespace", e.Namespace, "route", e.Name, "session", e.ID)
 }
 
 // Outcome is what ending a session found.
@@ -215,7 +222,7 @@ func closing(id string) change {
 // sameRoute refuses a Route that was deleted and made again under the same name.
 func sameRoute(r *routev1.Route, j *Journal) error {
 	if string(r.UID) != j.RouteUID {
-		return fmt.Errorf("route %s/%s: somebody deleted it and made it again", r.Namespace, r.Name)
+		return reason.New(reason.RouteRecreated, "namespace", r.Namespace, "route", r.Name)
 	}
 	return nil
 }

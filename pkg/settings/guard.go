@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Status is what a guard says of itself in ConfigMap StatusName.
@@ -34,6 +36,9 @@ func (s Status) Data() map[string]string {
 // ReadStatus reads what the guard that lives in home said of itself.
 func ReadStatus(ctx context.Context, core kubernetes.Interface, home string) (Status, error) {
 	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, StatusName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return Status{}, reason.New(reason.GuardStatusMissing, "home", home, "configmap", StatusName, "why", err)
+	}
 	if err != nil {
 		return Status{}, fmt.Errorf("its status %s/%s: %w", home, StatusName, err)
 	}
@@ -46,7 +51,7 @@ func parseStatus(m *corev1.ConfigMap) (Status, error) {
 		return s, nil // as its manifests make it: no guard has led yet
 	}
 	if _, err := fmt.Sscan(m.Data["journal"], &s.Journal); err != nil {
-		return s, &Invalid{m.Namespace, fmt.Errorf("ConfigMap %s: journal: %w", m.Name, err)}
+		return s, reason.New(reason.GuardStatusInvalid, "home", m.Namespace, "configmap", m.Name, "why", err)
 	}
 	s.Namespaces, s.Leaving = strings.Fields(m.Data["namespaces"]), strings.Fields(m.Data["leaving"])
 	s.Nodes = m.Data["nodes"] == "true"
@@ -70,13 +75,27 @@ type Guard struct {
 // Ends says why the guard could not end sessions in a namespace whose journals have a
 // version, nil if it could. now is the API server's time.
 func (g *Guard) Ends(namespace string, journal int, now time.Time) error {
-	switch age := now.Sub(g.Renewed); {
-	case age > g.Lease:
-		return fmt.Errorf("%s in namespace %s renewed its Lease %s ago", g.Holder, g.Home, age.Round(time.Second))
-	case !g.Covers(namespace):
-		return fmt.Errorf("the one in namespace %s may not end sessions in namespace %s", g.Home, namespace)
-	case g.Journal < journal:
-		return fmt.Errorf("the one in namespace %s reads journals up to version %d, this command writes %d", g.Home, g.Journal, journal)
+	if err := g.Stands(now); err != nil {
+		return err
+	}
+	return g.MayEnd(namespace, journal)
+}
+
+// Stands says why the guard does not stand by, nil if it does.
+func (g *Guard) Stands(now time.Time) error {
+	if age := now.Sub(g.Renewed); age > g.Lease {
+		return reason.New(reason.GuardLeaseStale, "guard", g.Holder, "home", g.Home, "age", age.Round(time.Second))
+	}
+	return nil
+}
+
+// MayEnd says why a guard that stands by could not end sessions in a namespace, nil if it could.
+func (g *Guard) MayEnd(namespace string, journal int) error {
+	if !g.Covers(namespace) {
+		return reason.New(reason.GuardDoesNotCover, "home", g.Home, "namespace", namespace, "configmap", ConfigName)
+	}
+	if g.Journal < journal {
+		return reason.New(reason.GuardTooOld, "home", g.Home, "reads", g.Journal, "writes", journal)
 	}
 	return nil
 }
@@ -93,11 +112,14 @@ func (g *Guard) Renews(ctx context.Context, core kubernetes.Interface) (bool, er
 // readLease is a Lease that somebody holds.
 func readLease(ctx context.Context, core kubernetes.Interface, home string) (*coordinationv1.Lease, error) {
 	lease, err := core.CoordinationV1().Leases(home).Get(ctx, LeaseName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, reason.New(reason.GuardNotFound, "home", home, "lease", LeaseName, "why", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("its Lease %s/%s: %w", home, LeaseName, err)
 	}
 	if lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-		return nil, fmt.Errorf("its Lease %s/%s: nobody holds it", home, LeaseName)
+		return nil, reason.New(reason.GuardLeaseNotHeld, "home", home, "lease", LeaseName)
 	}
 	return lease, nil
 }

@@ -6,6 +6,7 @@ package settings
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Home is the namespace of the cluster's guard.
@@ -59,9 +62,9 @@ const Courtesy = time.Minute
 // Longest is what a sandbox pod's own deadline, 4 h, leaves for a session.
 const Longest = 4*time.Hour - 10*time.Minute
 
-// Parse reads a ConfigMap's data; keys that are not known are an error, since a typing
-// error in a limit must not lift it.
-func Parse(data map[string]string) (Settings, error) {
+// Parse reads the data of the ConfigMap in home; keys that are not known are an error, since a
+// typing error in a limit must not lift it. Errors are *Invalid.
+func Parse(home string, data map[string]string) (Settings, error) {
 	s := Defaults()
 	durations := map[string]*time.Duration{
 		"reloadInterval": &s.ReloadInterval, "drain": &s.Drain, "grace": &s.Grace, "maxDuration": &s.MaxDuration,
@@ -71,13 +74,13 @@ func Parse(data map[string]string) (Settings, error) {
 		if d := durations[key]; d != nil {
 			value, err := time.ParseDuration(strings.TrimSpace(text))
 			if err != nil || value < 0 {
-				return s, fmt.Errorf("ConfigMap %s: %s: %q is no duration such as 8s", ConfigName, key, text)
+				return s, &Invalid{home, key, fmt.Errorf("%q is no duration such as 8s", text)}
 			}
 			*d = value
 		} else if l := lists[key]; l != nil {
 			*l = strings.Fields(text)
 		} else {
-			return s, fmt.Errorf("ConfigMap %s: key %q is not known", ConfigName, key)
+			return s, &Invalid{home, key, errors.New("this key is not known")}
 		}
 	}
 	if _, set := data["drain"]; !set {
@@ -85,11 +88,11 @@ func Parse(data map[string]string) (Settings, error) {
 	}
 	switch {
 	case s.MaxDuration == 0 || s.MaxDuration > Longest:
-		return s, fmt.Errorf("ConfigMap %s: maxDuration: up to %s, since a sandbox pod lives for 4h", ConfigName, Longest)
+		return s, &Invalid{home, "maxDuration", fmt.Errorf("up to %s, since a sandbox pod lives for 4h", Longest)}
 	case len(s.RuntimeClasses) == 0:
-		return s, fmt.Errorf("ConfigMap %s: runtimeClasses: name at least one", ConfigName)
+		return s, &Invalid{home, "runtimeClasses", errors.New("name at least one")}
 	case len(s.Namespaces) > 1 && slices.Contains(s.Namespaces, AllNamespaces):
-		return s, fmt.Errorf("ConfigMap %s: namespaces: %s stands alone", ConfigName, AllNamespaces)
+		return s, &Invalid{home, "namespaces", fmt.Errorf("%s stands alone", AllNamespaces)}
 	}
 	return s, nil
 }
@@ -97,11 +100,17 @@ func Parse(data map[string]string) (Settings, error) {
 // Invalid are settings that can't be used.
 type Invalid struct {
 	Home string
-	Err  error
+	Key  string
+	Err  error // what is wrong with the key's value
 }
 
-func (e *Invalid) Error() string { return fmt.Sprintf("namespace %s: %v", e.Home, e.Err) }
+func (e *Invalid) Error() string { return e.Reason().Error() }
 func (e *Invalid) Unwrap() error { return e.Err }
+
+// Reason is why they can't.
+func (e *Invalid) Reason() *reason.Error {
+	return reason.New(reason.SettingsInvalid, "namespace", e.Home, "configmap", ConfigName, "key", e.Key, "why", e.Err)
+}
 
 // Read returns the settings of the guard that lives in home.
 func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings, error) {
@@ -109,11 +118,7 @@ func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings
 	if err != nil {
 		return Settings{}, err
 	}
-	s, err := Parse(m.Data)
-	if err != nil {
-		return s, &Invalid{home, err}
-	}
-	return s, nil
+	return Parse(home, m.Data)
 }
 
 // Find returns the settings for sessions in a namespace: the cluster's, else those of the

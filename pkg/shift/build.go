@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
@@ -23,7 +24,12 @@ type Timeout struct {
 	Took time.Duration
 }
 
-func (e *Timeout) Error() string { return fmt.Sprintf("%s: gave up after %s", e.What, e.Took) }
+func (e *Timeout) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *Timeout) Reason() *reason.Error {
+	return reason.New(reason.TimedOut, "what", e.What, "took", e.Took.String())
+}
 
 // build creates the sandbox and waits until every pod is an endpoint that the router
 // would use: readiness of a pod alone does not say that.
@@ -176,15 +182,14 @@ func (r *Runner) dead() error {
 	for _, pod := range r.watcher.podList() {
 		for _, s := range pod.Status.ContainerStatuses {
 			if t := s.State.Terminated; t != nil {
-				return fmt.Errorf("sandbox pod %s: container %s ended with code %d (%s): its last words: 'oc logs -n %s %s -c %s'",
-					pod.Name, s.Name, t.ExitCode, t.Reason, r.Namespace, pod.Name, s.Name)
+				return reason.New(reason.ContainerEnded, "pod", pod.Name, "container", s.Name, "status", t.ExitCode, "why", t.Reason, "namespace", r.Namespace)
 			}
 		}
 		if pod.Status.Phase == corev1.PodFailed {
-			return fmt.Errorf("sandbox pod %s failed: %s %s", pod.Name, pod.Status.Reason, pod.Status.Message)
+			return reason.New(reason.PodFailed, "pod", pod.Name, "why", pod.Status.Reason+" "+pod.Status.Message)
 		}
 		if pod.DeletionTimestamp != nil {
-			return fmt.Errorf("sandbox pod %s: somebody deletes it", pod.Name)
+			return reason.New(reason.PodDeleted, "pod", pod.Name)
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/probe"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -77,7 +78,7 @@ func TellCut(ctx context.Context, report Report, count func(ctx context.Context,
 		case err != nil:
 			report.Note("whether connections to %s are still open is not known: %v", e.Pod, err)
 		case n > 0:
-			report.Warn("%d connection(s) to %s are still open (tunnels, long requests): they are cut now; a longer --drain lets them end", n, e.Pod)
+			report.Warn(reason.New(reason.ConnectionsOpen, "count", n, "pod", e.Pod))
 		}
 	}
 }

@@ -2,11 +2,10 @@ package shift
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -14,8 +13,11 @@ import (
 // Expired says that a session's time to live is over.
 type Expired struct{ TTL time.Duration }
 
-func (e *Expired) Error() string {
-	return fmt.Sprintf("the session's time to live, %s, is over", e.TTL)
+func (e *Expired) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *Expired) Reason() *reason.Error {
+	return reason.New(reason.SessionExpired, "ttl", e.TTL.String())
 }
 
 // live lets the caller work with the sandbox until its time is over or it fails.
@@ -33,7 +35,7 @@ func (r *Runner) live(ctx context.Context) error {
 			return
 		}
 		if err := r.OnLive(ctx, r.target); err != nil && ctx.Err() == nil {
-			r.Report.Warn("%v", err)
+			r.Report.Warn(err)
 		}
 	}()
 	err := r.watchLive(ctx)
@@ -52,7 +54,7 @@ func (r *Runner) waitWork() {
 	select {
 	case <-r.worked:
 	case <-time.After(lastWords):
-		r.Report.Warn("the tracer did not end: its last events are missing")
+		r.Report.Warn(reason.New(reason.TracerDidNotEnd))
 	}
 }
 
@@ -109,14 +111,14 @@ func (r *Runner) watchLive(ctx context.Context) error {
 			return &Unready{err}
 		}
 		if len(r.endpoints()) == 0 {
-			return &Unready{errors.New("the sandbox is no longer ready: its traffic goes back")}
+			return &Unready{reason.New(reason.SandboxUnready)}
 		}
 		s, err := r.onRoute()
 		if err != nil {
 			return err
 		}
 		if s == nil {
-			r.Report.Warn("somebody took the session off the Route: ending it")
+			r.Report.Warn(reason.New(reason.MarksRemoved))
 			return nil
 		}
 		if s.Journal != nil && !s.Journal.Expires.IsZero() {
@@ -124,7 +126,7 @@ func (r *Runner) watchLive(ctx context.Context) error {
 		}
 		if now := r.foreign(s); now != told && now != "" {
 			told = now
-			r.Report.Warn("somebody %s: it stays so, and is not fought", now)
+			r.Report.Warn(reason.New(reason.WeightChangedByOthers, "change", now))
 		}
 		stepping.look(s)
 		if err := rollout.look(ctx); err != nil {
@@ -153,7 +155,7 @@ func (r *Runner) onRoute() (*session.Session, error) {
 	case s == nil || s.ID != r.journal.Session || !s.Backend:
 		return nil, nil
 	case s.State == session.Held:
-		return nil, &Unready{errors.New("the guard found the sandbox not ready and gave its traffic back")}
+		return nil, &Unready{reason.New(reason.GuardHeldSession)}
 	default:
 		return s, nil
 	}

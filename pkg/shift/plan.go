@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
@@ -30,7 +31,7 @@ func (r *Runner) plan() error {
 	ns := r.facts.Namespace
 	program, err := workload.Find(r.facts.Route, ns, r.Workload)
 	if err != nil {
-		return &preflight.Refusal{Check: "workload", Cause: err}
+		return err
 	}
 	if err := preflight.Unclonable(program, ns, r.Changes.EmptyVolumes); err != nil {
 		return err
@@ -39,10 +40,10 @@ func (r *Runner) plan() error {
 		if !r.Force {
 			return risk
 		}
-		r.Report.Warn("--force: %v", risk)
+		r.Report.Warn(&reason.Forced{Refused: risk})
 	}
 	if r.Replicas, err = r.replicas(program); err != nil {
-		return &preflight.Refusal{Check: "replicas", Cause: err}
+		return err
 	}
 	id := session.NewID()
 	r.input = sandbox.Input{
@@ -51,11 +52,11 @@ func (r *Runner) plan() error {
 		RuntimeClass: r.RuntimeClass, Image: r.Image, Replicas: r.Replicas, Changes: r.Changes,
 	}
 	if err := r.input.CheckChanges(); err != nil {
-		return &preflight.Refusal{Check: "changes", Cause: err}
+		return err
 	}
 	container, err := sandbox.Container(r.input, r.Container)
 	if err != nil {
-		return &preflight.Refusal{Check: "container", Cause: err}
+		return err
 	}
 	if err := r.escaped(); err != nil {
 		return err
@@ -64,7 +65,7 @@ func (r *Runner) plan() error {
 		if !r.Force {
 			return err
 		}
-		r.Report.Warn("--force: %v", err)
+		r.Report.Warn(&reason.Forced{Refused: err})
 	}
 	r.tellPlan()
 	r.target = Target{Session: id, Namespace: r.Namespace, Container: container}
@@ -82,25 +83,18 @@ func (r *Runner) plan() error {
 func (r *Runner) escaped() error {
 	_, _, caught := r.input.Labels()
 	for _, s := range caught {
-		refusal := &preflight.Refusal{
-			Check: "labels", Cause: fmt.Errorf("%s selects every pod of namespace %s and would select the sandbox of %s too", s, r.Namespace, r.input.Program),
-			Mend: "give it a selector of its own",
-		}
-		consequence := ""
+		code := reason.SelectsEveryPod
 		switch s.Kind {
 		case "service":
-			consequence = "the sandbox gets its traffic too"
+			code = reason.ServiceSelectsEveryPod
 		case "poddisruptionbudget":
-			consequence = "it counts the sandbox, so one more of the original's pods may be evicted"
+			code = reason.BudgetSelectsEveryPod
 		}
-		if consequence == "" {
+		refusal := reason.New(code, "selector", s, "namespace", r.Namespace, "workload", r.input.Program)
+		if !r.Force || code == reason.SelectsEveryPod {
 			return refusal
 		}
-		if !r.Force {
-			refusal.Mend += ", or hold the session all the same with --force: " + consequence
-			return refusal
-		}
-		r.Report.Warn("--force: %v: %s", refusal.Cause, consequence)
+		r.Report.Warn(&reason.Forced{Refused: refusal})
 	}
 	return nil
 }
@@ -113,7 +107,7 @@ func (r *Runner) tellPlan() {
 		r.Report.Note("label %s=%s is left off the sandbox, or something else here would select it", k, dropped[k])
 	}
 	if program.Mesh != "" {
-		r.Report.Warn("%s's proxy is left off the sandbox: peers that insist on mutual TLS refuse it", program.Mesh)
+		r.Report.Warn(reason.New(reason.MeshProxyLeftOff, "mesh", program.Mesh))
 	}
 	for _, c := range program.Spec.InitContainers {
 		r.Report.Note("init container %s runs again in the sandbox", c.Name)
@@ -138,23 +132,23 @@ func (r *Runner) tellPlan() {
 		}
 	}
 	for _, name := range sandbox.Apart(r.input) {
-		r.Report.Warn("NetworkPolicy %s selects the sandbox but not the original: what the one may reach, the other may not", name)
+		r.Report.Warn(reason.New(reason.PolicyApart, "policy", name))
 	}
 	for _, name := range sandbox.Strangers(r.input) {
-		r.Report.Warn("NetworkPolicy %s may let the original through by labels of this namespace, but not the sandbox", name)
+		r.Report.Warn(reason.New(reason.PolicyStrangers, "policy", name))
 	}
 	for _, h := range ns.Scaling(program) {
-		back := "the way back is taken slowly if it did"
 		if r.Detach {
-			back = fmt.Sprintf("the guard gives all traffic back at once: raise %s for the session, or stay in the foreground, which takes the way back slowly", workload.LeastOf(h))
+			r.Report.Warn(reason.New(reason.DetachedMayShrink, "autoscaler", h.Name, "workload", program, "ready", program.Ready, "least", least(h), "field", workload.LeastOf(h)))
+		} else {
+			r.Report.Warn(reason.New(reason.AutoscalerMayShrink, "autoscaler", h.Name, "workload", program, "ready", program.Ready, "least", least(h)))
 		}
-		r.Report.Warn("HorizontalPodAutoscaler %s may shrink %s while it has less to do (%d ready now, %d at least); %s", h.Name, program, program.Ready, least(h), back)
 	}
 	if len(ns.Unreadable) > 0 {
-		r.Report.Warn("you may not list %s here: what they do to the sandbox is not known", strings.Join(ns.Unreadable, ", "))
+		r.Report.Warn(reason.New(reason.RightsToListMissing, "kinds", strings.Join(ns.Unreadable, ", ")))
 	}
 	for _, why := range preflight.OtherRouters(r.facts.Route) {
-		r.Report.Warn("%s", why)
+		r.Report.Warn(why)
 	}
 }
 
@@ -179,8 +173,8 @@ func (r *Runner) replicas(p *workload.Program) (int, error) {
 	load := route.Load(originals, r.facts.Route.Spec.To.Name, most)
 	n := max(int(math.Ceil(load/loadFactor)), 1)
 	if n > maxReplicas {
-		return 0, fmt.Errorf("%s: %g %% of the Route is the work of %.1f of its pods, too much for %d sandbox pods: ask for --weight %d, or give --replicas",
-			p, most, load, maxReplicas, int(most*maxReplicas*loadFactor/load))
+		return 0, reason.New(reason.TooMuchLoad, "workload", p, "percent", fmt.Sprintf("%g", most), "load", fmt.Sprintf("%.1f", load),
+			"pods", maxReplicas, "possible", int(most*maxReplicas*loadFactor/load))
 	}
 	return n, nil
 }

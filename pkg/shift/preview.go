@@ -131,7 +131,7 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 	}
 	r.facts, r.current = facts, facts.Route
 	if err := r.findGuard(ctx); err != nil {
-		r.Report.Warn("%v", err)
+		r.Report.Warn(err)
 	}
 	if err := r.plan(); err != nil {
 		return nil, err

@@ -9,8 +9,8 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/probe"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -70,10 +70,10 @@ func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (front, error
 		answer, err = p.Plain(ctx)
 	}
 	if err != nil {
-		return front{}, &preflight.Refusal{Check: "probe", Cause: err, Mend: "give the router's address with --router, or do without the proof with --no-probe"}
+		return front{}, reason.New(reason.RouterNotReached, "why", err)
 	}
 	if answer.Status == http.StatusServiceUnavailable {
-		return front{}, &preflight.Refusal{Check: "probe", Cause: fmt.Errorf("%s answers 503 already now", p), Mend: "mend the Route first"}
+		return front{}, reason.New(reason.RouterAnswers503, "router", p)
 	}
 	return front{p, answer}, nil
 }
@@ -85,7 +85,7 @@ func (r *Runner) provable() bool { return !r.NoProbe && route.Sticky(r.current) 
 // the router's own cookie, while its backend has weight 0 and no user is sent there.
 func (r *Runner) prove(ctx context.Context) error {
 	if !r.provable() {
-		r.Report.Warn("not proven: %s; traffic starts with the smallest share", r.whyNot())
+		r.Report.Warn(reason.New(reason.NotProven, "why", r.whyNot()))
 		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.proveWithin(), &Timeout{"proof", r.proveWithin()})
@@ -126,7 +126,7 @@ func (r *Runner) proveOne(ctx context.Context, f front, e route.Endpoint) error 
 			return nil
 		case reached:
 			if bad++; bad >= badAnswers {
-				return fmt.Errorf("sandbox pod %s answers %d where users got %d: no user was sent there", e.Pod, answer.Status, f.baseline.Status)
+				return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", answer.Status, "before", f.baseline.Status)
 			}
 		}
 		select {
@@ -134,8 +134,7 @@ func (r *Runner) proveOne(ctx context.Context, f front, e route.Endpoint) error 
 			if context.Cause(ctx) == context.Canceled {
 				return ctx.Err()
 			}
-			return fmt.Errorf("sandbox pod %s is ready, but the router did not reach it within %s (last answer: %d, error: %v): a NetworkPolicy may keep the router out, or re-encryption fails; no user was sent there",
-				e.Pod, r.proveWithin(), answer.Status, err)
+			return reason.New(reason.RouterDoesNotReachSandbox, "pod", e.Pod, "within", r.proveWithin().String(), "status", answer.Status, "why", fmt.Sprint(err))
 		case <-time.After(probeEvery):
 		}
 	}
@@ -155,7 +154,7 @@ func (r *Runner) canary(ctx context.Context, slices []discoveryv1.EndpointSlice)
 		}
 		for _, f := range r.fronts {
 			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !f.good(answer)) {
-				return fmt.Errorf("users are no longer answered with the smallest share at the sandbox: %s gave %d (%v), before it was %d", f, answer.Status, err, f.baseline.Status)
+				return reason.New(reason.CanaryNotAnswered, "router", f, "status", answer.Status, "why", fmt.Sprint(err), "before", f.baseline.Status)
 			}
 		}
 	}

@@ -2,13 +2,13 @@ package shift
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -31,7 +31,7 @@ const rampSync = 5 * time.Second
 // it comes at once.
 func (r *Runner) Ramp(ctx context.Context, on *routev1.Route, s *session.Session) error {
 	if s.Journal.Servers == 0 {
-		return errors.New("how many servers it had is not noted")
+		return reason.New(reason.ServersNotNoted)
 	}
 	r.current, r.journal, r.Floor = on, s.Journal, route.Exact
 	if s.Journal.Failover {
@@ -77,7 +77,7 @@ func (r *Runner) ramp(ctx context.Context) {
 		r.Report.Step("ramp", fmt.Sprintf("%s of new clients: %s has %d of %d servers", formatPercent(r.Percent), r.journal.Workload, now, before))
 		r.current, r.journal.Asked = on, r.Percent
 		if err := r.reweigh(ctx, store, r.Percent, slices); err != nil {
-			r.Report.Warn("not slowly: %v", err)
+			r.Report.Warn(reason.New(reason.NotSlowly, "why", err))
 			return
 		}
 		r.waitServers(ctx, before)

@@ -2,19 +2,27 @@ package shift
 
 import (
 	"context"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 // RolledOut ends a session whose original runs another revision by now.
-type RolledOut struct{ What string }
+type RolledOut struct {
+	Program string // the original
+	Pod     string // one of another revision
+}
 
-func (e *RolledOut) Error() string { return e.What }
+func (e *RolledOut) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *RolledOut) Reason() *reason.Error {
+	return reason.New(reason.RolloutEndedSession, "workload", e.Program, "pod", e.Pod)
+}
 
 // rollout notices that the original runs another revision than the one that was cloned:
 // by pods among its endpoints that were not there before.
@@ -56,11 +64,10 @@ func (o *rollout) look(ctx context.Context) error {
 			continue
 		}
 		o.told = true
-		what := fmt.Sprintf("%s was rolled out: pod %s is not of the revision that the sandbox runs", r.input.Program, pod.Name)
 		if r.FollowRollout {
-			return &RolledOut{what + ": the session ends, as asked for"}
+			return &RolledOut{Program: r.input.Program.String(), Pod: pod.Name}
 		}
-		r.Report.Warn("%s; the session goes on with the old one", what)
+		r.Report.Warn(reason.New(reason.RolloutHappened, "workload", r.input.Program, "pod", pod.Name))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session"
@@ -72,7 +73,8 @@ type Options struct {
 type Report interface {
 	Step(name, detail string)
 	Note(format string, args ...any) // progress within a step
-	Warn(format string, args ...any)
+	// Warn tells of what goes on all the same: an error that has a reason, or any other.
+	Warn(err error)
 }
 
 // Runner holds one session.
@@ -257,7 +259,7 @@ func (r *Runner) Preflight(ctx context.Context) error {
 func (r *Runner) judge(facts *preflight.Facts) error {
 	warnings, err := preflight.Judge(facts, r.Force)
 	for _, w := range warnings {
-		r.Report.Warn("--force: %v", w)
+		r.Report.Warn(&reason.Forced{Refused: w})
 	}
 	return err
 }
@@ -299,9 +301,9 @@ func (r *Runner) shift(ctx context.Context) error {
 	return nil
 }
 
-func (r *Runner) event(ctx context.Context, reason, note string) {
-	if err := r.Event(ctx, r.Namespace, r.Options.Route, string(r.current.UID), reason, note); err != nil && ctx.Err() == nil {
-		r.Report.Warn("no Event written: %v", err)
+func (r *Runner) event(ctx context.Context, why, note string) {
+	if err := r.Event(ctx, r.Namespace, r.Options.Route, string(r.current.UID), why, note); err != nil && ctx.Err() == nil {
+		r.Report.Warn(reason.New(reason.EventNotWritten, "why", err))
 	}
 }
 

@@ -8,13 +8,10 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
-
-// mendGuard is what to do where no guard stands by.
-const mendGuard = "have an administrator install it ('osc-debug manifests guard') and enable this namespace, or give --no-guard: the session then lives and dies with its 'osc-debug shift'"
 
 // findGuard sees to it that a guard stands by which could end this session.
 func (r *Runner) findGuard(ctx context.Context) error {
@@ -22,8 +19,11 @@ func (r *Runner) findGuard(ctx context.Context) error {
 		return nil
 	}
 	g, err := settings.FindGuard(ctx, r.Core, r.Namespace, session.JournalVersion, r.Clock.Now)
-	if err != nil {
-		return &preflight.Refusal{Check: "guard", Cause: fmt.Errorf("no guard stands by: %w", err), Mend: mendGuard, Rights: apierrors.IsForbidden(err)}
+	switch {
+	case apierrors.IsForbidden(err):
+		return reason.Forbidden(reason.GuardNotRunning, "why", err)
+	case err != nil:
+		return reason.New(reason.GuardNotRunning, "why", err)
 	}
 	r.guard = g
 	return nil
@@ -46,7 +46,7 @@ func (r *Runner) guardRenews(ctx context.Context) error {
 			if errors.Is(context.Cause(ctx), context.Canceled) {
 				return ctx.Err()
 			}
-			return fmt.Errorf("the guard %s no longer renews its Lease: no more users are sent to the sandbox", r.guard.Holder)
+			return reason.New(reason.GuardStoppedRenewing, "guard", r.guard.Holder)
 		case <-time.After(5 * probeEvery):
 		}
 	}
@@ -64,8 +64,18 @@ func (r *Runner) guardStands(ctx context.Context) error {
 // Unready is a live session whose sandbox can't serve any more.
 type Unready struct{ Cause error }
 
-func (e *Unready) Error() string { return e.Cause.Error() }
+func (e *Unready) Error() string { return e.Reason().Error() }
+
+// Unwrap is the cause.
 func (e *Unready) Unwrap() error { return e.Cause }
+
+// Reason is the cause's, if it has one.
+func (e *Unready) Reason() *reason.Error {
+	if why := reason.Of(e.Cause); why != nil {
+		return why
+	}
+	return reason.New(reason.SandboxUnready, "cause", e.Cause)
+}
 
 // hold gives the traffic back and leaves the sandbox to be looked at until its end,
 // which the guard sees to. It may have done this already.

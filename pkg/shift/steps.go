@@ -8,6 +8,7 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -59,7 +60,7 @@ func (s *stepper) step(ctx context.Context, now time.Time) error {
 	}
 	if err := r.guardStands(ctx); err != nil {
 		if ctx.Err() == nil {
-			r.Report.Warn("%v: no more steps are taken (left: %s)", err, percentages(s.left))
+			r.Report.Warn(reason.New(reason.StepsStopped, "why", err, "left", percentages(s.left)))
 			s.left = nil
 		}
 		return ctx.Err()
@@ -99,7 +100,7 @@ func (s *stepper) look(now *session.Session) {
 	if why == "" {
 		return
 	}
-	s.r.Report.Warn("somebody %s: no more steps are taken (left: %s)", why, percentages(s.left))
+	s.r.Report.Warn(reason.New(reason.StepsStopped, "why", "somebody "+why, "left", percentages(s.left)))
 	s.left = nil
 }
 

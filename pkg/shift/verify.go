@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
@@ -13,7 +14,7 @@ import (
 // among those who answer.
 func (r *Runner) verify(ctx context.Context) error {
 	if r.NoProbe {
-		r.Report.Warn("not verified: --no-probe")
+		r.Report.Warn(reason.New(reason.NotVerified))
 		return nil
 	}
 	for _, f := range r.fronts {
@@ -35,7 +36,7 @@ func (r *Runner) verifyAt(ctx context.Context, f front) error {
 	fails, seen, inRow := 0, 0, 0
 	for n := 1; ; n++ {
 		if s, err := r.onRoute(); err != nil || s == nil {
-			return errors.Join(err, errors.New("the session was ended, by the guard or by somebody else, before it was verified"))
+			return errors.Join(err, reason.New(reason.SessionEndedMeanwhile))
 		}
 		answer, err := f.Plain(ctx)
 		if ctx.Err() != nil {
@@ -43,7 +44,7 @@ func (r *Runner) verifyAt(ctx context.Context, f front) error {
 		}
 		if err != nil || !f.good(answer) {
 			if fails++; fails >= 2 {
-				return fmt.Errorf("users are no longer answered: %s gave %d (%v), before it was %d", f, answer.Status, err, f.baseline.Status)
+				return reason.New(reason.UsersNotAnswered, "router", f, "status", answer.Status, "why", fmt.Sprint(err), "before", f.baseline.Status)
 			}
 		} else {
 			fails = 0
@@ -74,7 +75,7 @@ func (r *Runner) verifyAt(ctx context.Context, f front) error {
 			return nil
 		}
 		if time.Now().After(deadline) && n >= verifyMost {
-			return fmt.Errorf("the router does not send traffic to the sandbox: %d of %d requests answered by it within %s", seen, n, r.verifyFor())
+			return reason.New(reason.RouterSendsNothing, "seen", seen, "asked", n, "within", r.verifyFor().String())
 		}
 		pause := probeEvery
 		if all && inRow > 0 {

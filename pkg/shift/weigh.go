@@ -10,6 +10,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -18,7 +19,7 @@ import (
 // its beginning took. It returns the journal as written.
 func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Session) (*session.Journal, error) {
 	if s.Journal == nil || s.State == session.Arming {
-		return nil, fmt.Errorf("route %s/%s: session %s is %s: only a live or held session can be weighed", r.Namespace, r.Options.Route, s.ID, s.State)
+		return nil, reason.New(reason.CannotBeWeighed, "namespace", r.Namespace, "route", r.Options.Route, "session", s.ID, "state", s.State)
 	}
 	if err := r.findGuard(ctx); err != nil {
 		return nil, err
@@ -31,7 +32,7 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Sessio
 	r.journal.Asked = r.Percent
 	endpoints := route.Endpoints(on, session.ServiceName(s.ID), list.Items)
 	if len(endpoints) == 0 {
-		return nil, fmt.Errorf("route %s/%s: no pod of sandbox %s is ready: look at it with 'oc get pods -n %s -l %s=%s'", r.Namespace, r.Options.Route, s.ID, r.Namespace, session.Label, s.ID)
+		return nil, reason.New(reason.NoReadySandboxPod, "namespace", r.Namespace, "route", r.Options.Route, "session", s.ID, "label", session.Label)
 	}
 	if s.State == session.Held || r.Percent > s.Journal.Realised {
 		if err := r.bearable(len(endpoints), list.Items); err != nil {
@@ -64,8 +65,8 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *session.Sessio
 func (r *Runner) bearable(servers int, slices []discoveryv1.EndpointSlice) error {
 	load := route.Load(r.originals(slices), r.current.Spec.To.Name, r.Percent)
 	if most := float64(servers) * loadFactor; load > most && !r.Force {
-		return fmt.Errorf("route %s/%s: %g %% is the work of %.1f pods of %s, too much for %d of the sandbox: give up to %d, a session of its own with more --replicas, or --force",
-			r.Namespace, r.Options.Route, r.Percent, load, r.current.Spec.To.Name, servers, int(r.Percent*most/load))
+		return reason.New(reason.TooMuchForSandbox, "namespace", r.Namespace, "route", r.Options.Route, "percent", fmt.Sprintf("%g", r.Percent),
+			"load", fmt.Sprintf("%.1f", load), "service", r.current.Spec.To.Name, "servers", servers, "possible", int(r.Percent*most/load))
 	}
 	return nil
 }
@@ -89,9 +90,9 @@ func (r *Runner) takeBack(ctx context.Context, id string, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdTime)
 	defer cancel()
 	if _, err := r.Hold(ctx, r.current, id); err != nil {
-		return errors.Join(why, fmt.Errorf("its traffic was not taken back: %w: 'osc-debug rollback --route %s -n %s' does", err, r.Options.Route, r.Namespace))
+		return errors.Join(why, reason.New(reason.TrafficNotTakenBack, "why", err, "route", r.Options.Route, "namespace", r.Namespace))
 	}
-	return fmt.Errorf("%w: the session is held", why)
+	return reason.New(reason.ShareTakenBack, "why", why)
 }
 
 // holdTime bounds taking a share back.

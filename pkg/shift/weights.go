@@ -7,6 +7,7 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
@@ -37,7 +38,7 @@ func (r *Runner) originals(slices []discoveryv1.EndpointSlice) (out []route.Back
 func (r *Runner) expiry(now time.Time) time.Time {
 	end, last := now.Add(r.TTL), r.built.Add(settings.Longest)
 	if !r.built.IsZero() && end.After(last) {
-		r.Report.Warn("its pods took %s to serve: the session ends %s earlier than asked, before they do", now.Sub(r.built).Round(time.Second), end.Sub(last).Round(time.Second))
+		r.Report.Warn(reason.New(reason.EndsEarlier, "took", now.Sub(r.built).Round(time.Second).String(), "earlier", end.Sub(last).Round(time.Second).String()))
 		end = last
 	}
 	return end.Truncate(time.Second)

@@ -4,15 +4,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// told notes whether something was warned of.
+// told notes whether it was warned of an earlier end.
 type told struct{ warned bool }
 
-func (*told) Step(string, string)   {}
-func (*told) Note(string, ...any)   {}
-func (t *told) Warn(string, ...any) { t.warned = true }
+func (*told) Step(string, string) {}
+func (*told) Note(string, ...any) {}
+func (t *told) Warn(err error)    { t.warned = reason.Is(err, reason.EndsEarlier) }
 
 // However long its pods took to serve, a session ends before they reach their deadline.
 func TestASessionEndsBeforeItsPods(t *testing.T) {

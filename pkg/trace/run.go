@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/client-go/tools/remotecommand"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/wire"
 )
@@ -69,7 +70,7 @@ func Run(ctx context.Context, e Exec, r Request, p Printer, note func(string, ..
 
 func runPod(ctx context.Context, e Exec, r Request, pod, id string, p Printer, note func(string, ...any)) (Ledgers, error) {
 	if id == "" {
-		return nil, fmt.Errorf("container %s does not run", r.Container)
+		return nil, reason.New(reason.ContainerNotRunning, "container", r.Container)
 	}
 	// The stream ends when standard input does, so that the tracer can send its ledger;
 	// only a tracer that does not end is cut off.
@@ -133,7 +134,7 @@ func (r *frameReader) read(in *io.PipeReader) error {
 		}
 		if r.seq++; f.Seq != r.seq {
 			in.CloseWithError(io.ErrUnexpectedEOF)
-			return fmt.Errorf("the stream lost frames: %d came after %d", f.Seq, r.seq-1)
+			return reason.New(reason.TraceFramesLost, "got", f.Seq, "last", r.seq-1)
 		}
 		switch {
 		case f.Status != nil:

@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Kinds of controllers that need treatment of their own.
@@ -37,7 +39,7 @@ func (ns *Namespace) program(pod corev1.Pod) (*Program, error) {
 	case kindReplicaSet:
 		i := slices.IndexFunc(ns.ReplicaSets, func(rs appsv1.ReplicaSet) bool { return rs.UID == owner.UID })
 		if i < 0 {
-			return nil, fmt.Errorf("pod %s: its ReplicaSet %s is gone", pod.Name, owner.Name)
+			return nil, reason.New(reason.ReplicaSetGone, "pod", pod.Name, "owner", owner.Name)
 		}
 		rs := &ns.ReplicaSets[i]
 		kind, name := top(kindReplicaSet, rs)
@@ -49,7 +51,7 @@ func (ns *Namespace) program(pod corev1.Pod) (*Program, error) {
 	case kindReplicationController:
 		i := slices.IndexFunc(ns.ReplicationControllers, func(rc corev1.ReplicationController) bool { return rc.UID == owner.UID })
 		if i < 0 || ns.ReplicationControllers[i].Spec.Template == nil {
-			return nil, fmt.Errorf("pod %s: its ReplicationController %s is gone, or you may not read it", pod.Name, owner.Name)
+			return nil, reason.New(reason.ReplicationControllerGone, "pod", pod.Name, "owner", owner.Name)
 		}
 		rc := &ns.ReplicationControllers[i]
 		kind, name := top(kindReplicationController, rc)
@@ -65,7 +67,7 @@ func (ns *Namespace) program(pod corev1.Pod) (*Program, error) {
 		}
 		return fromTemplate(pod, owner.Kind, owner.Name, template), nil
 	case kindJob:
-		return nil, fmt.Errorf("pod %s belongs to Job %s: a job runs to its end, and a second one would do its work twice: debug a workload that serves", pod.Name, owner.Name)
+		return nil, reason.New(reason.JobPods, "pod", pod.Name, "job", owner.Name)
 	}
 	p := ownProgram(pod, owner.Kind, owner.Name)
 	p.Adopts = true
@@ -139,7 +141,7 @@ func (ns *Namespace) revision(pod corev1.Pod, owner *metav1.OwnerReference) (*co
 		}
 		return &data.Spec.Template, nil
 	}
-	return nil, fmt.Errorf("pod %s: revision %q of %s %s is gone: restart the pod, so that it runs a known one", pod.Name, hash, owner.Kind, owner.Name)
+	return nil, reason.New(reason.RevisionGone, "pod", pod.Name, "revision", hash, "owner", owner.Kind+" "+owner.Name)
 }
 
 func ownedBy(o metav1.Object, uid types.UID) bool {

@@ -10,6 +10,8 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // Program is what a sandbox clones.
@@ -40,13 +42,12 @@ func (p *Program) String() string { return strings.ToLower(p.Kind) + "/" + p.Nam
 // ready pods the first by name is taken. workload, KIND/NAME, must name the program's
 // controller when given: of pods of several controllers it picks those of one.
 func Find(r *routev1.Route, ns *Namespace, workload string) (*Program, error) {
-	where := "route " + r.Namespace + "/" + r.Name
 	service := ns.Service(r.Spec.To.Name)
 	if service == nil {
-		return nil, fmt.Errorf("%s: its Service %s does not exist: create it, or correct spec.to.name", where, r.Spec.To.Name)
+		return nil, reason.New(reason.ServiceMissing, "namespace", r.Namespace, "route", r.Name, "service", r.Spec.To.Name)
 	}
 	if len(service.Spec.Selector) == 0 {
-		return nil, fmt.Errorf("%s: Service %s has no selector, so there is no workload to clone", where, service.Name)
+		return nil, reason.New(reason.ServiceWithoutSelector, "namespace", r.Namespace, "route", r.Name, "service", service.Name)
 	}
 	var ready []corev1.Pod
 	for _, pod := range ns.Behind(service.Name) {
@@ -55,14 +56,14 @@ func Find(r *routev1.Route, ns *Namespace, workload string) (*Program, error) {
 		}
 	}
 	if len(ready) == 0 {
-		return nil, fmt.Errorf("%s: Service %s has no ready pod: a session clones a running program", where, service.Name)
+		return nil, reason.New(reason.NoReadyPod, "namespace", r.Namespace, "route", r.Name, "service", service.Name)
 	}
 	sort.Slice(ready, func(i, j int) bool { return ready[i].Name < ready[j].Name })
 	var others []string
 	for _, pod := range ready {
 		program, err := ns.program(pod)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", where, err)
+			return nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Name, err)
 		}
 		if workload != "" && !program.Is(workload) {
 			others = append(others, program.String())
@@ -72,7 +73,7 @@ func Find(r *routev1.Route, ns *Namespace, workload string) (*Program, error) {
 		return program, nil
 	}
 	sort.Strings(others)
-	return nil, fmt.Errorf("%s: the pods of Service %s belong to %s, not to %s", where, service.Name, strings.Join(compact(others), ", "), workload)
+	return nil, reason.New(reason.OtherWorkload, "namespace", r.Namespace, "route", r.Name, "service", service.Name, "others", strings.Join(compact(others), ", "), "workload", workload)
 }
 
 // shortKinds are kubectl's short names of the kinds that can be cloned.
