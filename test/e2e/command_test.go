@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // result is a finished command.
@@ -22,6 +25,19 @@ type result struct {
 }
 
 func (r result) String() string { return fmt.Sprintf("exit %d\n%s%s", r.code, r.out, r.errOut) }
+
+// because says whether a refusal, warning or failure with a code was told.
+func (r result) because(code reason.Code) bool { return tells(r.errOut, code) }
+
+// names says whether all values stand in what was told.
+func (r result) names(values ...string) bool {
+	return !slices.ContainsFunc(values, func(v string) bool { return !strings.Contains(r.errOut, v) })
+}
+
+// tells says whether progress has a message with a code.
+func tells(progress string, code reason.Code) bool {
+	return strings.Contains(progress, "("+string(code)+")")
+}
 
 // running is a command under way.
 type running struct {
@@ -135,6 +151,9 @@ func (r *running) reaches(step string) bool {
 		}
 	}
 }
+
+// because says whether a message with a code was told so far.
+func (r *running) because(code reason.Code) bool { return tells(r.progress.String(), code) }
 
 func (r *running) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
 

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -27,17 +28,22 @@ const doctorClass = "e2e-doctor"
 // diagnosis is what doctor printed.
 type diagnosis struct {
 	result
-	Findings []struct{ Check, Status, Detail, Mend string }
+	Findings []finding
+}
+
+type finding struct {
+	Check, Status, Detail, Mend string
+	Code                        reason.Code
 }
 
 // of gives the finding of a check.
-func (d diagnosis) of(check string) (status, text string) {
+func (d diagnosis) of(check string) finding {
 	for _, f := range d.Findings {
 		if f.Check == check {
-			return f.Status, f.Detail + " " + f.Mend
+			return f
 		}
 	}
-	return "", ""
+	return finding{}
 }
 
 // wrong is what is not well, "" for nothing.
@@ -100,64 +106,66 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	}
 	healthy("everything was set up")
 	for _, c := range []struct {
-		check, status, says, mend string
-		takeAway, giveBack        func() // nil: the command that doctor prints, as an administrator
+		check, status      string
+		why                reason.Code
+		names, mend        string // in what is found, and what is told to do
+		takeAway, giveBack func() // nil: the command that doctor prints, as an administrator
 	}{
-		{"API server", "missing", "without Routes", "use an OpenShift cluster", func() { routeless.Store(true) }, func() { routeless.Store(false) }},
-		{"permissions", "missing", "alice may not", "oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
+		{"API server", "missing", reason.RoutesNotServed, "", "use an OpenShift cluster", func() { routeless.Store(true) }, func() { routeless.Store(false) }},
+		{"permissions", "missing", reason.PermissionsMissing, "alice", "oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
 		}, nil},
-		{"pod security", "missing", `enforces pod security "restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.label("restricted") }, nil},
-		{"pod security", "warning", "has no label", "oc label namespace " + e.ns, func() { e.label("") }, nil},
-		{"SCC", "missing", "alice may not use SCC osc-debug-kata", "--clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
+		{"pod security", "missing", reason.PodSecurityEnforced, `"restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.label("restricted") }, nil},
+		{"pod security", "warning", reason.PodSecurityUnset, "", "oc label namespace " + e.ns, func() { e.label("") }, nil},
+		{"SCC", "missing", reason.SCCNotUsable, "alice", "--clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
 			e.bind("alice", "edit")
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "osc-debug", metav1.DeleteOptions{})) // the first mend's
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
 			e.ok(core.RbacV1().Roles(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
 		}, nil},
-		{"runtime class", "missing", "the cluster has no RuntimeClass " + doctorClass, "install OpenShift sandboxed containers", e.noRuntimeClass, func() { e.runtimeClass("") }},
-		{"runtime class", "missing", "not among those that the administrator allows: kata", "name one with --runtime-class", func() { e.setting("runtimeClasses", "kata") }, func() { e.setting("runtimeClasses", "kata kata-remote "+doctorClass) }},
-		{"sidecar image", "missing", "not among those that the administrator allows", "oc edit configmap osc-debug", func() { e.setting("images", approved) }, func() { e.setting("images", image) }},
-		{"sandbox pod", "missing", "names in images, by digest", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("images", "") }, func() { e.setting("images", image) }},
-		{"sandbox policy", "missing", "you are root on nodes until the policy is in force", "osc-debug manifests policy", func() {
+		{"runtime class", "missing", reason.NoRuntimeClass, doctorClass, "install OpenShift sandboxed containers", e.noRuntimeClass, func() { e.runtimeClass("") }},
+		{"runtime class", "missing", reason.RuntimeClassNotAllowed, ": kata", "name one with --runtime-class", func() { e.setting("runtimeClasses", "kata") }, func() { e.setting("runtimeClasses", "kata kata-remote "+doctorClass) }},
+		{"sidecar image", "missing", reason.SidecarImageNotAllowed, approved, "oc edit configmap osc-debug", func() { e.setting("images", approved) }, func() { e.setting("images", image) }},
+		{"sandbox pod", "missing", reason.ImageNotAllowed, image, "oc edit configmap osc-debug -n osc-debug", func() { e.setting("images", "") }, func() { e.setting("images", image) }},
+		{"sandbox policy", "missing", reason.SCCWithoutSandboxPolicy, "", "osc-debug manifests policy", func() {
 			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-sandbox", metav1.DeleteOptions{}))
 		}, func() { e.bindPolicy(e.ns+"-osc-debug-sandbox", true) }},
-		{"sandbox policy", "missing", "policy osc-debug-scc is not in force", "osc-debug manifests policy", func() {
+		{"sandbox policy", "missing", reason.SCCPolicyNotInForce, "", "osc-debug manifests policy", func() {
 			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-scc", metav1.DeleteOptions{}))
 		}, func() { e.bindPolicy(e.ns+"-osc-debug-scc", false) }},
-		{"guard's rights", "missing", "may not end sessions in namespace " + e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
-		{"guard's rights", "missing", "reads journals up to version 0", "osc-debug manifests guard", func() { e.guardReads(0) }, func() { e.guardReads(session.JournalVersion) }},
-		{"settings", "missing", "drain", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("drain", "soon") }, func() { e.setting("drain", "1s") }},
-		{"route: balance", "missing", "leastconn does not follow weights", "set it to roundrobin", func() { e.annotate("leastconn") }, func() { e.annotate("roundrobin") }},
-		{"guard", "missing", "renewed its Lease", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.guard("two", account).leads(t.Context(), "two") }},
-		{"settings", "missing", "neither ConfigMap osc-debug/osc-debug nor one in namespace " + e.ns, "osc-debug manifests guard --image", func() { e.parameters(nil) }, func() {
+		{"guard's rights", "missing", reason.GuardDoesNotCover, e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
+		{"guard's rights", "missing", reason.GuardTooOld, "version 0", "osc-debug manifests guard", func() { e.guardReads(0) }, func() { e.guardReads(session.JournalVersion) }},
+		{"settings", "missing", reason.SettingsInvalid, "drain", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("drain", "soon") }, func() { e.setting("drain", "1s") }},
+		{"route: balance", "missing", reason.BalanceIgnoresWeights, "leastconn", "set it to roundrobin", func() { e.annotate("leastconn") }, func() { e.annotate("roundrobin") }},
+		{"guard", "missing", reason.GuardLeaseStale, "", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.guard("two", account).leads(t.Context(), "two") }},
+		{"settings", "missing", reason.SettingsMissing, e.ns, "osc-debug manifests guard --image", func() { e.parameters(nil) }, func() {
 			e.parameters(map[string]string{"images": image, "runtimeClasses": "kata " + doctorClass, "namespaces": e.ns})
 		}},
 	} {
 		c.takeAway()
 		var d diagnosis
-		var status, text string
+		var f finding
 		e.eventually(c.check+" is found", func() bool {
 			d = examine()
-			status, text = d.of(c.check)
-			return status == c.status
+			f = d.of(c.check)
+			return f.Status == c.status
 		})
-		if !strings.Contains(text, c.says) || !strings.Contains(text, c.mend) {
-			t.Errorf("%s: found %q, wanted %q and %q", c.check, text, c.says, c.mend)
+		if f.Code != c.why || !strings.Contains(f.Detail, c.names) || !strings.Contains(f.Mend, c.mend) {
+			t.Errorf("%s: found %+v, wanted %s with %q and %q", c.check, f, c.why, c.names, c.mend)
 		}
 		if (d.code == 1) != (c.status == "missing") {
 			t.Errorf("%s: exit code %d", c.check, d.code)
 		}
 		if c.giveBack == nil {
-			e.mend(text)
+			e.mend(f.Mend)
 		} else {
 			c.giveBack()
 		}
 		healthy(c.check)
 	}
 
-	if status, text := examine("--sidecar-image", "quay.io/osc-debug/sidecar:latest").of("sidecar image"); status != "missing" || !strings.Contains(text, "name it by digest") {
-		t.Errorf("an image by tag: %s %s", status, text)
+	if f := examine("--sidecar-image", "quay.io/osc-debug/sidecar:latest").of("sidecar image"); f.Status != "missing" || f.Code != reason.SidecarImageNoDigest {
+		t.Errorf("an image by tag: %+v", f)
 	}
 
 	// What only a pod shows.
@@ -168,14 +176,15 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		name     string
 		args     []string
 		takeAway func()
-		says     string
+		why      reason.Code
+		names    string
 	}{
-		{"no such image", []string{"--sidecar-image", none}, func() {}, "push the image where the cluster's nodes can pull it"},
-		{"no node", nil, func() { e.noRuntimeClass(); e.runtimeClass("nowhere") }, "no node takes a pod of runtime class " + doctorClass},
+		{"no such image", []string{"--sidecar-image", none}, func() {}, reason.SidecarNotPulled, none},
+		{"no node", nil, func() { e.noRuntimeClass(); e.runtimeClass("nowhere") }, reason.NoNodeForSandbox, doctorClass},
 	} {
 		c.takeAway()
 		d := examine(append([]string{"--try", "--timeout", "60s"}, c.args...)...)
-		if status, text := d.of("sandbox starts"); status != "missing" || d.code != 1 || !strings.Contains(text, c.says) {
+		if f := d.of("sandbox starts"); f.Status != "missing" || d.code != 1 || f.Code != c.why || !strings.Contains(f.Detail, c.names) {
 			t.Errorf("%s: %s", c.name, d)
 		}
 	}
@@ -183,7 +192,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	e.runtimeClass("")
 	if d := examine("--try", "--timeout", "100s"); d.code != 0 {
 		t.Errorf("a sandbox does not start: %s", d)
-	} else if status, _ := d.of("sandbox starts"); status != "ok" {
+	} else if d.of("sandbox starts").Status != "ok" {
 		t.Errorf("a sandbox was not started: %s", d)
 	}
 	e.eventually("nothing of doctor's is left", func() bool { return e.sandboxes() == 0 })

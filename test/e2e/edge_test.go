@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
@@ -51,7 +52,7 @@ func TestEdge03ASandboxIsAnAlternateAlready(t *testing.T) {
 	before := e.tested()
 	_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"alternateBackends":[{"kind":"Service","name":"osc-debug-bcdfghjk","weight":10}]}}`), metav1.PatchOptions{})
 	e.ok(err)
-	if r := e.shift("--weight", "10").wait(); r.code != 1 || !strings.Contains(r.errOut, "session bcdfghjk of somebody is on it") {
+	if r := e.shift("--weight", "10").wait(); r.code != 1 || !r.because(reason.RouteInSession) || !r.names("bcdfghjk of somebody") {
 		t.Error(r)
 	}
 	if r := e.cli("rollback", "--route", "shop", "--drain", "0s"); r.code != 4 {
@@ -71,10 +72,10 @@ func TestEdge09AGitOpsToolsRoute(t *testing.T) {
 	e.route(func(r *routev1.Route) {
 		r.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "shop:route.openshift.io/Route:shop/shop"}
 	})
-	if r := e.shift("--weight", "10").wait(); r.code != 1 || !strings.Contains(r.errOut, "ignoreDifferences") {
+	if r := e.shift("--weight", "10").wait(); r.code != 1 || !r.because(reason.ArgoCDAppliesRoute) || !r.names("ignoreDifferences") {
 		t.Error(r)
 	}
-	if r := e.shift("--weight", "10", "--for", "1s", "--force").wait(); r.code != 0 || !strings.Contains(r.errOut, "--force: route "+e.ns+"/shop: Argo CD applies it") {
+	if r := e.shift("--weight", "10", "--for", "1s", "--force").wait(); r.code != 0 || !r.because(reason.ArgoCDAppliesRoute) || !r.names("--force: route "+e.ns+"/shop: ") {
 		t.Error(r)
 	}
 }
@@ -155,7 +156,7 @@ func TestEdge12ARouterThatRejects(t *testing.T) {
 	e.deployment("web", 1, nil)
 	r := e.route(nil)
 	e.second(r, corev1.ConditionFalse)
-	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 0 || !strings.Contains(r.errOut, "router internal does not serve the Route (RouteNotAdmitted: not of its shard)") {
+	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 0 || !r.because(reason.RouterNotServing) || !r.names(" internal ", "(RouteNotAdmitted: not of its shard)") {
 		t.Error(r)
 	}
 }
@@ -174,7 +175,7 @@ func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
 		return s == nil || s.State == session.Held && *r.Spec.To.Weight == 100
 	})
 	e.answers("users are served", func() bool { return e.get(e.shop().Spec.Host) == "original" })
-	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !strings.Contains(r.errOut, "no pod of sandbox "+id) {
+	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !r.because(reason.NoReadySandboxPod) || !r.names(id) {
 		t.Errorf("resumed without a Service: %s", r)
 	}
 	e.over()
@@ -219,7 +220,7 @@ func TestEdge12TwoRouters(t *testing.T) {
 	e := newEnv(t)
 	e.deployment("web", 1, nil)
 	before := looks(e.second(e.route(nil), corev1.ConditionTrue))
-	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 1 || !strings.Contains(r.errOut, "2 routers serve it (default, internal) and 1 would be probed: give the address of each with --router") {
+	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 1 || !r.because(reason.RoutersNotProbed) || !r.names(": 2 ", "(default, internal)", " 1 ") {
 		t.Error(r)
 	}
 	if now := looks(e.shop()); now != before {
@@ -228,7 +229,7 @@ func TestEdge12TwoRouters(t *testing.T) {
 	if r := e.shift("--weight", "50", "--for", "1s", "--router", routerIP+":80").wait(); r.code != 0 || strings.Count(r.errOut, "answers 200 through the router") != 2 {
 		t.Errorf("both routers are to be proven: %s", r)
 	}
-	if r := e.shift("--weight", "50", "--for", "1s", "--force").wait(); r.code != 0 || !strings.Contains(r.errOut, "--force: route") {
+	if r := e.shift("--weight", "50", "--for", "1s", "--force").wait(); r.code != 0 || !r.because(reason.RoutersNotProbed) || !r.names("--force: route") {
 		t.Error(r)
 	}
 }

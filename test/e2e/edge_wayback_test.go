@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/test/haproxy"
 )
@@ -93,7 +94,7 @@ func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
 	e.eventually("the first step back", func() bool { return strings.Contains(run.progress.String(), "  ramp ") })
 	e.scale("web", 3)
 	r := run.wait()
-	if r.code != 0 || !strings.Contains(r.errOut, "HorizontalPodAutoscaler web may shrink deployment/web") || !strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has ") || !strings.Contains(r.errOut, " of 3 servers") {
+	if r.code != 0 || !r.because(reason.AutoscalerMayShrink) || !r.names("HorizontalPodAutoscaler web ") || !strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has ") || !strings.Contains(r.errOut, " of 3 servers") {
 		t.Error(r)
 	}
 	if after := e.tested(); after != before {
@@ -124,7 +125,7 @@ func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing
 			}
 			r := run.wait()
 			step := strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has 1 of 3 servers")
-			atOnce := strings.Contains(r.errOut, "come back to it at once")
+			atOnce := r.because(reason.OriginalMayBeShrunk)
 			if r.code != 0 || step != slowly || atOnce == slowly {
 				t.Error(r)
 			}

@@ -16,6 +16,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -51,7 +52,7 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 	one, two := e.guard("one", guards, "--relist", "20s"), e.guard("two", guards, "--relist", "20s")
 	e.eventually("a guard leads", func() bool {
 		r := e.cli("shift", "--route", "shop-0", "--weight", "0", "--no-probe", "--dry-run", "server")
-		return r.code == 0 && !strings.Contains(r.errOut, "no guard")
+		return r.code == 0 && !r.because(reason.GuardNotRunning)
 	})
 
 	var mu sync.Mutex

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -30,7 +31,7 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 	if r := e.cli("extend", "6s"); r.code != 0 {
 		t.Error(r)
 	}
-	if r := e.cli("extend", "9h"); r.code != 1 || !strings.Contains(r.errOut, "extend by 3h3") {
+	if r := e.cli("extend", "9h"); r.code != 1 || !r.because(reason.TooLongExtension) || !r.names("3h3") {
 		t.Error(r)
 	}
 	e.over()
@@ -77,7 +78,7 @@ func TestAnUnreadySandboxIsHeldAndResumed(t *testing.T) {
 	if w := *e.shop().Spec.To.Weight; w != 100 {
 		t.Errorf("held, and the original has weight %d", w)
 	}
-	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !strings.Contains(r.errOut, "no pod of sandbox") {
+	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !r.because(reason.NoReadySandboxPod) {
 		t.Errorf("resumed without a ready pod: %s", r)
 	}
 	e.ready(session.PodName(id, 0), true)
@@ -106,7 +107,7 @@ func TestAForegroundSessionIsHeldToo(t *testing.T) {
 	}
 	id := session.Of(e.shop()).ID
 	e.ready(session.PodName(id, 0), false)
-	if r := run.wait(); r.code != 1 || !strings.Contains(r.errOut, "The sandbox is held until") {
+	if r := run.wait(); r.code != 1 || !r.because(reason.SandboxHeld) {
 		t.Error(r)
 	}
 	if s := e.state(); s != session.Held {
@@ -127,7 +128,7 @@ func TestWeightOfADetachedSession(t *testing.T) {
 	e.route(nil)
 	before := e.tested()
 	e.detached("--weight", "20", "--failover", "--replicas", "1")
-	if r := e.cli("weight", "100"); r.code != 1 || !strings.Contains(r.errOut, "100 % is the work of 3.0 pods of web, too much for 1 of the sandbox: give up to 50") {
+	if r := e.cli("weight", "100"); r.code != 1 || !r.because(reason.TooMuchForSandbox) || !r.names("100 %", "3.0", " 1 ", "give up to 50") {
 		t.Error(r)
 	}
 	if r := e.cli("weight", "100", "--force"); r.code != 0 || *e.shop().Spec.To.Weight == 0 {
@@ -136,7 +137,7 @@ func TestWeightOfADetachedSession(t *testing.T) {
 	if r := e.cli("weight", "100", "--force", "--exact"); r.code != 0 || *e.shop().Spec.To.Weight != 0 {
 		t.Errorf("--exact takes it: %s", r)
 	}
-	if r := e.cli("rollback", "--drain", "5m"); r.code != 2 || !strings.Contains(r.errOut, "the guard deletes a sandbox 1m1s after") {
+	if r := e.cli("rollback", "--drain", "5m"); r.code != 2 || !r.because(reason.DrainTooLong) || !r.names("1m1s") {
 		t.Error(r)
 	}
 	if r := e.cli("rollback", "--wait=false"); r.code != 0 || e.state() != session.Draining || *e.shop().Spec.To.Weight != 100 {
@@ -154,7 +155,7 @@ func TestTheFirstShareOfASessionThatBeganWithNone(t *testing.T) {
 	before := e.standard()
 	e.detached("--weight", "0", "--no-probe")
 	unchanged := looks(e.shop())
-	if r := e.cli("weight", "100", "--router", routerIP); r.code != 1 || !strings.Contains(r.errOut, "answers 500 where users got 200: no user was sent there") || looks(e.shop()) != unchanged {
+	if r := e.cli("weight", "100", "--router", routerIP); r.code != 1 || !r.because(reason.SandboxAnswersWorse) || !r.names(" 500 ", " 200") || looks(e.shop()) != unchanged {
 		t.Errorf("%s, and the Route is %s", r, looks(e.shop()))
 	}
 	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {

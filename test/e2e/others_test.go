@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -41,7 +42,7 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 		if a.code == b.code || s == nil || s.State != session.Live || s.Journal.User != winner {
 			t.Fatalf("round %d: on the Route %+v\nalice: %s\nbob: %s", n, s, a, b)
 		}
-		if !strings.Contains(loser.errOut, "session "+s.ID+" of "+winner) {
+		if !loser.because(reason.RouteInSession) || !loser.names(s.ID, winner) {
 			t.Errorf("round %d: the refusal does not name session %s of %s: %s", n, s.ID, winner, loser)
 		}
 		pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label + "," + session.Label + "!=" + s.ID})
@@ -63,16 +64,18 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 // is clean and the Route as the tool wants it.
 func TestAToolThatReappliesTheRoute(t *testing.T) {
 	t.Parallel()
+	const change = "set the weight of web to 100, the session to 0"
 	for name, c := range map[string]struct {
-		tool  tool
-		says  string
-		event string // where the session is left to the guard, which tells by an Event
+		tool   tool
+		why    reason.Code // that a command tells
+		change string      // that is told too
+		event  string      // where the session is left to the guard, which tells by an Event
 	}{
-		"sets its weight":                                      {setsWeight, "set the weight of web to 100, the session to 0", ""},
-		"applies its manifest":                                 {applies, "set the weight of web to 100, the session to 0", ""},
-		"removes what is not its own":                          {replaces, "somebody took the session off the Route", ""},
-		"removes what is not its own, against the guard alone": {replaces, "took its marks off the Route", "DebugSessionMarksGone"},
-		"sets its weight against the guard alone":              {setsWeight, "set the weight of web to 100, the session to 0", "DebugSessionChanged"},
+		"sets its weight":                                      {setsWeight, reason.WeightChangedByOthers, change, ""},
+		"applies its manifest":                                 {applies, reason.WeightChangedByOthers, change, ""},
+		"removes what is not its own":                          {replaces, reason.MarksRemoved, "", ""},
+		"removes what is not its own, against the guard alone": {replaces, "", "", "DebugSessionMarksGone"},
+		"sets its weight against the guard alone":              {setsWeight, reason.WeightChangedByOthers, change, "DebugSessionChanged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,16 +109,22 @@ func TestAToolThatReappliesTheRoute(t *testing.T) {
 			})
 			defer func() { stop(); tool.Wait() }()
 			if c.event == "" {
-				e.eventually("the user is told", func() bool { return strings.Contains(run.progress.String(), c.says) })
+				e.eventually("the user is told", func() bool { return run.because(c.why) && strings.Contains(run.progress.String(), c.change) })
 				run.signal(syscall.SIGINT) // of one that has ended already nobody hears
 				if r := run.wait(); r.code != 4 {
 					t.Errorf("the Route was changed by others: %s", r)
 				}
 			} else {
-				e.eventually("an Event tells", func() bool { return strings.Contains(e.eventOf(c.event), c.says) })
+				e.eventually("an Event tells", func() bool {
+					note := e.eventOf(c.event)
+					return note != "" && strings.Contains(note, c.change)
+				})
 			}
 			if c.event == "DebugSessionChanged" {
-				e.eventually("status tells too", func() bool { return strings.Contains(e.cli("status").errOut, c.says) })
+				e.eventually("status tells too", func() bool {
+					code, problem := e.problem()
+					return code == c.why && strings.Contains(problem, c.change) && e.cli("status").names(c.change)
+				})
 			}
 			e.over()
 			// Where the tool leaves no mark at all, the sandbox is an orphan after two minutes.
@@ -131,6 +140,21 @@ func TestAToolThatReappliesTheRoute(t *testing.T) {
 			t.Logf("written %d times by the tool", writes.Load())
 		})
 	}
+}
+
+// problem is what status says that somebody should do something about, of the only session.
+func (e *env) problem() (code reason.Code, text string) {
+	e.t.Helper()
+	var list struct {
+		Sessions []struct {
+			ProblemCode reason.Code
+			Problem     string
+		}
+	}
+	if err := json.Unmarshal([]byte(e.cli("status", "-o", "json").out), &list); err != nil || len(list.Sessions) != 1 {
+		return "", ""
+	}
+	return list.Sessions[0].ProblemCode, list.Sessions[0].Problem
 }
 
 // tool is how a tool writes a Route again and again.

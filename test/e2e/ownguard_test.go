@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -206,7 +207,7 @@ func TestADeadGuardsFreshLeaseIsNotEnough(t *testing.T) {
 	e.eventually("the guard stands by", e.standsBy)
 	g.signal(syscall.SIGKILL)
 	g.wait()
-	if r := e.guarded("--weight", "100", "--detach", "--drain", "1s").wait(); r.code != 1 || !strings.Contains(r.errOut, "no longer renews its Lease") {
+	if r := e.guarded("--weight", "100", "--detach", "--drain", "1s").wait(); r.code != 1 || !r.because(reason.GuardStoppedRenewing) {
 		t.Errorf("wanted a refusal for the guard's sake: %s", r)
 	}
 	if after := e.tested(); after != before {
@@ -250,7 +251,7 @@ func lostRights(t *testing.T, spoil func(*env)) {
 	e.ok(err)
 	e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
 	covered(false)
-	if r := e.guarded("--weight", "50", "--detach").wait(); r.code == 0 || !strings.Contains(r.errOut, "may not end sessions in namespace "+e.ns) {
+	if r := e.guarded("--weight", "50", "--detach").wait(); r.code == 0 || !r.because(reason.GuardNotRunning) || !r.names("oc create rolebinding osc-debug-guard -n "+e.ns) {
 		t.Errorf("begun where the guard could not end it: %s", r)
 	}
 	binding.ResourceVersion, binding.UID = "", ""

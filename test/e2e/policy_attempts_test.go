@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -16,8 +17,39 @@ import (
 type attempt struct {
 	change func(*corev1.Pod)
 	twin   func(*corev1.Pod) // nil: the pod as a session makes it
-	says   string
+	denial denial
 }
+
+// denial is what refuses an attempt: the sandbox policy, whose messages begin with codes, or without
+// a code something else.
+type denial struct {
+	code  reason.Code
+	value string // in the message
+}
+
+// of says whether an error is this denial.
+func (d denial) of(err error) bool {
+	if err == nil || d == (denial{}) {
+		return false
+	}
+	return (d.code == "" || strings.Contains(err.Error(), "denied request: "+string(d.code)+": ")) && strings.Contains(err.Error(), d.value)
+}
+
+// Codes of the policy that no command of ours meets: pkg/reason does not have them.
+const (
+	sandboxWithoutDeadline    reason.Code = "SandboxWithoutDeadline"
+	sandboxWithoutSession     reason.Code = "SandboxWithoutSession"
+	sandboxWithoutRoute       reason.Code = "SandboxWithoutRoute"
+	sandboxMarksChanged       reason.Code = "SandboxMarksChanged"
+	nodeNameNotAllowed        reason.Code = "NodeNameNotAllowed"
+	ephemeralContainerNotInVM reason.Code = "EphemeralContainerNotInVM"
+)
+
+// by is the policy's denial by a code, with a value in its message where one is given.
+func by(code reason.Code, value ...string) denial { return denial{code, strings.Join(value, "")} }
+
+// notSo is the denial of a container that may not be what it is.
+func notSo(container string) denial { return by(reason.ImageNotAllowed, container+" with ") }
 
 func volume(v corev1.VolumeSource) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
@@ -26,7 +58,7 @@ func volume(v corev1.VolumeSource) func(*corev1.Pod) {
 }
 
 func annotated(key string) attempt {
-	return attempt{func(p *corev1.Pod) { p.Annotations[key] = "x" }, func(p *corev1.Pod) { p.Annotations["team/"+key[:2]] = "x" }, "does not tune its runtime"}
+	return attempt{func(p *corev1.Pod) { p.Annotations[key] = "x" }, func(p *corev1.Pod) { p.Annotations["team/"+key[:2]] = "x" }, by(reason.RuntimeAnnotationNotAllowed)}
 }
 
 // ownLevel is the SELinux level of the test's namespace, as OpenShift gives each one.
@@ -59,14 +91,14 @@ func attempts() map[string]attempt {
 		}
 	}
 	image := func(name string) attempt {
-		return attempt{func(p *corev1.Pod) { p.Spec.Containers[1].Image = name }, nil, "names in images, by digest; not so: osc-debug with " + name}
+		return attempt{func(p *corev1.Pod) { p.Spec.Containers[1].Image = name }, nil, by(reason.ImageNotAllowed, "osc-debug with "+name)}
 	}
 	limit := func(name corev1.ResourceName) func(*corev1.Container) {
 		return func(c *corev1.Container) {
 			c.Resources.Limits = corev1.ResourceList{name: resource.MustParse("1")}
 		}
 	}
-	kinds := "a sandbox has volumes of these kinds only"
+	kinds, notInVM := by(reason.VolumeKindNotAllowed), by(reason.SandboxNotInVM, "kata, kata-remote")
 	scratch := volume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
 	claim := func(p *corev1.Pod) {
 		volume(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "disk"}})(p)
@@ -74,26 +106,26 @@ func attempts() map[string]attempt {
 	device := []corev1.VolumeDevice{{Name: "v", DevicePath: "/dev/xvda"}}
 	unmasked, no := corev1.UnmaskedProcMount, false
 	return map[string]attempt{
-		"no runtime class":          {func(p *corev1.Pod) { p.Spec.RuntimeClassName = nil }, nil, "a sandbox runs under a runtime class for VMs: kata, kata-remote"},
-		"another runtime class":     {func(p *corev1.Pod) { plain := "e2e-plain"; p.Spec.RuntimeClassName = &plain }, nil, "a sandbox runs under a runtime class for VMs: kata, kata-remote"},
+		"no runtime class":          {func(p *corev1.Pod) { p.Spec.RuntimeClassName = nil }, nil, notInVM},
+		"another runtime class":     {func(p *corev1.Pod) { plain := "e2e-plain"; p.Spec.RuntimeClassName = &plain }, nil, notInVM},
 		"sidecar of another image":  image("quay.io/evil/sidecar@sha256:" + strings.Repeat("2", 64)),
 		"sidecar of another digest": image("quay.io/osc-debug/sidecar@sha256:" + strings.Repeat("4", 64)),
 		"sidecar by tag":            image("quay.io/osc-debug/sidecar:latest"),
 		"sidecar by tag and digest": image("quay.io/osc-debug/sidecar:evil@sha256:" + strings.Repeat("2", 64)),
 		"sidecar with a prefix":     image("evil.example.com/" + approved),
-		"app privileged":            {app(privileged("quay.io/shop/web:3")), app(privileged(approved)), "not so: web with quay.io/shop/web:3"},
-		"app privileged by digest":  {app(privileged("quay.io/shop/web@sha256:" + strings.Repeat("5", 64))), app(privileged("quay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64))), "not so: web with"},
-		"init container privileged": {initial(privileged("quay.io/shop/init:1")), initial(privileged(approved)), "not so: init with quay.io/shop/init:1"},
-		"native sidecar privileged": {initial(func(c *corev1.Container) { privileged("quay.io/shop/log:1")(c); c.RestartPolicy = &always }), initial(func(c *corev1.Container) { privileged(approved)(c); c.RestartPolicy = &always }), "not so: init with quay.io/shop/log:1"},
-		"SYS_ADMIN":                 {app(powers("SYS_ADMIN")), app(powers("NET_BIND_SERVICE")), "not so: web with"},
-		"ALL capabilities":          {app(powers("ALL")), app(powers("NET_BIND_SERVICE")), "not so: web with"},
-		"SYS_PTRACE":                {app(powers("SYS_PTRACE")), app(powers("NET_BIND_SERVICE")), "not so: web with"},
-		"NET_ADMIN while starting":  {initial(powers("NET_ADMIN")), initial(powers("NET_BIND_SERVICE")), "not so: init with"},
+		"app privileged":            {app(privileged("quay.io/shop/web:3")), app(privileged(approved)), by(reason.ImageNotAllowed, "web with quay.io/shop/web:3")},
+		"app privileged by digest":  {app(privileged("quay.io/shop/web@sha256:" + strings.Repeat("5", 64))), app(privileged("quay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64))), notSo("web")},
+		"init container privileged": {initial(privileged("quay.io/shop/init:1")), initial(privileged(approved)), by(reason.ImageNotAllowed, "init with quay.io/shop/init:1")},
+		"native sidecar privileged": {initial(func(c *corev1.Container) { privileged("quay.io/shop/log:1")(c); c.RestartPolicy = &always }), initial(func(c *corev1.Container) { privileged(approved)(c); c.RestartPolicy = &always }), by(reason.ImageNotAllowed, "init with quay.io/shop/log:1")},
+		"SYS_ADMIN":                 {app(powers("SYS_ADMIN")), app(powers("NET_BIND_SERVICE")), notSo("web")},
+		"ALL capabilities":          {app(powers("ALL")), app(powers("NET_BIND_SERVICE")), notSo("web")},
+		"SYS_PTRACE":                {app(powers("SYS_PTRACE")), app(powers("NET_BIND_SERVICE")), notSo("web")},
+		"NET_ADMIN while starting":  {initial(powers("NET_ADMIN")), initial(powers("NET_BIND_SERVICE")), notSo("init")},
 		"unmasked /proc": {func(p *corev1.Pod) {
 			p.Spec.HostUsers = &no
 			p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{ProcMount: &unmasked}
 			p.Spec.Containers[1].SecurityContext = nil
-		}, func(p *corev1.Pod) { p.Spec.HostUsers = &no; p.Spec.Containers[1].SecurityContext = nil }, "not so: web with"},
+		}, func(p *corev1.Pod) { p.Spec.HostUsers = &no; p.Spec.Containers[1].SecurityContext = nil }, notSo("web")},
 		"hostPath":             {volume(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}), scratch, kinds},
 		"hostPath of a socket": {volume(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/run/crio/crio.sock"}}), scratch, kinds},
 		"NFS":                  {volume(corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "10.0.0.1", Path: "/"}}), scratch, kinds},
@@ -102,26 +134,26 @@ func attempts() map[string]attempt {
 		"flex volume":          {volume(corev1.VolumeSource{FlexVolume: &corev1.FlexVolumeSource{Driver: "evil/root"}}), scratch, kinds},
 		"CephFS":               {volume(corev1.VolumeSource{CephFS: &corev1.CephFSVolumeSource{Monitors: []string{"10.0.0.1"}}}), scratch, kinds},
 		"image volume":         {volume(corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "quay.io/evil/tools:1"}}), scratch, kinds},
-		"host network":         {func(p *corev1.Pod) { p.Spec.HostNetwork = true; p.Spec.Containers[0].Ports = nil }, nil, "no namespace of the node"},
-		"host processes":       {func(p *corev1.Pod) { p.Spec.HostPID = true; p.Spec.ShareProcessNamespace = nil }, nil, "no namespace of the node"},
-		"host IPC":             {func(p *corev1.Pod) { p.Spec.HostIPC = true }, nil, "no namespace of the node"},
-		"host port":            {app(func(c *corev1.Container) { c.Ports[0].HostPort = 8080 }), nil, "no port of the node"},
+		"host network":         {func(p *corev1.Pod) { p.Spec.HostNetwork = true; p.Spec.Containers[0].Ports = nil }, nil, by(reason.HostNamespaceNotAllowed)},
+		"host processes":       {func(p *corev1.Pod) { p.Spec.HostPID = true; p.Spec.ShareProcessNamespace = nil }, nil, by(reason.HostNamespaceNotAllowed)},
+		"host IPC":             {func(p *corev1.Pod) { p.Spec.HostIPC = true }, nil, by(reason.HostNamespaceNotAllowed)},
+		"host port":            {app(func(c *corev1.Container) { c.Ports[0].HostPort = 8080 }), nil, by(reason.HostPortNotAllowed)},
 		"host port while starting": {initial(func(c *corev1.Container) {
 			c.Ports = []corev1.ContainerPort{{ContainerPort: 81, HostPort: 81}}
 			c.RestartPolicy = &always
 		}), initial(func(c *corev1.Container) {
 			c.Ports = []corev1.ContainerPort{{ContainerPort: 81}}
 			c.RestartPolicy = &always
-		}), "no port of the node"},
-		"raw device":                {func(p *corev1.Pod) { claim(p); p.Spec.Containers[0].VolumeDevices = device }, claim, "no raw devices"},
-		"raw device of the sidecar": {func(p *corev1.Pod) { claim(p); p.Spec.Containers[1].VolumeDevices = device }, claim, "no raw devices"},
-		"raw device while starting": {func(p *corev1.Pod) { claim(p); p.Spec.InitContainers[0].VolumeDevices = device }, claim, "no raw devices"},
-		"device plugin":             {app(limit("devices.kubevirt.io/kvm")), app(limit("cpu")), "no devices of the node"},
-		"GPU while starting":        {initial(limit("nvidia.com/gpu")), initial(limit("memory")), "no devices of the node"},
+		}), by(reason.HostPortNotAllowed)},
+		"raw device":                {func(p *corev1.Pod) { claim(p); p.Spec.Containers[0].VolumeDevices = device }, claim, by(reason.RawDeviceNotAllowed)},
+		"raw device of the sidecar": {func(p *corev1.Pod) { claim(p); p.Spec.Containers[1].VolumeDevices = device }, claim, by(reason.RawDeviceNotAllowed)},
+		"raw device while starting": {func(p *corev1.Pod) { claim(p); p.Spec.InitContainers[0].VolumeDevices = device }, claim, by(reason.RawDeviceNotAllowed)},
+		"device plugin":             {app(limit("devices.kubevirt.io/kvm")), app(limit("cpu")), by(reason.NodeDeviceNotAllowed)},
+		"GPU while starting":        {initial(limit("nvidia.com/gpu")), initial(limit("memory")), by(reason.NodeDeviceNotAllowed)},
 		"device claim": {func(p *corev1.Pod) {
 			claimName := "gpu"
 			p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "gpu", ResourceClaimName: &claimName}}
-		}, nil, "no devices of the node"},
+		}, nil, by(reason.NodeDeviceNotAllowed)},
 		"virtio-fs arguments":     annotated("io.katacontainers.config.hypervisor.virtio_fs_extra_args"),
 		"hypervisor path":         annotated("io.katacontainers.config.hypervisor.path"),
 		"kernel parameters":       annotated("io.katacontainers.config.hypervisor.kernel_params"),
@@ -139,36 +171,36 @@ func attempts() map[string]attempt {
 		"management's CPUs":       annotated("target.workload.openshift.io/management"),
 		"networks of the node":    annotated("k8s.v1.cni.cncf.io/networks"),
 		"another default network": annotated("v1.multus-cni.io/default-network"),
-		"SELinux type of the VM":  {selinux("spc_t", "", ""), selinux("container_t", "", ""), "SELinux type container_t"},
-		"SELinux user":            {selinux("", "", "system_u"), selinux("", "", ""), "SELinux type container_t"},
-		"SELinux level of others": {selinux("", "s0:c1,c2", ""), selinux("", ownLevel, ""), "level of its namespace, " + ownLevel},
+		"SELinux type of the VM":  {selinux("spc_t", "", ""), selinux("container_t", "", ""), by(reason.SELinuxNotAllowed)},
+		"SELinux user":            {selinux("", "", "system_u"), selinux("", "", ""), by(reason.SELinuxNotAllowed)},
+		"SELinux level of others": {selinux("", "s0:c1,c2", ""), selinux("", ownLevel, ""), by(reason.SELinuxNotAllowed, ownLevel)},
 		"SELinux type of a container": {app(func(c *corev1.Container) {
 			c.SecurityContext = &corev1.SecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"}}
 		}), app(func(c *corev1.Container) {
 			c.SecurityContext = &corev1.SecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Level: ownLevel}}
-		}), "SELinux type container_t"},
-		"no deadline":             {func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = nil }, nil, "a sandbox ends by itself"},
-		"a long deadline":         {func(p *corev1.Pod) { *p.Spec.ActiveDeadlineSeconds = 14401 }, func(p *corev1.Pod) { *p.Spec.ActiveDeadlineSeconds = 1 }, "a sandbox ends by itself"},
-		"a node of its choice":    {func(p *corev1.Pod) { p.Spec.NodeName = "master-0" }, nil, "the scheduler chooses"},
-		"no session":              {func(p *corev1.Pod) { delete(p.Labels, session.Label) }, nil, "a sandbox belongs to a session"},
-		"a session that can't be": {func(p *corev1.Pod) { p.Labels[session.Label] = "aeiou" }, nil, "a sandbox belongs to a session"},
-		"an empty session":        {func(p *corev1.Pod) { p.Labels[session.Label] = "" }, nil, "a sandbox belongs to a session"},
-		"no owner":                {func(p *corev1.Pod) { p.OwnerReferences = nil }, nil, "a sandbox belongs to a Route"},
-		"owned by a ConfigMap":    {func(p *corev1.Pod) { p.OwnerReferences[0].APIVersion, p.OwnerReferences[0].Kind = "v1", "ConfigMap" }, nil, "a sandbox belongs to a Route"},
-		"a controller's":          {func(p *corev1.Pod) { p.OwnerReferences[0].Controller = &yes }, nil, "a sandbox belongs to a Route"},
-		"another Route's":         {func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "other" }, nil, "a sandbox belongs to a Route"},
-		"a Route of another name": {func(p *corev1.Pod) { p.Annotations[session.RouteNameKey] = "other" }, nil, "a sandbox belongs to a Route"},
+		}), by(reason.SELinuxNotAllowed)},
+		"no deadline":             {func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = nil }, nil, by(sandboxWithoutDeadline)},
+		"a long deadline":         {func(p *corev1.Pod) { *p.Spec.ActiveDeadlineSeconds = 14401 }, func(p *corev1.Pod) { *p.Spec.ActiveDeadlineSeconds = 1 }, by(sandboxWithoutDeadline)},
+		"a node of its choice":    {func(p *corev1.Pod) { p.Spec.NodeName = "master-0" }, nil, by(nodeNameNotAllowed)},
+		"no session":              {func(p *corev1.Pod) { delete(p.Labels, session.Label) }, nil, by(sandboxWithoutSession)},
+		"a session that can't be": {func(p *corev1.Pod) { p.Labels[session.Label] = "aeiou" }, nil, by(sandboxWithoutSession)},
+		"an empty session":        {func(p *corev1.Pod) { p.Labels[session.Label] = "" }, nil, by(sandboxWithoutSession)},
+		"no owner":                {func(p *corev1.Pod) { p.OwnerReferences = nil }, nil, by(sandboxWithoutRoute)},
+		"owned by a ConfigMap":    {func(p *corev1.Pod) { p.OwnerReferences[0].APIVersion, p.OwnerReferences[0].Kind = "v1", "ConfigMap" }, nil, by(sandboxWithoutRoute)},
+		"a controller's":          {func(p *corev1.Pod) { p.OwnerReferences[0].Controller = &yes }, nil, by(sandboxWithoutRoute)},
+		"another Route's":         {func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "other" }, nil, by(sandboxWithoutRoute)},
+		"a Route of another name": {func(p *corev1.Pod) { p.Annotations[session.RouteNameKey] = "other" }, nil, by(sandboxWithoutRoute)},
 		"a second owner": {func(p *corev1.Pod) {
 			p.OwnerReferences = append(p.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "x"})
-		}, nil, "a sandbox belongs to a Route"},
-		"forged mark of privileged": {func(p *corev1.Pod) { p.Annotations["openshift.io/scc"] = "privileged"; p.Spec.RuntimeClassName = nil }, func(p *corev1.Pod) { p.Annotations["openshift.io/scc"] = "privileged" }, "a runtime class for VMs"},
+		}, nil, by(sandboxWithoutRoute)},
+		"forged mark of privileged": {func(p *corev1.Pod) { p.Annotations["openshift.io/scc"] = "privileged"; p.Spec.RuntimeClassName = nil }, func(p *corev1.Pod) { p.Annotations["openshift.io/scc"] = "privileged" }, notInVM},
 		"forged mark of restricted": {func(p *corev1.Pod) {
 			p.Annotations["openshift.io/scc"] = "restricted-v2"
 			p.Spec.RuntimeClassName = nil
-		}, func(p *corev1.Pod) { p.Annotations["openshift.io/scc"] = "restricted-v2" }, "a runtime class for VMs"},
-		"no SCC asked for":  {func(p *corev1.Pod) { delete(p.Annotations, "openshift.io/required-scc"); p.Spec.RuntimeClassName = nil }, func(p *corev1.Pod) { delete(p.Annotations, "openshift.io/required-scc") }, "a runtime class for VMs"},
-		"label alone":       {ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{session.Label: "bcdfghjk"} }), ordinary(func(*corev1.Pod) {}), "a runtime class for VMs"},
-		"no session, no VM": {func(p *corev1.Pod) { delete(p.Labels, session.Label); p.Spec.RuntimeClassName = nil }, nil, "a sandbox belongs to a session"},
+		}, func(p *corev1.Pod) { p.Annotations["openshift.io/scc"] = "restricted-v2" }, notInVM},
+		"no SCC asked for":  {func(p *corev1.Pod) { delete(p.Annotations, "openshift.io/required-scc"); p.Spec.RuntimeClassName = nil }, func(p *corev1.Pod) { delete(p.Annotations, "openshift.io/required-scc") }, notInVM},
+		"label alone":       {ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{session.Label: "bcdfghjk"} }), ordinary(func(*corev1.Pod) {}), notInVM},
+		"no session, no VM": {func(p *corev1.Pod) { delete(p.Labels, session.Label); p.Spec.RuntimeClassName = nil }, nil, by(sandboxWithoutSession)},
 	}
 }
 

@@ -12,13 +12,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
+
+// ofSCC is a denial by the stand-in for SCC admission, in the words of OpenShift's.
+var ofSCC = denial{value: "unable to validate against any security context constraint"}
 
 var dryRun = metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}
 
 // tryUpdates tries to make something else of a sandbox that is there, and returns its name.
-func (e *env) tryUpdates(expect func(name, says string, err, twin error)) (there string) {
+func (e *env) tryUpdates(expect func(name string, d denial, err, twin error)) (there string) {
 	ctx := e.t.Context()
 	alice := e.clients("alice").CoreV1().Pods(e.ns)
 	created, err := alice.Create(ctx, e.sandboxPod("there"), metav1.CreateOptions{})
@@ -41,18 +45,18 @@ func (e *env) tryUpdates(expect func(name, says string, err, twin error)) (there
 	harmless := func(p *corev1.Pod) { p.Annotations["team/note"] = "x" }
 	for name, c := range map[string]struct {
 		change, twin func(*corev1.Pod)
-		says         string
+		denial       denial
 	}{
-		"image of the sidecar":   {func(p *corev1.Pod) { p.Spec.Containers[1].Image = "quay.io/evil/tools:1" }, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "quay.io/shop/web:4" }, "not so: osc-debug with quay.io/evil/tools:1"},
-		"session removed":        {func(p *corev1.Pod) { delete(p.Labels, session.Label) }, harmless, "a sandbox belongs to a session"},
-		"session changed":        {func(p *corev1.Pod) { p.Labels[session.Label] = "evil" }, func(p *corev1.Pod) { p.Labels["team"] = "x" }, "a sandbox belongs to a session"},
-		"session and SCC hidden": {func(p *corev1.Pod) { delete(p.Labels, session.Label); delete(p.Annotations, "openshift.io/scc") }, harmless, "a sandbox belongs to a session"},
-		"another session's":      {func(p *corev1.Pod) { p.Labels[session.Label] = "bcdfghjj" }, harmless, "a sandbox keeps its session"},
-		"no Route any more":      {func(p *corev1.Pod) { delete(p.Annotations, session.RouteNameKey) }, harmless, "a sandbox keeps its session and its Route"},
-		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "other" }, harmless, "a sandbox keeps its session and its Route"},
-		"runtime tuned later":    {func(p *corev1.Pod) { p.Annotations["io.katacontainers.config.agent.debug_console"] = "x" }, harmless, "does not tune its runtime"},
+		"image of the sidecar":   {func(p *corev1.Pod) { p.Spec.Containers[1].Image = "quay.io/evil/tools:1" }, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "quay.io/shop/web:4" }, by(reason.ImageNotAllowed, "osc-debug with quay.io/evil/tools:1")},
+		"session removed":        {func(p *corev1.Pod) { delete(p.Labels, session.Label) }, harmless, by(sandboxWithoutSession)},
+		"session changed":        {func(p *corev1.Pod) { p.Labels[session.Label] = "evil" }, func(p *corev1.Pod) { p.Labels["team"] = "x" }, by(sandboxWithoutSession)},
+		"session and SCC hidden": {func(p *corev1.Pod) { delete(p.Labels, session.Label); delete(p.Annotations, "openshift.io/scc") }, harmless, by(sandboxWithoutSession)},
+		"another session's":      {func(p *corev1.Pod) { p.Labels[session.Label] = "bcdfghjj" }, harmless, by(sandboxMarksChanged)},
+		"no Route any more":      {func(p *corev1.Pod) { delete(p.Annotations, session.RouteNameKey) }, harmless, by(sandboxMarksChanged)},
+		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "other" }, harmless, by(sandboxMarksChanged)},
+		"runtime tuned later":    {func(p *corev1.Pod) { p.Annotations["io.katacontainers.config.agent.debug_console"] = "x" }, harmless, by(reason.RuntimeAnnotationNotAllowed)},
 	} {
-		expect(name, c.says, update(c.change), update(c.twin))
+		expect(name, c.denial, update(c.change), update(c.twin))
 	}
 	for name, c := range map[string]struct {
 		offence, twin corev1.EphemeralContainerCommon
@@ -60,14 +64,14 @@ func (e *env) tryUpdates(expect func(name, says string, err, twin error)) (there
 		"ephemeral, privileged":        {corev1.EphemeralContainerCommon{Image: "quay.io/evil/tools:1", SecurityContext: &corev1.SecurityContext{Privileged: &yes}}, corev1.EphemeralContainerCommon{Image: approved, SecurityContext: &corev1.SecurityContext{Privileged: &yes}}},
 		"ephemeral, with capabilities": {corev1.EphemeralContainerCommon{Image: "quay.io/evil/tools:1", SecurityContext: &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"SYS_ADMIN"}}}}, corev1.EphemeralContainerCommon{Image: "quay.io/shop/tools:1"}},
 	} {
-		expect(name, "not so: late with quay.io/evil/tools:1", ephemeral(c.offence), ephemeral(c.twin))
+		expect(name, by(reason.ImageNotAllowed, "late with quay.io/evil/tools:1"), ephemeral(c.offence), ephemeral(c.twin))
 	}
 	return created.Name
 }
 
 // tryEphemeral tries to be privileged in an ordinary pod, late; who may be privileged anywhere
 // still may.
-func (e *env) tryEphemeral(expect func(name, says string, err, twin error)) {
+func (e *env) tryEphemeral(expect func(name string, d denial, err, twin error)) {
 	ctx, yes := e.t.Context(), true
 	p := e.sandboxPod("ordinary")
 	ordinary(func(*corev1.Pod) {})(p)
@@ -86,7 +90,7 @@ func (e *env) tryEphemeral(expect func(name, says string, err, twin error)) {
 		"ephemeral in an ordinary pod, unconfined": {SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}},
 		"ephemeral in an ordinary pod, root":       {RunAsUser: new(int64)},
 	} {
-		expect(name, "belongs into a sandbox, which runs under a runtime class for VMs", add(e.clients("alice"), offence), add(e.clients("alice"), nil))
+		expect(name, by(ephemeralContainerNotInVM), add(e.clients("alice"), offence), add(e.clients("alice"), nil))
 		if err := add(core, offence); err != nil {
 			e.t.Errorf("%s: refused to an administrator: %v", name, err)
 		}
@@ -95,17 +99,17 @@ func (e *env) tryEphemeral(expect func(name, says string, err, twin error)) {
 
 // tryWorkloads tries to have a controller make the pods: its own rights count then, and it
 // has no grant. (A DeploymentConfig makes ReplicationControllers.)
-func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
+func (e *env) tryWorkloads(expect func(name string, d denial, err, twin error)) {
 	ctx := e.t.Context()
 	client := e.clients("alice")
-	const ofSCC, ofPolicy = "unable to validate against any security context constraint", "a sandbox runs under a runtime class for VMs"
-	template := func(says string) corev1.PodTemplateSpec {
+	ofPolicy := by(reason.SandboxNotInVM)
+	template := func(d denial) corev1.PodTemplateSpec {
 		p := e.sandboxPod("")
-		if says != ofSCC {
+		if d != ofSCC {
 			ordinary(func(*corev1.Pod) {})(p)
 		}
 		p.OwnerReferences, p.Labels = nil, map[string]string{"app": "try"} // no session, so that the SCC alone decides
-		if says == ofPolicy {
+		if d == ofPolicy {
 			p.Labels[session.Label] = "bcdfghjk" // and no SCC asked for: the policy alone does
 		}
 		return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels, Annotations: p.Annotations}, Spec: p.Spec}
@@ -150,12 +154,12 @@ func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
 		},
 		"session's Deployment": deployment,
 	} {
-		name, says := "try-"+strings.NewReplacer("'", "", " ", "-").Replace(strings.ToLower(kind)), ofSCC
+		name, d := "try-"+strings.NewReplacer("'", "", " ", "-").Replace(strings.ToLower(kind)), ofSCC
 		if strings.HasPrefix(kind, "session's") {
-			says = ofPolicy
+			d = ofPolicy
 		}
-		e.ok(create(name, template(says)))
-		e.ok(create("ok-"+name, template("")))
+		e.ok(create(name, template(d)))
+		e.ok(create("ok-"+name, template(denial{})))
 		var refusal error
 		e.eventually("a refusal of "+kind, func() bool { // a CronJob begins with the minute
 			list, err := core.CoreV1().Events(e.ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
@@ -169,7 +173,7 @@ func (e *env) tryWorkloads(expect func(name, says string, err, twin error)) {
 			return false
 		})
 		e.eventually("pods of the twin of "+kind, func() bool { return len(e.podsNamed("ok-"+name)) > 0 })
-		expect(kind, says, refusal, nil)
+		expect(kind, d, refusal, nil)
 		if len(e.podsNamed(name)) > 0 {
 			e.t.Errorf("%s: it has pods", kind)
 		}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -204,21 +205,21 @@ func TestTheSandboxPolicy(t *testing.T) {
 	e.eventually("the policies in force", func() bool {
 		offends, sound = try(ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{session.Label: "x"} })), try(nil)
 		unmarked := try(attempts()["no session, no VM"].change) // the stand-in for SCC admission is a policy too
-		return offends != nil && strings.Contains(offends.Error(), "a runtime class for VMs") && sound == nil && unmarked != nil
+		return by(reason.SandboxNotInVM).of(offends) && sound == nil && unmarked != nil
 	})
 	tried := 0
-	expect := func(name, says string, err, twin error) {
+	expect := func(name string, d denial, err, twin error) {
 		t.Helper()
 		tried++
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v, wanted a refusal because %q", name, err, says)
+		if !d.of(err) {
+			t.Errorf("%s: %v, wanted a refusal because %+v", name, err, d)
 		}
 		if twin != nil {
 			t.Errorf("%s: its twin is refused: %v", name, twin)
 		}
 	}
 	for name, a := range attempts() {
-		expect(name, a.says, try(a.change), try(a.twin))
+		expect(name, a.denial, try(a.change), try(a.twin))
 	}
 	there := e.tryUpdates(expect)
 	e.tryEphemeral(expect)
@@ -231,27 +232,27 @@ func TestTheSandboxPolicy(t *testing.T) {
 		return err == nil
 	})
 	_, err = bob.Create(t.Context(), e.sandboxPod("try"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	expect("without the grant", "unable to validate against any security context constraint", err, try(nil))
+	expect("without the grant", ofSCC, err, try(nil))
 
 	for name, c := range map[string]struct {
-		data map[string]string
-		says string
+		data   map[string]string
+		denial denial
 	}{
-		"no parameters":         {nil, "no params found"},
-		"no images named":       {map[string]string{"runtimeClasses": "kata", "images": ""}, "names in images, by digest; not so: osc-debug"},
-		"no key images":         {map[string]string{"runtimeClasses": "kata"}, "names in images, by digest; not so: osc-debug"},
-		"images by tag":         {map[string]string{"runtimeClasses": "kata", "images": "quay.io/osc-debug/sidecar"}, "names in images, by digest; not so: osc-debug"},
-		"no runtime classes":    {map[string]string{"runtimeClasses": " ", "images": approved}, "names none in runtimeClasses"},
-		"no key runtimeClasses": {map[string]string{"images": approved}, "names none in runtimeClasses"},
+		"no parameters":         {nil, denial{value: "no params found"}},
+		"no images named":       {map[string]string{"runtimeClasses": "kata", "images": ""}, by(reason.ImageNotAllowed, "osc-debug with "+approved)},
+		"no key images":         {map[string]string{"runtimeClasses": "kata"}, by(reason.ImageNotAllowed, "osc-debug with "+approved)},
+		"images by tag":         {map[string]string{"runtimeClasses": "kata", "images": "quay.io/osc-debug/sidecar"}, by(reason.ImageNotAllowed, "osc-debug with "+approved)},
+		"no runtime classes":    {map[string]string{"runtimeClasses": " ", "images": approved}, by(reason.SandboxNotInVM, "runtimeClasses")},
+		"no key runtimeClasses": {map[string]string{"images": approved}, by(reason.SandboxNotInVM, "runtimeClasses")},
 	} {
 		twin := try(nil)
 		e.parameters(c.data)
 		var err error
 		e.eventually("the policy's new parameters", func() bool {
 			err = try(nil)
-			return err != nil && strings.Contains(err.Error(), c.says)
+			return c.denial.of(err)
 		})
-		expect(name, c.says, err, twin)
+		expect(name, c.denial, err, twin)
 		if err := try(ordinary(func(*corev1.Pod) {})); err != nil {
 			t.Errorf("%s: an ordinary pod is refused: %v", name, err)
 		}
@@ -263,7 +264,7 @@ func TestTheSandboxPolicy(t *testing.T) {
 			err = nil
 		}
 		_, changed := alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"annotations":{"team/note":"y"}}}`), dryRun)
-		expect(name+", later", c.says, changed, err)
+		expect(name+", later", c.denial, changed, err)
 		e.parameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approved})
 		e.eventually("the policy's old parameters", func() bool { return try(nil) == nil })
 	}

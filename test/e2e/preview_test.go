@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	routev1 "github.com/openshift/api/route/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // A dry run prints every object and what would change of the Route, without its TLS
@@ -73,7 +75,7 @@ func TestStatusShowsASession(t *testing.T) {
 		t.Errorf("%s", r)
 	}
 	second := e.shift("--weight", "20").wait()
-	if second.code != 1 || !strings.Contains(second.errOut, list.Sessions[0].Session) {
+	if second.code != 1 || !second.because(reason.RouteInSession) || !second.names(list.Sessions[0].Session) {
 		t.Errorf("a second session must be refused by the first's ID: %s", second)
 	}
 	if r := e.cli("rollback", "-s", list.Sessions[0].Session, "--drain", "5s"); r.code != 0 {
@@ -94,7 +96,7 @@ func TestASandboxThatFailsIsNeverUsed(t *testing.T) {
 	e.route(nil)
 	before := e.tested()
 	r := e.shift("--weight", "100", "--exact").wait()
-	if r.code != 1 || !strings.Contains(r.errOut, "answers 500 where users got 200: no user was sent there") {
+	if r.code != 1 || !r.because(reason.SandboxAnswersWorse) || !r.names(" 500 ", " 200") {
 		t.Errorf("%s", r)
 	}
 	if n := failed.of(e.shop().Spec.Host); n != 3 {

@@ -20,6 +20,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // onRealNode makes a hand-made Deployment one that a kubelet runs.
@@ -156,7 +158,7 @@ func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
 		e.get(host)
 	}
 	run.signal(syscall.SIGINT)
-	if r := run.wait(); r.code != 0 || !strings.Contains(r.errOut, "the tracer did not end") {
+	if r := run.wait(); r.code != 0 || !r.because(reason.TracerDidNotEnd) {
 		t.Error(r)
 	}
 	if after := e.tested(); after != before {
@@ -205,7 +207,7 @@ func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	result := run.wait()
-	if result.code != 1 || !strings.Contains(result.errOut, "the router did not reach it") {
+	if result.code != 1 || !result.because(reason.RouterDoesNotReachSandbox) {
 		t.Errorf("%s", result)
 	}
 	t.Logf("%d users were answered by the original meanwhile", outside)

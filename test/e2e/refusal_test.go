@@ -20,7 +20,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // unwritten is a kubeconfig like a user's whose requests may ask and have things judged, but write
@@ -50,91 +52,92 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		user       string
 		args       []string
 		code       int
-		says       string
+		why        reason.Code
+		names      []string // values in the message
 	}
 	none := func(d *appsv1.Deployment, _ *corev1.Service) { *d.Spec.Replicas = 0 }
 	for name, c := range map[string]refusal{
-		"no such Route":       {args: []string{"--route", "nope"}, code: 1, says: "there is none of this name"},
-		"weight out of range": {args: []string{"--weight", "101"}, code: 2, says: "from 0 to 100"},
-		"unknown gadget":      {args: []string{"--trace", "magic"}, code: 2, says: `gadget "magic": known are open, tcp`},
-		"both floors":         {args: []string{"--exact", "--failover"}, code: 2, says: "exclude each other"},
-		"too long":            {args: []string{"--ttl", "9h"}, code: 2, says: "longer than a sandbox lives"},
-		"not admitted": {route: func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" }, code: 1, says: "HostAlreadyClaimed",
+		"no such Route":       {args: []string{"--route", "nope"}, code: 1, why: reason.RouteNotFound},
+		"weight out of range": {args: []string{"--weight", "101"}, code: 2, why: reason.WrongUsage, names: []string{"--weight: "}},
+		"unknown gadget":      {args: []string{"--trace", "magic"}, code: 2, why: reason.WrongUsage, names: []string{`gadget "magic"`, "open, tcp"}},
+		"both floors":         {args: []string{"--exact", "--failover"}, code: 2, why: reason.WrongUsage, names: []string{"--exact", "--failover"}},
+		"too long":            {args: []string{"--ttl", "9h"}, code: 2, why: reason.WrongUsage, names: []string{"9h0m0s", settings.Longest.String()}},
+		"not admitted": {route: func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" }, code: 1, why: reason.RouteNotAdmitted, names: []string{"HostAlreadyClaimed"},
 			before: func(e *env) {
 				other := newEnv(e.t)
 				other.route(func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" })
 				time.Sleep(time.Second) // the older has it, to the second
 			}},
-		"made by an Ingress": {setup: ingress, code: 1, says: "is made by Ingress shop"},
-		"in a session":       {route: func(r *routev1.Route) { r.Labels = map[string]string{session.Label: "bcdfghjk"} }, code: 1, says: "session bcdfghjk of somebody is on it"},
+		"made by an Ingress": {setup: ingress, code: 1, why: reason.RouteHasOwner, names: []string{"Ingress shop"}},
+		"in a session":       {route: func(r *routev1.Route) { r.Labels = map[string]string{session.Label: "bcdfghjk"} }, code: 1, why: reason.RouteInSession, names: []string{"bcdfghjk of somebody"}},
 		"balance source": {route: func(r *routev1.Route) {
 			r.Annotations = map[string]string{"haproxy.router.openshift.io/balance": "source"}
-		}, code: 1, says: "balance algorithm source does not follow weights"},
+		}, code: 1, why: reason.BalanceIgnoresWeights, names: []string{" source "}},
 		"balance leastconn": {route: func(r *routev1.Route) {
 			r.Annotations = map[string]string{"haproxy.router.openshift.io/balance": "leastconn"}
-		}, code: 1, says: "balance algorithm leastconn does not follow weights"},
+		}, code: 1, why: reason.BalanceIgnoresWeights, names: []string{" leastconn "}},
 		"three alternates": {route: func(r *routev1.Route) {
 			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("b", 1), alternate("c", 1), alternate("d", 1))
-		}, code: 1, says: "3 alternate backends already there, OpenShift allows no more: remove one first"},
+		}, code: 1, why: reason.AlternateBackendsFull, names: []string{": 3 "}},
 		"primary twice": {route: func(r *routev1.Route) {
 			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("web", 1))
-		}, code: 1, says: "both primary and alternate"},
-		"unknown port":    {route: func(r *routev1.Route) { r.Spec.Port.TargetPort = intstr.FromString("grpc") }, code: 1, says: "has a ready endpoint on the Route's port"},
-		"no ready pod":    {deployment: none, code: 1, says: "no backend with a weight has a ready endpoint"},
-		"all weights 0":   {route: func(r *routev1.Route) { r.Spec.To.Weight = weight(0) }, code: 1, says: "no backend with a weight has a ready endpoint"},
-		"other workload":  {args: []string{"--workload", "deployment/api"}, code: 1, says: "belong to deployment/web, not to deployment/api"},
-		"other container": {args: []string{"--container", "db"}, code: 1, says: `has no container "db"`},
+		}, code: 1, why: reason.BackendNamedTwice, names: []string{" web "}},
+		"unknown port":    {route: func(r *routev1.Route) { r.Spec.Port.TargetPort = intstr.FromString("grpc") }, code: 1, why: reason.NoReadyBackend},
+		"no ready pod":    {deployment: none, code: 1, why: reason.NoReadyBackend},
+		"all weights 0":   {route: func(r *routev1.Route) { r.Spec.To.Weight = weight(0) }, code: 1, why: reason.NoReadyBackend},
+		"other workload":  {args: []string{"--workload", "deployment/api"}, code: 1, why: reason.OtherWorkload, names: []string{"deployment/web", "deployment/api"}},
+		"other container": {args: []string{"--container", "db"}, code: 1, why: reason.NoSuchContainer, names: []string{`"db"`}},
 		"hostPath": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "etc", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/etc"}}}}
-		}, code: 1, says: "mounts the node's /etc"},
-		"hostPID": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { d.Spec.Template.Spec.HostPID = true }, code: 1, says: "uses the node's network, PID or IPC namespace"},
+		}, code: 1, why: reason.HostPathVolume, names: []string{"/etc "}},
+		"hostPID": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { d.Spec.Template.Spec.HostPID = true }, code: 1, why: reason.HostNamespaces},
 		"written claim": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
-		}, before: func(e *env) { claim(e, corev1.ReadWriteOnce) }, code: 1, says: "it can't be mounted beside the pod that has it: --empty-volume data"},
+		}, before: func(e *env) { claim(e, corev1.ReadWriteOnce) }, code: 1, why: reason.ClaimInUse, names: []string{"--empty-volume data"}},
 		"claim that one pod writes": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
 			d.Spec.Template.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
-		}, before: func(e *env) { claim(e, corev1.ReadWriteMany) }, code: 1, says: "claim data (volume data) is written by one pod only"},
+		}, before: func(e *env) { claim(e, corev1.ReadWriteMany) }, code: 1, why: reason.ClaimHasOneWriter, names: []string{"claim data", "volume data"}},
 		"secondary networks": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Annotations = map[string]string{"k8s.v1.cni.cncf.io/networks": "storage"}
-		}, code: 1, says: "its pods have secondary networks (storage)"},
+		}, code: 1, why: reason.SecondaryNetworks, names: []string{"(storage)"}},
 		"primary that serves nobody": {route: func(r *routev1.Route) {
 			r.Spec.To.Weight = weight(0)
 			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("green", 7))
-		}, setup: func(e *env) { e.deployment("green", 1, nil) }, code: 1, says: "no user is served by its primary Service web, but by green"},
+		}, setup: func(e *env) { e.deployment("green", 1, nil) }, code: 1, why: reason.PrimaryServesNobody, names: []string{" web,", "green"}},
 		"missing Service": {route: func(r *routev1.Route) {
 			r.Spec.To.Name = "nope"
 			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("web", 1))
-		}, code: 1, says: "its Service nope does not exist"},
+		}, code: 1, why: reason.ServiceMissing, names: []string{"nope"}},
 		"a controller's": {route: func(r *routev1.Route) {
 			yes := true
 			r.OwnerReferences = []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "WebApp", Name: "shop", UID: "x", Controller: &yes}}
-		}, code: 1, says: "is made by WebApp shop"},
+		}, code: 1, why: reason.RouteHasOwner, names: []string{"WebApp shop"}},
 		"external certificate": {route: func(r *routev1.Route) {
 			r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", ExternalCertificate: &routev1.LocalObjectReference{Name: "cert"}}
-		}, code: 1, says: "spec.tls.externalCertificate is set"},
+		}, code: 1, why: reason.ExternalCertificate},
 		"re-encryption without a CA": {route: func(r *routev1.Route) {
 			r.Spec.TLS = &routev1.TLSConfig{Termination: "reencrypt"}
 			r.Spec.Port.TargetPort = intstr.FromString("https")
-		}, code: 1, says: "re-encrypts without a destination CA"},
+		}, code: 1, why: reason.DestinationCAMissing},
 		"idled": {deployment: func(_ *appsv1.Deployment, s *corev1.Service) {
 			s.Annotations = map[string]string{"idling.alpha.openshift.io/idled-at": "2026-11-22T00:00:00Z"}
-		}, code: 1, says: "Service web is idled since 2026-11-22T00:00:00Z"},
+		}, code: 1, why: reason.ServiceIdled, names: []string{"2026-11-22T00:00:00Z"}},
 		"a budget for all pods": {setup: func(e *env) {
 			one := intstr.FromInt32(1)
 			_, err := core.PolicyV1().PodDisruptionBudgets(e.ns).Create(e.t.Context(), &policyv1.PodDisruptionBudget{
 				ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: policyv1.PodDisruptionBudgetSpec{Selector: &metav1.LabelSelector{}, MinAvailable: &one},
 			}, metav1.CreateOptions{})
 			e.ok(err)
-		}, code: 1, says: "poddisruptionbudget/all"},
-		"runtime class not allowed": {args: []string{"--runtime-class", "runsc"}, code: 6, says: "allows runtime class kata, kata-remote, gvisor"},
-		"no guard here":             {args: []string{"--no-guard=false"}, code: 1, says: "may not end sessions in namespace"},
-		"detached without a guard":  {args: []string{"--detach"}, code: 2, says: "--detach needs a guard"},
-		"no such runtime class":     {args: []string{"--runtime-class", "gvisor"}, code: 6, says: "the cluster has no such RuntimeClass"},
+		}, code: 1, why: reason.BudgetSelectsEveryPod, names: []string{"poddisruptionbudget/all"}},
+		"runtime class not allowed": {args: []string{"--runtime-class", "runsc"}, code: 6, why: reason.RuntimeClassForbidden, names: []string{"runsc", "kata, kata-remote, gvisor"}},
+		"no guard here":             {args: []string{"--no-guard=false"}, code: 1, why: reason.GuardNotRunning, names: []string{"oc create rolebinding osc-debug-guard -n "}},
+		"detached without a guard":  {args: []string{"--detach"}, code: 2, why: reason.WrongUsage, names: []string{"--detach", "--no-guard"}},
+		"no such runtime class":     {args: []string{"--runtime-class", "gvisor"}, code: 6, why: reason.RuntimeClassNotFound, names: []string{"gvisor"}},
 		"restricted namespace": {setup: func(e *env) {
 			_, err := core.CoreV1().Namespaces().Patch(e.t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`), metav1.PatchOptions{})
 			e.ok(err)
-		}, code: 6, says: "pod-security.kubernetes.io/enforce=privileged"},
+		}, code: 6, why: reason.PodSecurityForbids, names: []string{"pod-security.kubernetes.io/enforce=privileged"}},
 		"quota": {setup: func(e *env) {
 			_, err := core.CoreV1().ResourceQuotas(e.ns).Create(e.t.Context(), &corev1.ResourceQuota{
 				ObjectMeta: metav1.ObjectMeta{Name: "pods"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"pods": resource.MustParse("1")}},
@@ -144,7 +147,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 				q, err := core.CoreV1().ResourceQuotas(e.ns).Get(e.t.Context(), "pods", metav1.GetOptions{})
 				return err == nil && q.Status.Used.Pods().Value() == 1
 			})
-		}, code: 6, says: "free some of the namespace's quota"},
+		}, code: 6, why: reason.QuotaExceeded},
 		"quota that wants limits": {setup: func(e *env) {
 			_, err := core.CoreV1().ResourceQuotas(e.ns).Create(e.t.Context(), &corev1.ResourceQuota{
 				ObjectMeta: metav1.ObjectMeta{Name: "sandboxes"}, Spec: corev1.ResourceQuotaSpec{
@@ -155,10 +158,10 @@ func TestRefusalsChangeNothing(t *testing.T) {
 				q, err := core.CoreV1().ResourceQuotas(e.ns).Get(e.t.Context(), "sandboxes", metav1.GetOptions{})
 				return err == nil && q.Status.Hard != nil
 			})
-		}, code: 6, says: "wants limits or requests of every container"},
-		"no rights":              {setup: func(e *env) { e.bind("bob", "view"); e.bind("bob", "development-routes-edit") }, user: "bob", code: 6, says: "bob may not create services, delete services, create pods, delete pods, create pods/exec"},
-		"router out of reach":    {args: []string{"--router", "127.0.0.1:1"}, code: 1, says: "give the router's address with --router"},
-		"too much for five pods": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { *d.Spec.Replicas = 9 }, code: 1, says: "ask for --weight 83, or give --replicas"},
+		}, code: 6, why: reason.QuotaWantsResources},
+		"no rights":              {setup: func(e *env) { e.bind("bob", "view"); e.bind("bob", "development-routes-edit") }, user: "bob", code: 6, why: reason.PermissionsMissing, names: []string{"bob", "create services, delete services, create pods, delete pods, create pods/exec"}},
+		"router out of reach":    {args: []string{"--router", "127.0.0.1:1"}, code: 1, why: reason.RouterNotReached},
+		"too much for five pods": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { *d.Spec.Replicas = 9 }, code: 1, why: reason.TooMuchLoad, names: []string{"--weight 83"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -173,8 +176,8 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			}
 			args := append([]string{"shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--for", "1s", "--no-guard"}, c.args...)
 			r := e.start(e.unwritten(cmp.Or(c.user, "alice")), args...).wait()
-			if r.code != c.code || !strings.Contains(r.errOut, c.says) {
-				t.Errorf("wanted exit %d and %q: %s", c.code, c.says, r)
+			if r.code != c.code || !r.because(c.why) || !r.names(c.names...) {
+				t.Errorf("wanted exit %d, %s and %q: %s", c.code, c.why, c.names, r)
 			}
 		})
 	}

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
 // A team's role is enough for all of a session, without role edit, and for nothing beside
@@ -35,14 +37,14 @@ func TestTheTeamsRolesAreEnough(t *testing.T) {
 	before := e.tested()
 
 	e.eventually("alice's rights", func() bool { return e.cli("doctor", "--route", "shop").code == 0 })
-	if r := e.guarded("--weight", "100", "--dry-run=server", "-o", "yaml").wait(); r.code != 0 || strings.Contains(r.errOut, "may not list") {
+	if r := e.guarded("--weight", "100", "--dry-run=server", "-o", "yaml").wait(); r.code != 0 || r.because(reason.RightsToListMissing) {
 		t.Error(r)
 	}
 	run := e.guarded("--weight", "100", "--trace", "open", "--timeout", "5m", "--ttl", "15m")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
-	if strings.Contains(run.progress.String(), "may not list") {
+	if run.because(reason.RightsToListMissing) {
 		t.Errorf("something was not to be read: %s", run.progress.String())
 	}
 	policies, err := core.NetworkingV1().NetworkPolicies(e.ns).List(t.Context(), metav1.ListOptions{})

@@ -4,13 +4,13 @@ package e2e
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -24,7 +24,7 @@ func TestRollbackOfWhatIsHardToEnd(t *testing.T) {
 	before := e.tested()
 	e.forger("oncall", may("route.openshift.io", "get list watch patch", "routes"), may("", "get list watch delete", "pods", "services"))
 	e.plant("shop", session.Live, time.Hour)
-	if r := e.start(e.as("oncall"), "rollback", "--drain", "1s").wait(); r.code != 0 || !strings.Contains(r.errOut, "list EndpointSlices") {
+	if r := e.start(e.as("oncall"), "rollback", "--drain", "1s").wait(); r.code != 0 || !r.because(reason.ConnectionsNotTold) {
 		t.Error(r)
 	}
 	if after := e.tested(); after != before {
@@ -68,7 +68,7 @@ func TestARollbackWhoseTimeIsOver(t *testing.T) {
 		}
 		forward(w, r)
 	})
-	if r := e.start(readonly, "rollback", "--drain", "0s", "--timeout", "3s").wait(); r.code != 3 || !strings.Contains(r.errOut, "rollback: gave up after 3s") {
+	if r := e.start(readonly, "rollback", "--drain", "0s", "--timeout", "3s").wait(); r.code != 3 || !r.because(reason.TimedOut) || !r.names("rollback: ", " 3s") {
 		t.Error(r)
 	}
 	if e.state() != session.Live {

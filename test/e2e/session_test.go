@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -73,11 +74,11 @@ func TestMirroredPolicies(t *testing.T) {
 func TestARolloutDuringTheSession(t *testing.T) {
 	t.Parallel()
 	for follow, c := range map[string]struct {
-		says string
+		why  reason.Code
 		ends bool
 	}{
-		"false":    {"the session goes on with the old one", false},
-		"rollback": {"the session ends, as asked for", true},
+		"false":    {reason.RolloutHappened, false},
+		"rollback": {reason.RolloutEndedSession, true},
 	} {
 		t.Run(follow, func(t *testing.T) {
 			t.Parallel()
@@ -92,7 +93,7 @@ func TestARolloutDuringTheSession(t *testing.T) {
 			_, err := core.AppsV1().Deployments(e.ns).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"template":{"metadata":{"annotations":{"rolled":"out"}}}}}`), metav1.PatchOptions{})
 			e.ok(err)
 			e.eventually("word of the rollout", func() bool {
-				return strings.Contains(run.progress.String(), "deployment/web was rolled out: pod web-") && strings.Contains(run.progress.String(), c.says)
+				return run.because(c.why) && strings.Contains(run.progress.String(), "pod web-")
 			})
 			if !c.ends {
 				run.signal(2)
@@ -136,7 +137,7 @@ func TestSteps(t *testing.T) {
 		})
 		run.signal(2)
 		r := run.wait()
-		if r.code != 4 || strings.Contains(r.errOut, "no more steps") {
+		if r.code != 4 || r.because(reason.StepsStopped) {
 			t.Error(r)
 		}
 		for _, step := range []string{"5 % of new clients", "25 % of new clients", "60 % of new clients"} {
@@ -189,7 +190,7 @@ func TestSteps(t *testing.T) {
 		}
 		patch(e, 1, 0) // the sandbox' own
 		r := run.wait()
-		if r.code != 4 || !strings.Contains(r.errOut, "no more steps are taken (left: 25 %, 60 %)") || strings.Contains(r.errOut, "25 % of new clients") {
+		if r.code != 4 || !r.because(reason.StepsStopped) || !r.names("25 %, 60 %") || strings.Contains(r.errOut, "25 % of new clients") {
 			t.Error(r)
 		}
 	})
@@ -217,8 +218,15 @@ func TestChangesToTheClone(t *testing.T) {
 	if r := run.wait(); r.code != 0 {
 		t.Error(r)
 	}
-	for flag, says := range map[string]string{"--set-image=db=x": `no container "db"; it has web`, "--set-env=db:A=b": `no container "db"; it has web`, "--empty-volume=data,logs": `no volume "logs"; it has data`} {
-		if r := e.shift("--weight", "50", "--empty-volume", "data", flag).wait(); r.code != 1 || !strings.Contains(r.errOut, says) {
+	for flag, c := range map[string]struct {
+		why        reason.Code
+		asked, has string
+	}{
+		"--set-image=db=x":         {reason.NoSuchContainer, `"db"`, " web"},
+		"--set-env=db:A=b":         {reason.NoSuchContainer, `"db"`, " web"},
+		"--empty-volume=data,logs": {reason.NoSuchVolume, `"logs"`, " data"},
+	} {
+		if r := e.shift("--weight", "50", "--empty-volume", "data", flag).wait(); r.code != 1 || !r.because(c.why) || !r.names(c.asked, c.has) {
 			t.Errorf("%s: %s", flag, r)
 		}
 	}
