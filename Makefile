@@ -82,7 +82,7 @@ demo: devcluster ## Move real traffic into a sandbox VM and back; KEEP=1 leaves 
 test: unit e2e ## Run all tests: unit, command line, and end to end on the local cluster
 
 unit: ## Run the tests that need no cluster (as root also those of the BPF programs)
-	go test ./cmd/... ./pkg/... ./sidecar/... ./test/soak
+	go test ./cmd/... ./pkg/... ./sidecar/... ./test/soak ./test/arrows
 	cd test/devcluster && go test ./...
 
 # Nearly all that end-to-end tests do is wait: for a Lease, a drain, a time to live.
@@ -128,7 +128,7 @@ cover: devcluster ## Coverage of each package by unit and end-to-end tests toget
 		echo together; go tool covdata percent -i=$(COVER)/unit,$(COVER)/e2e; exit $$code
 
 fuzz: ## Fuzz the journal's decoder and the restore; FUZZ=10m for each
-	for f in FuzzDecode FuzzRestore; do go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZ),10m) ./pkg/session || exit 1; done
+	for f in FuzzDecode FuzzRestore; do go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZ),10m) ./pkg/session/record || exit 1; done
 
 clean: ## Remove what was built here (not the cache)
 	rm -rf $(BIN)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/sidecar/tracer"
 )
 
@@ -40,7 +40,7 @@ func run() *cobra.Command {
 			r.Gadgets = strings.Split(gadgets, ",")
 			return tracer.Run(c.Context(), r, os.Stdin, os.Stdout)
 		}}
-	c.Flags().StringVar(&gadgets, "gadgets", "", "comma-separated: "+wire.GadgetNames())
+	c.Flags().StringVar(&gadgets, "gadgets", "", "comma-separated: "+frame.GadgetNames())
 	c.Flags().StringVar(&r.ContainerID, "container-id", "", "the container's runtime ID")
 	c.Flags().StringVar(&r.ContainerName, "container-name", "", "the container's name in the pod")
 	return c

@@ -9,16 +9,16 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // clients are the caller's access to the cluster and to one namespace of it.
 type clients struct {
-	session.Store
+	store.Store
 	config    *rest.Config
 	namespace string
 	clock     *kube.Clock
-	fixes     func(error) []string // see app.fixes
 }
 
 func (a *app) clients() (*clients, error) {
@@ -30,7 +30,7 @@ func (a *app) clients() (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &clients{namespace: namespace, clock: &kube.Clock{}, fixes: a.fixes}
+	c := &clients{namespace: namespace, clock: &kube.Clock{}}
 	config.UserAgent = "osc-debug/" + version
 	config.QPS, config.Burst = 50, 100
 	// Warnings of the API server (deprecated fields of the workload's own template) are
@@ -41,6 +41,11 @@ func (a *app) clients() (*clients, error) {
 	c.config = config
 	c.Core, c.Routes, err = kube.Clients(config)
 	return c, err
+}
+
+// finder looks for sessions in the namespace.
+func (c *clients) finder() session.Finder {
+	return session.Finder{Store: c.Store, Namespace: c.namespace}
 }
 
 // settings are the administrator's; the defaults where there are none to be read.

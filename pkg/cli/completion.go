@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
@@ -47,9 +47,9 @@ func (a *app) completions(c *cobra.Command) {
 		return out
 	})
 	register("session", func(ctx context.Context, c *clients) (out []string) {
-		if all, err := c.sessions(ctx, c.namespace); err == nil {
+		if all, err := c.finder().List(ctx); err == nil {
 			for _, f := range all {
-				out = append(out, f.session.ID)
+				out = append(out, f.Session.ID)
 			}
 		}
 		return out
@@ -72,7 +72,7 @@ func (a *app) completions(c *cobra.Command) {
 		slices.Sort(out)
 		return slices.Compact(out)
 	})
-	for flag, values := range map[string][]string{"trace": wire.Names(), "dry-run": {"none", "client", "server"}, "follow-rollout": {"false", "rollback"}} {
+	for flag, values := range map[string][]string{"trace": frame.Names(), "dry-run": {"none", "client", "server"}, "follow-rollout": {"false", "rollback"}} {
 		if c.Flags().Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 		}

@@ -9,9 +9,8 @@ import (
 	utilexec "k8s.io/client-go/util/exec"
 	"k8s.io/kubectl/pkg/util/term"
 
-	"github.com/osc-debug/osc-debug/pkg/sandbox"
-	"github.com/osc-debug/osc-debug/pkg/session"
-	"github.com/osc-debug/osc-debug/pkg/trace"
+	"github.com/osc-debug/osc-debug/pkg/kube/exec"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 type execFlags struct {
@@ -42,7 +41,7 @@ but for a session with --separate-pids, its processes. The exit code is the comm
 	fl := c.Flags()
 	fl.StringVar(&f.route, "route", "", "Route of the session")
 	fl.StringVarP(&f.session, "session", "s", "", "ID of the session")
-	fl.StringVarP(&f.container, "container", "c", sandbox.Sidecar, "container to run in")
+	fl.StringVarP(&f.container, "container", "c", record.Sidecar, "container to run in")
 	fl.BoolVarP(&f.stdin, "stdin", "i", false, "pass standard input on")
 	fl.BoolVarP(&f.tty, "tty", "t", false, "give it a terminal")
 	a.completions(c)
@@ -60,20 +59,20 @@ func (a *app) runExec(c *cobra.Command, f *execFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	target, err := clients.which(c.Context(), f.route, f.session)
+	target, err := clients.finder().Which(c.Context(), f.route, f.session)
 	if err != nil {
 		return err
 	}
-	if target.session == nil {
-		return target.none()
+	if target.Session == nil {
+		return target.None()
 	}
 	streams := remotecommand.StreamOptions{Stdout: a.Out, Stderr: a.ErrOut, Tty: f.tty}
 	if f.stdin {
 		streams.Stdin = a.In
 	}
 	run := func() error {
-		return trace.Exec{Config: clients.config, Core: clients.Core}.Stream(c.Context(), clients.namespace,
-			session.PodName(target.session.ID, 0), f.container, args, streams)
+		return exec.Client{Config: clients.config, Core: clients.Core}.Stream(c.Context(), clients.namespace,
+			record.PodName(target.Session.ID, 0), f.container, args, streams)
 	}
 	if f.tty {
 		streams.Stderr = nil // a terminal has one stream

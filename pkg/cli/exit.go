@@ -9,7 +9,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
-	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
 // Exit codes, as README's table has them.
@@ -44,9 +44,9 @@ func usage(c *cobra.Command, err error) error {
 func exitCode(err error) int {
 	var (
 		exit      *exitError
-		leftovers *session.Leftovers
-		timeout   *shift.Timeout
-		expired   *shift.Expired
+		leftovers *store.Leftovers
+		timeout   *session.Timeout
+		expired   *session.Expired
 	)
 	switch {
 	case err == nil:
@@ -55,7 +55,7 @@ func exitCode(err error) int {
 		return codeLeftovers
 	case errors.As(err, &exit):
 		return exit.code
-	case errors.Is(err, shift.ErrInterrupted):
+	case errors.Is(err, session.ErrInterrupted):
 		return codeInterrupted
 	case lacksRights(err), apierrors.IsForbidden(err):
 		return codeRefused

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // Whatever ended a session: where the way back failed, that decides the exit code.
 func TestAWayBackThatFailedIsIncomplete(t *testing.T) {
-	for _, first := range []error{shift.ErrInterrupted, &shift.Timeout{}, &shift.Expired{}, errors.New("a router answers 503")} {
-		err := (&app{}).conclude(&shiftFlags{}, shift.Result{Unended: true, Expired: true}, errors.Join(first, errors.New("no answer")))
+	for _, first := range []error{session.ErrInterrupted, &session.Timeout{}, &session.Expired{}, errors.New("a router answers 503")} {
+		err := (&app{}).conclude(&shiftFlags{}, session.Result{Unended: true, Expired: true}, errors.Join(first, errors.New("no answer")))
 		if got := exitCode(err); got != codeLeftovers {
 			t.Errorf("%v: exit code %d, wanted %d", first, got, codeLeftovers)
 		}

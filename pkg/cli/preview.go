@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
-	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // redacted stands where a TLS key would be printed.
@@ -23,7 +23,7 @@ const redacted = "REDACTED"
 
 // printPreview prints every object that a session would write, and what it would change
 // of the Route.
-func printPreview(c *cobra.Command, w io.Writer, p *shift.Preview, format string) error {
+func printPreview(c *cobra.Command, w io.Writer, p *session.Preview, format string) error {
 	objects := []runtime.Object{typed(p.Service, "v1", "Service")}
 	for _, policy := range p.Policies {
 		objects = append(objects, typed(policy, "networking.k8s.io/v1", "NetworkPolicy"))

@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osc-debug/osc-debug/pkg/kube/exec"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
-	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/pkg/trace"
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
 // How long ending a session may take after its own context has ended, beyond the
@@ -82,7 +83,7 @@ failover (--exact gives that up).`,
 	fl.BoolVar(&f.noGuard, "no-guard", false, "do without a guard: the session ends with this command")
 	fl.StringSliceVar(&f.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, one for each router (default: the Route's host)")
 	fl.BoolVar(&f.NoProbe, "no-probe", false, "do not send probes: nothing is proven or verified")
-	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+wire.GadgetNames())
+	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+frame.GadgetNames())
 	fl.StringVar(&f.dryRun, "dry-run", "none", "none, client or server: print what would be written, change nothing")
 	fl.StringVarP(&f.output, "output", "o", "", "of --dry-run: yaml or json; of --trace: columns or json")
 	a.completions(c)
@@ -102,10 +103,10 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		return err
 	}
 	report := a.report()
-	exec := trace.Exec{Config: clients.config, Core: clients.Core}
-	runner := &shift.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Report: report,
+	client := exec.Client{Config: clients.config, Core: clients.Core}
+	runner := &session.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Report: report,
 		Connections: func(ctx context.Context, pod string, ports []int32) (int, error) {
-			return exec.Connections(ctx, f.Namespace, pod, ports)
+			return session.Connections(ctx, client, f.Namespace, pod, ports)
 		}}
 	if f.dryRun != "none" {
 		preview, err := runner.DryRun(c.Context(), f.dryRun == "server")
@@ -120,19 +121,19 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		if err != nil {
 			return usage(c, err)
 		}
-		runner.OnLive = func(ctx context.Context, t shift.Target) error {
+		runner.OnLive = func(ctx context.Context, t session.Target) error {
 			return a.trace(ctx, clients, t, f.traces, printer, report)
 		}
 	}
 	result, err := runner.Run(c.Context(), func() (context.Context, context.CancelFunc) {
-		return context.WithTimeout(context.Background(), endingTime+f.Drain+shift.RampTime)
+		return context.WithTimeout(context.Background(), endingTime+f.Drain+session.RampTime)
 	})
 	return a.conclude(f, result, err)
 }
 
 // trace runs the gadgets in every sandbox pod until the context ends.
-func (a *app) trace(ctx context.Context, c *clients, t shift.Target, gadgets []string, p trace.Printer, r *report) error {
-	ledgers, err := trace.Run(ctx, trace.Exec{Config: c.config, Core: c.Core}, trace.Request{
+func (a *app) trace(ctx context.Context, c *clients, t session.Target, gadgets []string, p trace.Printer, r *report) error {
+	ledgers, err := trace.Run(ctx, exec.Client{Config: c.config, Core: c.Core}, trace.Request{
 		Namespace: t.Namespace, Pods: t.Pods, Container: t.Container, Gadgets: gadgets,
 	}, p, r.Note)
 	for pod, l := range ledgers {
@@ -142,9 +143,9 @@ func (a *app) trace(ctx context.Context, c *clients, t shift.Target, gadgets []s
 }
 
 // conclude says how it went.
-func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
+func (a *app) conclude(f *shiftFlags, result session.Result, err error) error {
 	namespace, route := f.Namespace, f.Options.Route
-	var leftovers *session.Leftovers
+	var leftovers *store.Leftovers
 	switch {
 	case result.Held:
 		return reason.New(reason.SandboxHeld, "namespace", namespace, "route", route, "why", err, "until", clockTime(result.Expires))
@@ -154,7 +155,7 @@ func (a *app) conclude(f *shiftFlags, result shift.Result, err error) error {
 		return foreign(namespace, route, err)
 	case result.Unended:
 		return &exitError{code: codeLeftovers, err: reason.New(reason.SessionMayGoOn, "namespace", namespace, "route", route, "why", err)}
-	case errors.Is(err, shift.ErrInterrupted):
+	case errors.Is(err, session.ErrInterrupted):
 		return &exitError{code: codeInterrupted, err: reason.New(reason.InterruptedBeforeLive)}
 	case result.Expired:
 		return fmt.Errorf("%w: everything is put back", err)

@@ -12,9 +12,10 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
-	"github.com/osc-debug/osc-debug/pkg/shift"
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
 // Defaults of the time to live.
@@ -28,7 +29,7 @@ const (
 const longestTimeout = time.Hour
 
 type shiftFlags struct {
-	shift.Options
+	session.Options
 	exact, failover bool
 	noGuard         bool
 	traces          []string
@@ -80,13 +81,13 @@ func (f *shiftFlags) check() error {
 			f.TTL = f.For + slackTTL
 		}
 	}
-	if f.TTL > settings.Longest {
-		return fmt.Errorf("a session of %s is longer than a sandbox lives: %s at most", f.TTL, settings.Longest)
+	if f.TTL > record.Longest {
+		return fmt.Errorf("a session of %s is longer than a sandbox lives: %s at most", f.TTL, record.Longest)
 	}
 	if f.dryRun == "none" && f.output != "" && len(f.traces) == 0 {
 		return errors.New("--output goes with --dry-run or --trace")
 	}
-	_, err := wire.Lookup(f.traces)
+	_, err := frame.Lookup(f.traces)
 	return err
 }
 
@@ -145,7 +146,7 @@ func (f *shiftFlags) settle(c *cobra.Command, clients *clients) error {
 	}
 	f.ReloadInterval, f.Guarded = set.ReloadInterval, !f.noGuard
 	f.Floor = floor(f.Guarded, f.exact, f.failover)
-	if !c.Flags().Changed("ttl") && f.For+shift.RampTime < set.MaxDuration {
+	if !c.Flags().Changed("ttl") && f.For+session.RampTime < set.MaxDuration {
 		f.TTL = min(f.TTL, set.MaxDuration)
 	}
 	switch {

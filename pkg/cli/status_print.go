@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // statusFormats are the values of status' --output.
@@ -32,7 +33,7 @@ func (a *app) statusPrinter(f *statusFlags) *statusPrinter {
 }
 
 // print prints rows in the format that was asked for.
-func (p *statusPrinter) print(rows []sessionStatus) error {
+func (p *statusPrinter) print(rows []session.Status) error {
 	switch p.output {
 	case "json":
 		encoder := json.NewEncoder(p.Out)
@@ -74,7 +75,7 @@ func (p *statusPrinter) print(rows []sessionStatus) error {
 }
 
 // rows prints a table, with a head above the first rows.
-func (p *statusPrinter) rows(rows []sessionStatus) error {
+func (p *statusPrinter) rows(rows []session.Status) error {
 	where := func(namespace string) string {
 		if p.all {
 			return namespace + "\t"
@@ -99,22 +100,22 @@ func (p *statusPrinter) rows(rows []sessionStatus) error {
 		for _, pod := range r.Pods {
 			pods = append(pods, pod.Name+"@"+pod.Node)
 		}
-		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, r.timeLeft(), r.Workload, r.User,
+		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, timeLeft(r), r.Workload, r.User,
 			wide(strings.Join(weights, ",")+"\t"+strings.Join(pods, ",")))
 	}
 	return p.table.Flush()
 }
 
-func (r sessionStatus) timeLeft() string {
-	if r.State == string(session.Draining) {
+func timeLeft(r session.Status) string {
+	if r.State == string(record.Draining) {
 		return "-"
 	}
-	return r.left.Round(time.Second).String()
+	return r.Left.Round(time.Second).String()
 }
 
 // tree prints a session with its backends and pods.
-func (p *statusPrinter) tree(r sessionStatus) {
-	fmt.Fprintf(p.Out, "%s/%s  session %s of %s: %s, %g%% asked, %.2f%% realised, %s left\n", r.Namespace, r.Route, r.Session, r.User, r.State, r.Asked, r.Realised, r.timeLeft())
+func (p *statusPrinter) tree(r session.Status) {
+	fmt.Fprintf(p.Out, "%s/%s  session %s of %s: %s, %g%% asked, %.2f%% realised, %s left\n", r.Namespace, r.Route, r.Session, r.User, r.State, r.Asked, r.Realised, timeLeft(r))
 	for i, b := range r.Backends {
 		branch, rest := "├─", "│ "
 		if i == len(r.Backends)-1 {

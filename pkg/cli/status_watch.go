@@ -20,6 +20,8 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
 const (
@@ -42,7 +44,7 @@ func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error
 	s := &statusWatch{c, a.statusPrinter(f), map[string]*routev1.Route{}, map[string]string{}, map[string]bool{}}
 	g, ctx := errgroup.WithContext(ctx)
 	events := make(chan watch.Event)
-	of := session.Label
+	of := record.Label
 	if f.session != "" {
 		of += "=" + f.session
 	}
@@ -86,7 +88,7 @@ func follow(ctx context.Context, events chan<- watch.Event, selector string, beg
 			refusals.Served()
 		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
 			w, version = watch.NewEmptyWatch(), anyRecent
-		case refusals.Allowed && session.Retriable(err):
+		case refusals.Allowed && store.Retriable(err):
 			refusals.Served()
 			w = watch.NewEmptyWatch()
 		case refusals.MayPass(err):
@@ -139,7 +141,7 @@ func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) erro
 		case <-timer.C:
 			for _, key := range slices.Sorted(maps.Keys(s.due)) {
 				err := s.printDue(ctx, s.routes[key])
-				passes := session.Retriable(err) || kube.Refused(err) && len(s.printed) > 0 // he may
+				passes := store.Retriable(err) || kube.Refused(err) && len(s.printed) > 0 // he may
 				if err != nil && !passes {
 					return err
 				}
@@ -158,7 +160,7 @@ func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) erro
 func (s *statusWatch) note(what watch.EventType, o runtime.Object) {
 	switch o := o.(type) {
 	case *routev1.Route:
-		key, found := o.Namespace+"/"+o.Name, session.Of(o)
+		key, found := o.Namespace+"/"+o.Name, record.Of(o)
 		switch {
 		case s.route != "" && o.Name != s.route:
 		case what == watch.Deleted || found == nil:
@@ -177,7 +179,7 @@ func (s *statusWatch) note(what watch.EventType, o runtime.Object) {
 			return r.Spec.To.Name == service || slices.ContainsFunc(r.Spec.AlternateBackends, func(b routev1.RouteTargetReference) bool { return b.Name == service })
 		})
 	case *corev1.Pod:
-		s.touch(o.Namespace, func(r *routev1.Route) bool { return session.Of(r).ID == o.Labels[session.Label] })
+		s.touch(o.Namespace, func(r *routev1.Route) bool { return record.Of(r).ID == o.Labels[record.Label] })
 	}
 }
 
@@ -192,21 +194,16 @@ func (s *statusWatch) touch(namespace string, concerns func(*routev1.Route) bool
 
 // printDue prints a Route's session if it is no longer as it was printed.
 func (s *statusWatch) printDue(ctx context.Context, r *routev1.Route) error {
-	list, err := s.Core.DiscoveryV1().EndpointSlices(r.Namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-	if err != nil {
-		return fmt.Errorf("list EndpointSlices: %w", err)
-	}
-	pods, err := s.sandboxPods(ctx, s.statusFlags, r.Namespace)
+	row, err := s.finder().Status(ctx, session.Found{Route: r, Session: record.Of(r)}, s.showsPods(), s.clock.Now())
 	if err != nil {
 		return err
 	}
-	found := found{r, session.Of(r)}
-	row := s.status(found, list.Items, pods[r.Namespace+"/"+found.session.ID])
+	s.wordProblem(&row)
 	text, err := json.Marshal(row)
 	key := r.Namespace + "/" + r.Name
 	if err != nil || s.printed[key] == string(text) {
 		return err
 	}
 	s.printed[key] = string(text)
-	return s.statusPrinter.print([]sessionStatus{row})
+	return s.statusPrinter.print([]session.Status{row})
 }

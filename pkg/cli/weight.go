@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,13 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 func (a *app) weightCommand() *cobra.Command {
 	var routeName, id string
 	var exact, failover, noGuard bool
-	o := shift.Options{}
+	o := session.Options{}
 	c := &cobra.Command{
 		Use: "weight PERCENT", Short: "Change the share of a session, or resume a held one",
 		Long: `Change the percentage of new clients that a live session's sandbox gets. A held session,
@@ -40,11 +41,11 @@ one that began with 0 %, is proven first, as at the beginning.`,
 			if err != nil {
 				return err
 			}
-			o.Namespace, o.Route, o.Percent = target.route.Namespace, target.route.Name, percent
-			failover = failover || target.session.Journal.Failover && !exact
+			o.Namespace, o.Route, o.Percent = target.Route.Namespace, target.Route.Name, percent
+			failover = failover || target.Session.Journal.Failover && !exact
 			o.Guarded, o.Floor, o.ReloadInterval = !noGuard, floor(!noGuard, exact, failover), set.ReloadInterval
-			runner := &shift.Runner{Store: clients.Store, Options: o, Clock: clients.clock, Report: a.report()}
-			j, err := runner.Weigh(c.Context(), target.route, target.session)
+			runner := &session.Runner{Store: clients.Store, Options: o, Clock: clients.clock, Report: a.report()}
+			j, err := runner.Weigh(c.Context(), target.Route, target.Session)
 			if err != nil {
 				return err
 			}
@@ -82,25 +83,39 @@ a deadline of their own.`,
 			if err != nil {
 				return err
 			}
-			latest, err := clients.latest(c.Context(), target)
+			set, err := clients.settings(c.Context())
 			if err != nil {
 				return err
 			}
-			expires := target.session.Journal.Expires.Add(by)
-			if expires.After(latest) {
-				return reason.New(reason.TooLongExtension, "session", target.session.ID, "latest", clockTime(latest),
-					"longest", max(0, latest.Sub(target.session.Journal.Expires.Time)).Truncate(time.Second))
-			}
-			if _, err := clients.Extend(c.Context(), target.route, target.session.ID, expires); err != nil {
+			latest, err := clients.finder().Latest(c.Context(), target, set.MaxDuration, clients.clock.Now())
+			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.ErrOut, "session %s lives until %s\n", target.session.ID, clockTime(expires))
+			expires := target.Session.Journal.Expires.Add(by)
+			if expires.After(latest) {
+				return reason.New(reason.TooLongExtension, "session", target.Session.ID, "latest", clockTime(latest),
+					"longest", max(0, latest.Sub(target.Session.Journal.Expires.Time)).Truncate(time.Second))
+			}
+			if _, err := clients.Extend(c.Context(), target.Route, target.Session.ID, expires); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.ErrOut, "session %s lives until %s\n", target.Session.ID, clockTime(expires))
 			return nil
 		},
 	}
 	sessionFlags(c, &routeName, &id)
 	a.completions(c)
 	return c
+}
+
+// running picks the session that the user means, which is live or held.
+func (a *app) running(ctx context.Context, route, id string) (*clients, session.Found, error) {
+	c, err := a.clients()
+	if err != nil {
+		return nil, session.Found{}, err
+	}
+	found, err := c.finder().Running(ctx, route, id)
+	return c, found, err
 }
 
 // sessionFlags are how every verb names a session.

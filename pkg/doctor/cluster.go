@@ -12,9 +12,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/standby"
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -71,15 +72,15 @@ func (d *Doctor) readSettings(ctx context.Context) (string, error) {
 
 // findGuard is the cluster's guard, or the namespace's own where that one would end a
 // session and the cluster's would not.
-func (d *Doctor) findGuard(ctx context.Context) (*settings.Guard, error) {
-	ends := func(g *settings.Guard, err error) bool {
-		return err == nil && g.Ends(d.Namespace, session.JournalVersion, d.Clock.Now()) == nil
+func (d *Doctor) findGuard(ctx context.Context) (*standby.Guard, error) {
+	ends := func(g *standby.Guard, err error) bool {
+		return err == nil && g.Ends(d.Namespace, record.JournalVersion, d.Clock.Now()) == nil
 	}
-	g, err := settings.ReadGuard(ctx, d.Core, settings.Home)
+	g, err := standby.Read(ctx, d.Core, settings.Home)
 	if ends(g, err) {
 		return g, nil
 	}
-	own, ownErr := settings.ReadGuard(ctx, d.Core, d.Namespace)
+	own, ownErr := standby.Read(ctx, d.Core, d.Namespace)
 	if ends(own, ownErr) || err != nil && ownErr == nil {
 		return own, nil
 	}
@@ -102,7 +103,7 @@ func (d *Doctor) guardsRights(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", unknown(reason.New(reason.NoGuardToAsk))
 	}
-	if err := g.MayEnd(d.Namespace, session.JournalVersion); err != nil {
+	if err := g.MayEnd(d.Namespace, record.JournalVersion); err != nil {
 		return "", err
 	}
 	return "it may restore Routes and delete sandboxes here", nil
@@ -191,7 +192,7 @@ func (d *Doctor) sandboxPod(ctx context.Context) (string, error) {
 // must be refused, or the policy that judges sandboxes would not see it.
 func (d *Doctor) sccPolicy(ctx context.Context) (string, error) {
 	p := d.pod()
-	delete(p.Labels, session.Label)
+	delete(p.Labels, record.Label)
 	admitted, err := d.dryRun(ctx, p)
 	if err == nil && admitted.Annotations["openshift.io/scc"] == "osc-debug-kata" {
 		return "", reason.New(reason.SCCPolicyNotInForce)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -36,7 +36,7 @@ type Finding struct {
 
 // Doctor looks at one namespace.
 type Doctor struct {
-	session.Store
+	store.Store
 	Clock        *kube.Clock
 	Namespace    string
 	RuntimeClass string

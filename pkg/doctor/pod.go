@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
@@ -20,7 +20,7 @@ func (d *Doctor) pod() *corev1.Pod {
 
 func (d *Doctor) podOf(r *routev1.Route) *corev1.Pod {
 	p := sandbox.Pods(sandbox.Input{
-		Session: session.NewID(), Route: r, Program: &workload.Program{Kind: "Pod", Name: "doctor"},
+		Session: record.NewID(), Route: r, Program: &workload.Program{Kind: "Pod", Name: "doctor"},
 		RuntimeClass: d.RuntimeClass, Image: d.Image, Replicas: 1,
 	})[0]
 	return p
@@ -28,5 +28,5 @@ func (d *Doctor) podOf(r *routev1.Route) *corev1.Pod {
 
 // dryRun has the API server judge a pod without making it.
 func (d *Doctor) dryRun(ctx context.Context, p *corev1.Pod) (*corev1.Pod, error) {
-	return d.Core.CoreV1().Pods(d.Namespace).Create(ctx, p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: session.FieldManager})
+	return d.Core.CoreV1().Pods(d.Namespace).Create(ctx, p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: record.FieldManager})
 }

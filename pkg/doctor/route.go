@@ -6,7 +6,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
-	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // route looks at one Route as a session's preflight does, and has the API server judge
@@ -38,7 +38,7 @@ func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
 	if !sound {
 		return nil
 	}
-	runner := &shift.Runner{Store: d.Store, Clock: d.Clock, Report: silent{}, Options: shift.Options{
+	runner := &session.Runner{Store: d.Store, Clock: d.Clock, Report: silent{}, Options: session.Options{
 		Namespace: d.Namespace, Route: d.Route, Percent: 1, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image, NoProbe: true,
 	}}
 	_, err = runner.DryRun(ctx, true)

@@ -18,7 +18,8 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
 // LongestTry bounds Try: a guard deletes sandbox pods whose Route has no mark of them after
@@ -41,7 +42,7 @@ func (d *Doctor) Try(ctx context.Context, timeout time.Duration, tell func(Findi
 	deadline := int64((timeout + deletion).Seconds())
 	pod.Spec.ActiveDeadlineSeconds = &deadline
 	pods := d.Core.CoreV1().Pods(d.Namespace)
-	made, err := pods.Create(ctx, pod, metav1.CreateOptions{FieldManager: session.FieldManager})
+	made, err := pods.Create(ctx, pod, metav1.CreateOptions{FieldManager: record.FieldManager})
 	if err != nil {
 		f, err := d.found(ctx, "sandbox starts", "", preflight.Refused("a sandbox pod", err))
 		if err == nil {
@@ -55,7 +56,7 @@ func (d *Doctor) Try(ctx context.Context, timeout time.Duration, tell func(Findi
 	defer cancel()
 	err = pods.Delete(deleting, made.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64), Preconditions: &metav1.Preconditions{UID: &made.UID}})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return &session.Leftovers{Namespace: d.Namespace, Objects: []string{"pod/" + made.Name}, Err: err}
+		return &store.Leftovers{Namespace: d.Namespace, Objects: []string{"pod/" + made.Name}, Err: err}
 	}
 	if waited != nil && ctx.Err() == nil {
 		waited = d.whyNot(seen)

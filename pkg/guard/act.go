@@ -13,9 +13,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/judge"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/sandbox"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
 // stillThere is how soon to look at pods again that are being deleted; their deletion is
@@ -23,13 +24,13 @@ import (
 const stillThere = 10 * time.Second
 
 // act does what a live read agreed to, and returns when to look again.
-func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
+func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, v judge.Verdict) (time.Duration, error) {
 	switch v.Action {
-	case Hold:
+	case judge.Hold:
 		return 0, g.hold(ctx, k, m, live, v)
-	case End:
+	case judge.End:
 		return g.restore(ctx, k, m, live, v)
-	case Finish:
+	case judge.Finish:
 		return g.finish(ctx, k, m, live, v)
 	}
 	g.tell(k, m, live, v.Reason)
@@ -37,7 +38,7 @@ func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, 
 }
 
 // hold takes traffic off a sandbox that is not ready and keeps it to be looked at.
-func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) error {
+func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route, v judge.Verdict) error {
 	_, err := g.Urgent.Hold(ctx, live, k.id)
 	if apierrors.IsInvalid(err) { // no room for our backend: somebody added others
 		_, err = g.restore(ctx, k, m, live, v)
@@ -51,15 +52,15 @@ func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route,
 }
 
 // restore puts the Route back; deleting comes after the drain.
-func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
-	s := session.Of(live)
+func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Route, v judge.Verdict) (time.Duration, error) {
+	s := record.Of(live)
 	_, out, err := g.Urgent.Restore(ctx, live.Namespace, live.Name, k.id, live)
 	late := g.Urgent.Outage.Late(time.Now())
 	drain := g.Settings.Drain + late
-	if s.State == session.Arming {
+	if s.State == record.Arming {
 		drain = 0 // it never had traffic
 	}
-	if err == nil || session.Unanswered(err) { // marks may be gone of which only this memory tells
+	if err == nil || store.Unanswered(err) { // marks may be gone of which only this memory tells
 		m.drained = g.Clock.Now().Add(drain)
 	}
 	if err != nil {
@@ -80,7 +81,7 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 }
 
 // restored tells of a Route that was put back, and how.
-func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, how *reason.Error) {
+func (g *Guard) restored(k key, m *memory, live *routev1.Route, v judge.Verdict, how *reason.Error) {
 	g.Metrics.restores.WithLabelValues(string(v.Reason)).Inc()
 	took, cause := time.Duration(0), v.Since
 	if !m.changed.IsZero() && (cause.IsZero() || m.changed.Before(cause)) {
@@ -91,7 +92,7 @@ func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, how *
 		g.Metrics.seconds.Observe(took.Seconds())
 	}
 	user := ""
-	if j := session.Of(live).Journal; j != nil {
+	if j := record.Of(live).Journal; j != nil {
 		user = j.User
 	}
 	g.Log.Info(string(v.Action), "session", k.String(), "route", live.Name, "user", user, "reason", v.Reason, "after", took)
@@ -99,7 +100,7 @@ func (g *Guard) restored(k key, m *memory, live *routev1.Route, v Verdict, how *
 }
 
 // finish deletes a session's sandbox and, when it is gone, the last mark on the Route.
-func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Route, v Verdict) (time.Duration, error) {
+func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Route, v judge.Verdict) (time.Duration, error) {
 	if live == nil {
 		// The Route bears no mark, but maybe an entry of ours in its managedFields, and only the
 		// sandbox' objects tell of it: they go after it.
@@ -165,7 +166,7 @@ func (g *Guard) sweep(ctx context.Context, k key, m *memory, live *routev1.Route
 }
 
 // remove deletes a part that is the session's, and says whether it may still be there.
-func (g *Guard) remove(ctx context.Context, k key, m *memory, live *routev1.Route, p session.Part) (there bool, err error) {
+func (g *Guard) remove(ctx context.Context, k key, m *memory, live *routev1.Route, p store.Part) (there bool, err error) {
 	if ours, err := g.ours(ctx, k, live, p.ObjectMeta); err != nil || !ours {
 		return false, err
 	}
@@ -193,13 +194,13 @@ func (g *Guard) isSandbox(p *corev1.Pod) bool {
 }
 
 func hasSidecar(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == sandbox.Sidecar })
+	return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == record.Sidecar })
 }
 
 // ours says whether an object that names the Route belongs to the session on it; where
 // the Route bears no mark of the session (live is nil), whether it still bears none.
 func (g *Guard) ours(ctx context.Context, k key, live *routev1.Route, o *metav1.ObjectMeta) (bool, error) {
-	uid := o.Annotations[session.RouteUIDKey]
+	uid := o.Annotations[record.RouteUIDKey]
 	if uid == "" {
 		return false, nil
 	}
@@ -213,6 +214,6 @@ func (g *Guard) ours(ctx context.Context, k key, live *routev1.Route, o *metav1.
 	if err != nil {
 		return false, fmt.Errorf("read route %s/%s: %w", k.namespace, k.route, err)
 	}
-	s := session.Of(r)
+	s := record.Of(r)
 	return string(r.UID) != uid || s == nil || s.ID != k.id, nil
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/lead"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -90,7 +91,7 @@ func (g *Guard) followSettings(ctx context.Context, was settings.Settings) error
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(retryPeriod):
+		case <-time.After(lead.RetryPeriod):
 		}
 	}
 	return ctx.Err()

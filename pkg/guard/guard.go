@@ -19,9 +19,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/judge"
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -30,7 +32,7 @@ import (
 type Guard struct {
 	// Urgent patches Routes, Cleanup deletes and writes Events: clients with limits of
 	// their own, so that a thousand sessions which end at once are first all restored.
-	Urgent, Cleanup session.Store
+	Urgent, Cleanup store.Store
 	Home            string        // namespace of its settings, its status and its Lease
 	Clock           *kube.Clock   // the API server's
 	Relist          time.Duration // between lists of all that is watched
@@ -76,15 +78,15 @@ const (
 	eventsWaiting  = 1000 // Events are a courtesy: more are dropped
 )
 
-// orphan: see Limits.
+// orphan: see judge.Limits.
 const orphan = 2 * time.Minute
 
 // settle is how long one cache may be behind another: a Route without marks whose sandbox is
 // there means something only after that.
 const settle = 5 * time.Second
 
-func (g *Guard) limits() Limits {
-	return Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: orphan}
+func (g *Guard) limits() judge.Limits {
+	return judge.Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: orphan}
 }
 
 // namespaces are all that are watched: AllNamespaces alone where it is among them.
@@ -169,7 +171,7 @@ func (g *Guard) shutDown() {
 
 // look has a session looked at. A standby replica notes nothing: it would only grow.
 func (g *Guard) look(k key, urgent bool) {
-	if !g.acting.Load() || !session.ValidID(k.id) {
+	if !g.acting.Load() || !record.ValidID(k.id) {
 		return
 	}
 	g.recall(k).noted.CompareAndSwap(0, g.Clock.Now().UnixNano())

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/standby"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -21,7 +22,7 @@ func (g *Guard) left(ctx context.Context, set []string) ([]string, error) {
 	if slices.Contains(set, settings.AllNamespaces) {
 		return nil, nil
 	}
-	status, err := settings.ReadStatus(ctx, g.Urgent.Core, g.Home)
+	status, err := standby.ReadStatus(ctx, g.Urgent.Core, g.Home)
 	if reason.Is(err, reason.GuardStatusInvalid) {
 		g.Log.Warn("its status can't be read: which namespaces were watched before is not known", "error", err)
 	} else if err != nil && !apierrors.IsNotFound(err) {

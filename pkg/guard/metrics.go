@@ -6,7 +6,7 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // Metrics are what the guard counts.
@@ -65,12 +65,12 @@ func (m *Metrics) CountSessions(current func() *Guard) {
 func (s sessions) Describe(c chan<- *prometheus.Desc) { c <- s.desc }
 
 func (s sessions) Collect(c chan<- prometheus.Metric) {
-	count := map[session.State]int{session.Arming: 0, session.Live: 0, session.Held: 0, session.Draining: 0}
+	count := map[record.State]int{record.Arming: 0, record.Live: 0, record.Held: 0, record.Draining: 0}
 	if g := s.current(); g != nil && g.Ready() {
 		for _, w := range g.watched {
 			for _, o := range w.routes.GetStore().List() {
 				if r, ok := o.(*routev1.Route); ok {
-					if found := session.Of(r); found != nil {
+					if found := record.Of(r); found != nil {
 						count[found.State]++
 					}
 				}

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // byNode is the index of pods by the node that they are on.
@@ -74,13 +74,13 @@ func (g *Guard) cordoned(w *watched, k key, r *routev1.Route) []string {
 	if g.nodes == nil {
 		return nil
 	}
-	var j *session.Journal
+	var j *record.Journal
 	if s := sessionOf(r); s != nil {
 		j = s.Journal
 	}
 	var out []string
 	for _, p := range w.podsOf(k) {
-		if !session.NamesPod(p.Name, k.id, j) {
+		if !record.NamesPod(p.Name, k.id, j) {
 			continue
 		}
 		if _, is, err := g.nodes.GetStore().GetByKey(p.Spec.NodeName); err == nil && is {

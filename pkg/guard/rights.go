@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/standby"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -106,7 +107,7 @@ func lacking(ctx context.Context, core kubernetes.Interface, namespace string, n
 
 // publish writes down what the guard covers, for the command to read. The ConfigMap
 // comes with the guard's manifests: the guard may not create one.
-func publish(ctx context.Context, core kubernetes.Interface, home string, status settings.Status) error {
+func publish(ctx context.Context, core kubernetes.Interface, home string, status standby.Status) error {
 	data, err := json.Marshal(map[string]any{"data": status.Data()})
 	if err != nil {
 		return err

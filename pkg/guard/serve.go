@@ -17,8 +17,11 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/lead"
+	"github.com/osc-debug/osc-debug/pkg/guard/standby"
 	"github.com/osc-debug/osc-debug/pkg/kube"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -44,27 +47,27 @@ const (
 // Lease. Changed settings begin it again from the start.
 func Serve(ctx context.Context, o Options) error {
 	clock, outage, metrics := &kube.Clock{}, &kube.Outage{}, NewMetrics()
-	urgent, err := store(o.Config, clock, outage, urgentQPS, urgentBurst)
+	urgent, err := clients(o.Config, clock, outage, urgentQPS, urgentBurst)
 	if err != nil {
 		return err
 	}
-	cleanup, err := store(o.Config, clock, outage, cleanupQPS, cleanupBurst)
+	cleanup, err := clients(o.Config, clock, outage, cleanupQPS, cleanupBurst)
 	if err != nil {
 		return err
 	}
 	var current atomic.Pointer[Guard] // the one of this life
 	metrics.CountSessions(current.Load)
-	watchdog := leaderelection.NewLeaderHealthzAdaptor(leaseDuration)
+	watchdog := leaderelection.NewLeaderHealthzAdaptor(lead.LeaseDuration)
 	server := &http.Server{Addr: o.Listen, Handler: pages(metrics, watchdog, current.Load), ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
-	campaign := newCampaign(&resourcelock.LeaseLock{
+	campaign := lead.New(&resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: o.Home, Name: settings.LeaseName},
 		Client:     urgent.Core.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Name},
 	}, watchdog, o.Log)
-	defer campaign.stop()
+	defer campaign.Stop()
 	rights := &rights{}
 	var before *Guard // the life before this one
 	for ctx.Err() == nil {
@@ -83,22 +86,22 @@ func Serve(ctx context.Context, o Options) error {
 		case err != nil && ctx.Err() == nil:
 			o.Log.Error("beginning again", "error", err)
 		}
-		campaign.stop()
+		campaign.Stop()
 		select {
 		case <-ctx.Done():
 		case err := <-failed:
 			return fmt.Errorf("serve %s: %w", o.Listen, err)
-		case <-time.After(retryPeriod):
+		case <-time.After(lead.RetryPeriod):
 		}
 	}
 	return nil
 }
 
-func store(config *rest.Config, clock *kube.Clock, outage *kube.Outage, qps float32, burst int) (session.Store, error) {
+func clients(config *rest.Config, clock *kube.Clock, outage *kube.Outage, qps float32, burst int) (store.Store, error) {
 	c := kube.Wrap(config, clock, outage)
 	c.QPS, c.Burst, c.UserAgent = qps, burst, "osc-guard"
 	core, routes, err := kube.Clients(c)
-	return session.Store{Core: core, Routes: routes, Once: true, Outage: outage}, err
+	return store.Store{Core: core, Routes: routes, Once: true, Outage: outage}, err
 }
 
 // pages are the process' HTTP pages. A replica is alive unless it believes to hold a
@@ -129,13 +132,13 @@ const syncTime = time.Minute
 
 // run is a Guard's life, with one set of settings. What it started has ended when it
 // returns; the Lease stays held, until the campaign is stopped.
-func (g *Guard) run(process context.Context, c *campaign) error {
+func (g *Guard) run(process context.Context, c *lead.Campaign) error {
 	ctx, cancel := context.WithCancelCause(process)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel(nil)
 	defer g.shutDown()
-	if c.runs() {
+	if c.Runs() {
 		late := time.AfterFunc(syncTime, func() {
 			if !g.Ready() {
 				cancel(fmt.Errorf("its caches have not synced within %s", syncTime))
@@ -170,13 +173,13 @@ func (g *Guard) run(process context.Context, c *campaign) error {
 	if err := g.Watch(ctx, running.Go); err != nil {
 		return err
 	}
-	c.begin()
-	if term := c.lead(ctx); term != nil {
+	c.Begin()
+	if term := c.Lead(ctx); term != nil {
 		if term != g.term {
 			g.forgetAll() // another replica may have led meanwhile: since when things are so is not known
 		}
 		g.term = term
-		defer context.AfterFunc(term, func() { cancel(errLeaseLost) })()
+		defer context.AfterFunc(term, func() { cancel(lead.ErrLost) })()
 		g.lead(ctx)
 	}
 	return context.Cause(ctx)
@@ -197,7 +200,7 @@ func (g *Guard) lead(ctx context.Context) {
 
 // publish writes down what the guard covers, until that succeeds.
 func (g *Guard) publish(ctx context.Context, leaving []string) {
-	status := settings.Status{Journal: session.JournalVersion, Namespaces: g.Settings.Namespaces, Leaving: leaving, Nodes: g.SeesNodes}
+	status := standby.Status{Journal: record.JournalVersion, Namespaces: g.Settings.Namespaces, Leaving: leaving, Nodes: g.SeesNodes}
 	for ctx.Err() == nil {
 		err := publish(ctx, g.Urgent.Core, g.Home, status)
 		if err == nil {
@@ -206,7 +209,7 @@ func (g *Guard) publish(ctx context.Context, leaving []string) {
 		g.Log.Error("status not published: new sessions may not find this guard", "error", err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(retryPeriod):
+		case <-time.After(lead.RetryPeriod):
 		}
 	}
 }

@@ -9,8 +9,10 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/judge"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
 // event has an Event written on a Route, by and by: no restore waits for it, and a thousand
@@ -65,11 +67,11 @@ func (g *Guard) tell(k key, m *memory, r *routev1.Route, code reason.Code) {
 
 // tellChanged writes, once per session, that others changed a live session's weights: who left
 // it to the guard has no command that says so.
-func (g *Guard) tellChanged(k key, m *memory, r *routev1.Route, s *session.Session) {
-	if s == nil || s.Journal == nil || s.State != session.Live || m.told[reason.Changed] {
+func (g *Guard) tellChanged(k key, m *memory, r *routev1.Route, s *record.Session) {
+	if s == nil || s.Journal == nil || s.State != record.Live || m.told[reason.Changed] {
 		return
 	}
-	if changes := session.Changed(r, s.Journal); len(changes) > 0 {
+	if changes := record.Changed(r, s.Journal); len(changes) > 0 {
 		m.told[reason.Changed] = true
 		why := reason.New(reason.Changed, "changes", strings.Join(changes, ", "))
 		g.event(r, reason.Changed, fmt.Sprintf("session %s of %s: %s", k.id, s.Journal.User, words(why)))
@@ -78,7 +80,7 @@ func (g *Guard) tellChanged(k key, m *memory, r *routev1.Route, s *session.Sessi
 
 // tellMarksGone writes, once per session, that somebody took its marks off the Route while its
 // sandbox is there. It returns when to look again: look, or sooner, where caches may just lag.
-func (g *Guard) tellMarksGone(k key, m *memory, f Facts, look time.Duration, now time.Time) time.Duration {
+func (g *Guard) tellMarksGone(k key, m *memory, f judge.Facts, look time.Duration, now time.Time) time.Duration {
 	if m.route == "" || m.closed || m.told[reason.MarksGone] || f.Objects == 0 || !f.Drained.IsZero() {
 		return look
 	}
@@ -93,7 +95,7 @@ func (g *Guard) tellMarksGone(k key, m *memory, f Facts, look time.Duration, now
 
 // tellRefused writes, once per session, of an end that the API server refuses for good.
 func (g *Guard) tellRefused(k key, m *memory, r *routev1.Route, err error) {
-	if r == nil || session.Retriable(err) || m.told[reason.NotEnded] {
+	if r == nil || store.Retriable(err) || m.told[reason.NotEnded] {
 		return
 	}
 	m.told[reason.NotEnded] = true

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -108,11 +108,11 @@ type (
 func (g *Guard) informer(kind runtime.Object, list lister, follow watcher) cache.SharedIndexInformer {
 	return cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.LabelSelector = session.Label
+			o.LabelSelector = record.Label
 			return list(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.LabelSelector = session.Label
+			o.LabelSelector = record.Label
 			w, err := follow(ctx, o)
 			if err != nil {
 				return nil, err
@@ -125,7 +125,7 @@ func (g *Guard) informer(kind runtime.Object, list lister, follow watcher) cache
 			if err != nil {
 				return nil, err
 			}
-			return []string{byKeyOf(m.GetNamespace(), m.GetLabels()[session.Label])}, nil
+			return []string{byKeyOf(m.GetNamespace(), m.GetLabels()[record.Label])}, nil
 		},
 		byNode: func(o any) ([]string, error) {
 			if p, ok := o.(*corev1.Pod); ok && p.Spec.NodeName != "" {
@@ -153,7 +153,7 @@ func (w *watched) keysOf(o any) []key {
 	if err != nil {
 		return nil
 	}
-	k := key{namespace: m.GetNamespace(), id: m.GetLabels()[session.Label]}
+	k := key{namespace: m.GetNamespace(), id: m.GetLabels()[record.Label]}
 	switch o.(type) {
 	case *routev1.Route:
 		k.route = m.GetName()
@@ -178,12 +178,12 @@ func (w *watched) keysOf(o any) []key {
 func partOf(o any) string {
 	switch o := o.(type) {
 	case *corev1.Service:
-		if o.Name == session.ServiceName(o.Labels[session.Label]) {
-			return o.Annotations[session.RouteNameKey]
+		if o.Name == record.ServiceName(o.Labels[record.Label]) {
+			return o.Annotations[record.RouteNameKey]
 		}
 	case *corev1.Pod:
 		if o.Spec.RuntimeClassName != nil && hasSidecar(o) {
-			return o.Annotations[session.RouteNameKey]
+			return o.Annotations[record.RouteNameKey]
 		}
 	}
 	return ""
@@ -230,8 +230,8 @@ func slim(o any) (any, error) {
 func slimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp,
-		Labels:      kept(m.Labels, session.Label, discoveryv1.LabelServiceName),
-		Annotations: kept(m.Annotations, session.RouteNameKey, session.RouteUIDKey, session.JournalKey),
+		Labels:      kept(m.Labels, record.Label, discoveryv1.LabelServiceName),
+		Annotations: kept(m.Annotations, record.RouteNameKey, record.RouteUIDKey, record.JournalKey),
 	}
 }
 
@@ -242,8 +242,8 @@ func kept(set map[string]string, keys ...string) map[string]string {
 		if !there {
 			continue
 		}
-		if len(v) > session.MaxJournal { // it can't be read anyway
-			v = strings.Clone(v[:session.MaxJournal+1])
+		if len(v) > record.MaxJournal { // it can't be read anyway
+			v = strings.Clone(v[:record.MaxJournal+1])
 		}
 		if out == nil {
 			out = map[string]string{}

@@ -12,7 +12,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // Check is one thing that must hold.
@@ -59,8 +59,8 @@ func Judge(f *Facts, force bool) (warnings []error, err error) {
 }
 
 func noSession(f *Facts) error {
-	if s := session.Of(f.Route); s != nil {
-		return &session.InSession{Namespace: f.Route.Namespace, Name: f.Route.Name, Session: s}
+	if s := record.Of(f.Route); s != nil {
+		return &record.InSession{Namespace: f.Route.Namespace, Name: f.Route.Name, Session: s}
 	}
 	return nil
 }

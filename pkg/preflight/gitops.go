@@ -6,14 +6,14 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // gitops refuses a Route that a GitOps tool applies: it would take the session's weights
 // back within minutes. The fix has the rule by which it lets them be.
 func gitops(f *Facts) error {
 	r := f.Route
-	label, journal := pointer(session.Label), pointer(session.JournalKey)
+	label, journal := pointer(record.Label), pointer(record.JournalKey)
 	switch {
 	case r.Annotations["argocd.argoproj.io/tracking-id"] != "" || manages(r, "argocd-controller", "argocd-application-controller"):
 		return reason.New(reason.ArgoCDAppliesRoute, "namespace", r.Namespace, "route", r.Name, "label", label, "journal", journal)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // pin makes containers what runs: the image by the digest that was pulled, the security
@@ -94,9 +95,9 @@ func imageDigest(imageID string) string {
 func (in Input) sidecar() corev1.Container {
 	yes, root := true, int64(0)
 	c := corev1.Container{
-		Name: Sidecar, Image: in.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+		Name: record.Sidecar, Image: in.Image, ImagePullPolicy: corev1.PullIfNotPresent,
 		SecurityContext: &corev1.SecurityContext{Privileged: &yes, RunAsUser: &root, RunAsNonRoot: new(bool)},
-		VolumeMounts:    []corev1.VolumeMount{{Name: Sidecar, MountPath: "/scratch"}},
+		VolumeMounts:    []corev1.VolumeMount{{Name: record.Sidecar, MountPath: "/scratch"}},
 		WorkingDir:      "/scratch",
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi")},

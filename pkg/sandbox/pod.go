@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // longestGrace bounds, in seconds, how long a sandbox pod may take to end: the session's
@@ -22,7 +22,7 @@ func Pods(in Input) []*corev1.Pod {
 	for n := range in.Replicas {
 		pods = append(pods, &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: session.PodName(in.Session, n), Namespace: in.Route.Namespace,
+				Name: record.PodName(in.Session, n), Namespace: in.Route.Namespace,
 				Labels: withSession(kept, in.Session), Annotations: in.annotations(), OwnerReferences: in.owners(),
 			},
 			Spec: in.spec(),
@@ -51,7 +51,7 @@ func (in Input) annotations() map[string]string {
 			out[k] = v
 		}
 	}
-	out[session.RouteUIDKey], out[session.RouteNameKey] = string(in.Route.UID), in.Route.Name
+	out[record.RouteUIDKey], out[record.RouteNameKey] = string(in.Route.UID), in.Route.Name
 	out["openshift.io/required-scc"] = "osc-debug-kata"
 	out["cluster-autoscaler.kubernetes.io/safe-to-evict"] = "true"
 	return out
@@ -75,13 +75,13 @@ func (in Input) spec() corev1.PodSpec {
 		spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution = nil
 	}
 	spec.RuntimeClassName = &in.RuntimeClass
-	shared, deadline := !in.SeparatePIDs, int64(Deadline)
+	shared, deadline := !in.SeparatePIDs, int64(record.Deadline.Seconds())
 	spec.ShareProcessNamespace, spec.ActiveDeadlineSeconds = &shared, &deadline
 	if grace := int64(longestGrace); spec.TerminationGracePeriodSeconds != nil && *spec.TerminationGracePeriodSeconds > grace {
 		spec.TerminationGracePeriodSeconds = &grace
 	}
 	spec.Volumes = append(spec.Volumes, corev1.Volume{
-		Name: Sidecar, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
+		Name: record.Sidecar, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
 	})
 	spec.Containers = append(spec.Containers, in.sidecar())
 	return spec

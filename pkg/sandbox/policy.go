@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // Annotations of a session's NetworkPolicies, each with the name of the one that it is made
@@ -31,7 +31,7 @@ func Policies(in Input) []*networkingv1.NetworkPolicy {
 	var out []*networkingv1.NetworkPolicy
 	add := func(of *networkingv1.NetworkPolicy, key string, spec networkingv1.NetworkPolicySpec) {
 		p := &networkingv1.NetworkPolicy{ObjectMeta: in.meta(), Spec: spec}
-		p.Name = fmt.Sprintf("%s-%d", session.ServiceName(in.Session), len(out))
+		p.Name = fmt.Sprintf("%s-%d", record.ServiceName(in.Session), len(out))
 		p.Annotations[key] = of.Name
 		out = append(out, p)
 	}

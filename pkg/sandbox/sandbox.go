@@ -10,16 +10,9 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
-
-// Sidecar is the name of the container that the tools run in.
-const Sidecar = "osc-debug"
-
-// Deadline is how long a sandbox pod may live, in seconds: the longest that policy
-// allows. It cannot be raised later, so sessions end earlier by their journal.
-const Deadline = 4 * 60 * 60
 
 // Input is all that a sandbox is made of.
 type Input struct {
@@ -48,8 +41,8 @@ type Changes struct {
 // meta is that of the session's objects that are named after it.
 func (in Input) meta() metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Name: session.ServiceName(in.Session), Namespace: in.Route.Namespace, Labels: withSession(nil, in.Session),
-		Annotations:     map[string]string{session.RouteUIDKey: string(in.Route.UID), session.RouteNameKey: in.Route.Name},
+		Name: record.ServiceName(in.Session), Namespace: in.Route.Namespace, Labels: withSession(nil, in.Session),
+		Annotations:     map[string]string{record.RouteUIDKey: string(in.Route.UID), record.RouteNameKey: in.Route.Name},
 		OwnerReferences: in.owners(),
 	}
 }
@@ -69,7 +62,7 @@ func OwnedBy(service *corev1.Service) []metav1.OwnerReference {
 }
 
 func withSession(set map[string]string, id string) map[string]string {
-	out := map[string]string{session.Label: id}
+	out := map[string]string{record.Label: id}
 	for k, v := range set {
 		out[k] = v
 	}

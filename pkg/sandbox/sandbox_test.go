@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
@@ -30,7 +30,7 @@ func TestEscapeIsCompleteAndMinimal(t *testing.T) {
 		for n := range random.IntN(6) {
 			selectors = append(selectors, workload.Selector{Kind: "service", Name: fmt.Sprint(n), Selector: randomSelector(t, random)})
 		}
-		extra := labels.Set{session.Label: "bcdfghjk"}
+		extra := labels.Set{record.Label: "bcdfghjk"}
 		keep, drop, caught := Escape(set, extra, selectors)
 		final := labels.Merge(keep, extra)
 		for _, s := range selectors {
@@ -139,11 +139,11 @@ func TestTheCloneIsTheRunningProgram(t *testing.T) {
 		"no liveness probe":              app.LivenessProbe == nil,
 		"readiness probe":                app.ReadinessProbe != nil,
 		"no host port":                   app.Ports[0].HostPort == 0,
-		"privileged sidecar":             p.Spec.Containers[2].Name == Sidecar && *p.Spec.Containers[2].SecurityContext.Privileged,
+		"privileged sidecar":             p.Spec.Containers[2].Name == record.Sidecar && *p.Spec.Containers[2].SecurityContext.Privileged,
 		"nothing else is privileged":     app.SecurityContext.Privileged == nil,
 		"label app is kept":              p.Labels["app"] == "web",
 		"no template hash":               p.Labels["pod-template-hash"] == "",
-		"session label":                  p.Labels[session.Label] == "bcdfghjk",
+		"session label":                  p.Labels[record.Label] == "bcdfghjk",
 		"annotation is kept":             p.Annotations["team"] == "shop",
 		"admission's annotation is not":  p.Annotations["openshift.io/scc"] == "",
 		"Route owns it":                  p.OwnerReferences[0].UID == "uid-1" && p.OwnerReferences[0].BlockOwnerDeletion == nil,

@@ -4,7 +4,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // servingKeys are the annotations by which OpenShift's service CA makes a serving
@@ -37,7 +37,7 @@ func (in Input) serving() (original, own string) {
 	if original == "" {
 		return "", ""
 	}
-	return original, session.ServiceName(in.Session) + "-tls"
+	return original, record.ServiceName(in.Session) + "-tls"
 }
 
 // mountOwn has the sandbox mount its own serving certificate.

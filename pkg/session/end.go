@@ -6,149 +6,80 @@ import (
 	"fmt"
 	"time"
 
-	routev1 "github.com/openshift/api/route/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/route/probe"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// Steps of the way back, in order.
-const (
-	StepRestore = "restore"
-	StepDrain   = "drain"
-	StepDelete  = "delete"
-	StepClose   = "close"
-)
-
-// Ending ends a session: Route first, then what the session created, then the last
-// mark. Every step may be repeated, so an ending that was interrupted is completed by
-// another one.
-type Ending struct {
-	Store
-	Namespace, Route, ID string
-	// Known is the Route with the session's marks as it was last seen, nil to read it.
-	Known *routev1.Route
-	// Drain waits until routers and connections have let go of the sandbox; nil where
-	// it never had traffic. Routers may go by what was for as long as late.
-	Drain func(ctx context.Context, late time.Duration) error
-	// Step is told each step before it begins.
-	Step func(name, detail string)
-
-	refusals kube.Refusals // of whoever ends the session
+// end takes the way back. failed is why the session ends, nil for its normal end.
+func (r *Runner) end(ctx context.Context, failed error) (record.Outcome, error) {
+	if wellEnded(failed) && r.shifted && r.watcher != nil && r.scales() {
+		r.ramp(ctx)
+	}
+	if r.watcher != nil {
+		r.watcher.stop()
+	}
+	e := store.Ending{Store: r.Store, Namespace: r.Namespace, Route: r.Options.Route, ID: r.journal.Session, Known: r.current, Step: r.Report.Step}
+	if r.shifted {
+		e.Drain = r.drain()
+	}
+	out, err := e.Run(ctx)
+	if !r.shifted && err == nil {
+		// Nothing was shifted and nothing of ours is left: whether somebody else also
+		// changed the Route is his affair.
+		out.Foreign = out.Blind
+	}
+	if err == nil {
+		r.event(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s is over, the Route's backends are restored", r.journal.Session, r.journal.User))
+	}
+	return out, err
 }
 
-// StillReached is the error of a drain that ended with a router still sending requests to
-// a pod: to delete it now would fail them.
-type StillReached struct{ Pod string }
-
-func (e *StillReached) Error() string { return e.Reason().Error() }
-
-// Reason is one of the table's.
-func (e *StillReached) Reason() *reason.Error {
-	return reason.New(reason.SandboxStillUsed, "pod", e.Pod)
+// wellEnded says whether users were served by the sandbox until the session ended.
+func wellEnded(failed error) bool {
+	var expired *Expired
+	var rolledOut *RolledOut
+	return failed == nil || errors.As(failed, &expired) || errors.As(failed, &rolledOut)
 }
 
-// Run ends the session. Only a router that is seen not to let go keeps the sandbox from
-// being deleted.
-func (e Ending) Run(ctx context.Context) (Outcome, error) {
-	e.Step(StepRestore, fmt.Sprintf("route %s/%s", e.Namespace, e.Route))
-	// Who began it has the rights; and an API server that was away may just not know yet who has.
-	e.refusals.Allowed = e.Known != nil || e.Outage.Late(time.Now()) > 0
-	var route *routev1.Route
-	var out Outcome
-	err := e.persist(ctx, StepRestore, func() (err error) {
-		route, out, err = e.Restore(ctx, e.Namespace, e.Route, e.ID, e.Known)
-		return err
-	})
-	if other := (*InSession)(nil); errors.As(err, &other) {
-		// Somebody removed our marks, and another session is on the Route by now.
-		if err := e.unused(ctx); err != nil {
-			return out, errors.Join(other, err)
-		}
-		return Outcome{Foreign: true}, e.teardown(ctx)
-	}
-	if err != nil {
-		return out, err
-	}
-	if route != nil && Of(route) == nil { // somebody pruned the label: later only the sandbox would lead here
-		if err := e.close(ctx, route); err != nil {
-			return out, err
-		}
-		route = nil
-	}
-	if e.Drain != nil {
-		e.Step(StepDrain, "the router lets go of the sandbox")
-		err := e.Drain(ctx, e.Outage.Late(time.Now()))
-		if still := (*StillReached)(nil); errors.As(err, &still) {
-			return out, &Leftovers{e.Namespace, []string{"pod/" + still.Pod, "service/" + ServiceName(e.ID)}, err}
-		}
-		if err != nil && ctx.Err() != nil {
-			return out, err
-		}
-		if err != nil {
-			e.Step(StepDrain, fmt.Sprintf("whether the router let go was not to be seen: %v", err))
-		}
-	}
-	if err := e.teardown(ctx); err != nil {
-		return out, err
-	}
-	e.Step(StepClose, "last mark on the Route")
-	return out, e.close(ctx, route)
-}
+// askTime bounds asking the sandbox for its connections.
+const askTime = 5 * time.Second
 
-// close removes the last marks from the Route, which was last seen as r (nil: unknown).
-func (e *Ending) close(ctx context.Context, r *routev1.Route) error {
-	return e.persist(ctx, StepClose, func() error { return e.Close(ctx, e.Namespace, e.Route, e.ID, r) })
-}
-
-func (e *Ending) teardown(ctx context.Context) error {
-	e.Step(StepDelete, "Service and pods of session "+e.ID)
-	return e.persist(ctx, StepDelete, func() error {
-		return e.Teardown(ctx, e.Namespace, e.Route, e.ID)
-	})
-}
-
-// longestPause is the exponent of the longest pause between two tries of a step, 1.6 s.
-const longestPause = 6
-
-// persist repeats a step for as long as the API server may only be away and the context
-// allows: nobody else may be there to end the session. Who waits is told once why.
-func (e *Ending) persist(ctx context.Context, step string, do func() error) error {
-	for try := 1; ; try++ {
-		err := do()
-		if err == nil || away(err) {
-			e.refusals.Served()
-		}
-		if err == nil || ctx.Err() != nil || !away(err) && !e.refusals.MayPass(err) {
+// drain waits until the routers have let go, and tells what deleting the sandbox cuts.
+func (r *Runner) drain() func(context.Context, time.Duration) error {
+	endpoints := r.endpoints()
+	var probes []*probe.Probe
+	if r.provable() { // else a request can't be pinned, and who answers not be told
+		probes = r.probes()
+	}
+	wait := Drain(r.Drain, probes, probes != nil && len(r.Routers) > 0, endpoints) // the Route's host may be several routers
+	return func(ctx context.Context, late time.Duration) error {
+		if err := wait(ctx, late); err != nil {
 			return err
 		}
-		if try == 1 {
-			e.Step(step, fmt.Sprintf("not yet, trying on: %v", err))
-		}
-		if pause(ctx, min(try, longestPause)) != nil {
-			return err
-		}
+		TellCut(ctx, r.Report, r.Connections, endpoints)
+		return nil
 	}
 }
 
-// away says whether an error may be the API server's absence, or its trouble, not its answer.
-func away(err error) bool {
-	var other *InSession
-	var none *NoWayBack
-	return Retriable(err) && !errors.As(err, &other) && !errors.As(err, &none)
-}
-
-// unused is an error where the Route still has our backend.
-func (e Ending) unused(ctx context.Context) error {
-	r, err := e.Routes.RouteV1().Routes(e.Namespace).Get(ctx, e.Route, metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("read route %s/%s: %w", e.Namespace, e.Route, err)
+// TellCut tells of connections to the sandbox that are still open: tunnels and long requests
+// that an old process of the router keeps. count counts those to ports of a pod; nil: it is
+// not asked.
+func TellCut(ctx context.Context, report Report, count func(ctx context.Context, pod string, ports []int32) (int, error), endpoints []route.Endpoint) {
+	if count == nil {
+		return
 	}
-	for _, ref := range references(r) {
-		if ref.Name == ServiceName(e.ID) {
-			return reason.New(reason.BackendLeftBehind, "namespace", e.Namespace, "route", e.Route, "service", ref.Name)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	for _, e := range endpoints {
+		n, err := count(ctx, e.Pod, []int32{e.Port})
+		switch {
+		case err != nil:
+			report.Note("whether connections to %s are still open is not known: %v", e.Pod, err)
+		case n > 0:
+			report.Warn(reason.New(reason.ConnectionsOpen, "count", n, "pod", e.Pod))
 		}
 	}
-	return nil
 }

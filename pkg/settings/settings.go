@@ -1,6 +1,5 @@
-// Package settings is what a cluster's administrator decided for all sessions, and what
-// the guard says of itself: two ConfigMaps and a Lease in the guard's home, a namespace of
-// its own whose objects every authenticated user may read. A team that has no cluster
+// Package settings is what a cluster's administrator decided for all sessions: a ConfigMap in
+// the guard's home, a namespace of its own whose objects every authenticated user may read. A team that has no cluster
 // administrator's guard may have one in its own namespace, its home then.
 package settings
 
@@ -17,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // Home is the namespace of the cluster's guard.
@@ -48,7 +48,7 @@ type Settings struct {
 func Defaults() Settings {
 	return Settings{
 		ReloadInterval: 5 * time.Second, Drain: 5*time.Second + drainSlack, Grace: 5 * time.Second,
-		MaxDuration: Longest,
+		MaxDuration: record.Longest,
 	}
 }
 
@@ -58,9 +58,6 @@ const drainSlack = 3 * time.Second
 // Courtesy is how long beyond the drain a guard leaves a session alone whose Route is
 // restored: a command that ends its own session gets to finish.
 const Courtesy = time.Minute
-
-// Longest is what a sandbox pod's own deadline, 4 h, leaves for a session.
-const Longest = 4*time.Hour - 10*time.Minute
 
 // Parse reads the data of the ConfigMap in home; keys that are not known are an error, since a
 // typing error in a limit must not lift it. Errors are *Invalid.
@@ -87,8 +84,8 @@ func Parse(home string, data map[string]string) (Settings, error) {
 		s.Drain = s.ReloadInterval + drainSlack
 	}
 	switch {
-	case s.MaxDuration == 0 || s.MaxDuration > Longest:
-		return s, &Invalid{home, "maxDuration", fmt.Errorf("up to %s, since a sandbox pod lives for 4h", Longest)}
+	case s.MaxDuration == 0 || s.MaxDuration > record.Longest:
+		return s, &Invalid{home, "maxDuration", fmt.Errorf("up to %s, since a sandbox pod lives for 4h", record.Longest)}
 	case len(s.RuntimeClasses) == 0:
 		return s, &Invalid{home, "runtimeClasses", errors.New("name at least one")}
 	case len(s.Namespaces) > 1 && slices.Contains(s.Namespaces, AllNamespaces):

@@ -38,10 +38,3 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
-
-func TestCovers(t *testing.T) {
-	some, all := Status{Namespaces: []string{"shop"}}, Status{Namespaces: []string{AllNamespaces}}
-	if !some.Covers("shop") || some.Covers("team") || !all.Covers("team") || (Status{}).Covers("shop") {
-		t.Error("a guard covers the namespaces that it names, or all")
-	}
-}

@@ -7,12 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
 // Printer prints events. Its methods may be called from several goroutines.
 type Printer interface {
-	Print(pod, gadget string, e *wire.Event) error
+	Print(pod, gadget string, e *frame.Event) error
 }
 
 // NewPrinter makes a printer for a format: columns or json; "" is columns on a
@@ -36,10 +36,10 @@ type jsonLines struct {
 type line struct {
 	Pod    string `json:"pod"`
 	Gadget string `json:"gadget"`
-	*wire.Event
+	*frame.Event
 }
 
-func (p *jsonLines) Print(pod, gadget string, e *wire.Event) error {
+func (p *jsonLines) Print(pod, gadget string, e *frame.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.encoder.Encode(line{pod, gadget, e})
@@ -53,7 +53,7 @@ type columns struct {
 
 const row = "%-12s  %7d  %-15s  %-7s  %s\n"
 
-func (p *columns) Print(_, gadget string, e *wire.Event) error {
+func (p *columns) Print(_, gadget string, e *frame.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.headed {

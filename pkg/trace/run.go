@@ -1,3 +1,5 @@
+// Package trace is the client's side of tracing: it runs the tracer in a sandbox over exec, reads
+// its frames, and prints them.
 package trace
 
 import (
@@ -14,9 +16,10 @@ import (
 
 	"k8s.io/client-go/tools/remotecommand"
 
+	"github.com/osc-debug/osc-debug/pkg/kube/exec"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/sandbox"
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
 // stopWithin is how long a tracer gets to detach and send its ledger.
@@ -31,12 +34,12 @@ type Request struct {
 }
 
 // Ledgers are a pod's books, by gadget.
-type Ledgers map[string]wire.Ledger
+type Ledgers map[string]frame.Ledger
 
 // String tells each gadget's ledger.
 func (l Ledgers) String() string {
 	var parts []string
-	for _, g := range wire.Names() {
+	for _, g := range frame.Names() {
 		if ledger, ok := l[g]; ok {
 			parts = append(parts, g+": "+ledger.String())
 		}
@@ -46,7 +49,7 @@ func (l Ledgers) String() string {
 
 // Run traces all pods until the context ends, then lets the tracers finish, and
 // returns each pod's ledgers. note tells what each gadget can do there.
-func Run(ctx context.Context, e Exec, r Request, p Printer, note func(string, ...any)) (map[string]Ledgers, error) {
+func Run(ctx context.Context, e exec.Client, r Request, p Printer, note func(string, ...any)) (map[string]Ledgers, error) {
 	var (
 		mu     sync.Mutex
 		wg     sync.WaitGroup
@@ -68,7 +71,7 @@ func Run(ctx context.Context, e Exec, r Request, p Printer, note func(string, ..
 	return all, failed
 }
 
-func runPod(ctx context.Context, e Exec, r Request, pod, id string, p Printer, note func(string, ...any)) (Ledgers, error) {
+func runPod(ctx context.Context, e exec.Client, r Request, pod, id string, p Printer, note func(string, ...any)) (Ledgers, error) {
 	if id == "" {
 		return nil, reason.New(reason.ContainerNotRunning, "container", r.Container)
 	}
@@ -83,7 +86,7 @@ func runPod(ctx context.Context, e Exec, r Request, pod, id string, p Printer, n
 	done := make(chan error, 1)
 	go func() { done <- reader.read(out) }()
 	var stderr bytes.Buffer
-	err := e.Stream(streamContext, r.Namespace, pod, sandbox.Sidecar, []string{
+	err := e.Stream(streamContext, r.Namespace, pod, record.Sidecar, []string{
 		"/usr/bin/osc-tracer", "run", "--gadgets=" + strings.Join(r.Gadgets, ","), "--container-id=" + id, "--container-name=" + r.Container,
 	}, remotecommand.StreamOptions{Stdin: in, Stdout: frames, Stderr: &stderr})
 	in.Close()
@@ -97,7 +100,7 @@ func runPod(ctx context.Context, e Exec, r Request, pod, id string, p Printer, n
 
 // heartbeat tells the tracer that somebody listens; its end tells it to stop.
 func heartbeat(ctx context.Context, w *io.PipeWriter, cut context.CancelFunc) {
-	ticker := time.NewTicker(wire.HeartbeatEvery)
+	ticker := time.NewTicker(frame.HeartbeatEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -125,7 +128,7 @@ type frameReader struct {
 func (r *frameReader) read(in *io.PipeReader) error {
 	decoder := json.NewDecoder(bufio.NewReaderSize(in, 64<<10))
 	for {
-		var f wire.Frame
+		var f frame.Frame
 		if err := decoder.Decode(&f); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {

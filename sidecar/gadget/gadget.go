@@ -13,7 +13,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
 
@@ -24,7 +24,7 @@ type Running struct {
 	links    []link.Link
 	closers  []func() error
 	counters *ebpf.Map
-	decode   func(raw []byte, boot time.Time) (*wire.Event, error)
+	decode   func(raw []byte, boot time.Time) (*frame.Event, error)
 	boot     time.Time // wall-clock time at which the kernel's clock was 0
 }
 
@@ -72,7 +72,7 @@ func constants(spec *ebpf.CollectionSpec, t *target.Target) error {
 }
 
 // run attaches and opens the ring buffer; on an error nothing stays attached.
-func run(events, counters *ebpf.Map, attach []attachment, decode func([]byte, time.Time) (*wire.Event, error), closers ...func() error) (*Running, error) {
+func run(events, counters *ebpf.Map, attach []attachment, decode func([]byte, time.Time) (*frame.Event, error), closers ...func() error) (*Running, error) {
 	boot, err := bootTime()
 	if err != nil {
 		return nil, err
@@ -98,8 +98,8 @@ const pollEvery = 50 * time.Millisecond
 // Read gives events to deliver until Stop is called, and returns the ledger: delivered
 // are events that deliver took, dropped those it refused or that could not be read.
 // idle is called when there is nothing to read for the moment.
-func (r *Running) Read(deliver func(*wire.Event) error, idle func()) (wire.Ledger, error) {
-	var ledger wire.Ledger
+func (r *Running) Read(deliver func(*frame.Event) error, idle func()) (frame.Ledger, error) {
+	var ledger frame.Ledger
 	var record ringbuf.Record
 	var failed error
 	r.reader.SetDeadline(time.Now().Add(pollEvery))

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
 
@@ -71,7 +71,7 @@ func program() {
 }
 
 // traced runs the program under a gadget and returns its events and the ledger.
-func traced(t *testing.T, name string) (int, []*wire.Event, wire.Ledger) {
+func traced(t *testing.T, name string) (int, []*frame.Event, frame.Ledger) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("loading BPF programs needs root: run the tests as root")
@@ -91,13 +91,13 @@ func traced(t *testing.T, name string) (int, []*wire.Event, wire.Ledger) {
 	running, err := Start(name, targetOf(t, cmd.Process.Pid))
 	ok(t, err)
 	type result struct {
-		ledger wire.Ledger
+		ledger frame.Ledger
 		err    error
 	}
-	var events []*wire.Event
+	var events []*frame.Event
 	finished := make(chan result)
 	go func() {
-		ledger, err := running.Read(func(e *wire.Event) error { events = append(events, e); return nil }, func() {})
+		ledger, err := running.Read(func(e *frame.Event) error { events = append(events, e); return nil }, func() {})
 		finished <- result{ledger, err}
 	}()
 	_, err = io.WriteString(in, "go\n")
@@ -135,7 +135,7 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-func balanced(t *testing.T, l wire.Ledger, events int) {
+func balanced(t *testing.T, l frame.Ledger, events int) {
 	t.Helper()
 	if !l.Balanced() || l.LostKernel != 0 || l.Dropped != 0 || int(l.Delivered) != events {
 		t.Errorf("ledger %s, %d events", l, events)

@@ -3,7 +3,7 @@ package gadget
 import (
 	"time"
 
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
 
@@ -22,14 +22,14 @@ func startOpen(t *target.Target) (*Running, error) {
 	return run(o.Events, o.Counters, []attachment{{"sys_exit", o.OpenExit}, {"sys_enter", o.OpenEnter}}, decodeOpen, o.Close)
 }
 
-func decodeOpen(raw []byte, boot time.Time) (*wire.Event, error) {
+func decodeOpen(raw []byte, boot time.Time) (*frame.Event, error) {
 	e, err := view[openOpenEvent](raw)
 	if err != nil {
 		return nil, err
 	}
-	open := &wire.Open{Path: text(e.Path[:]), Flags: e.Flags, FD: e.Ret, Took: time.Duration(e.Took)}
+	open := &frame.Open{Path: text(e.Path[:]), Flags: e.Flags, FD: e.Ret, Took: time.Duration(e.Took)}
 	if e.Ret < 0 {
 		open.FD, open.Error = -1, errno(-e.Ret)
 	}
-	return &wire.Event{Time: boot.Add(time.Duration(e.Time)), PID: e.Pid, TID: e.Tid, Comm: text(e.Comm[:]), Open: open}, nil
+	return &frame.Event{Time: boot.Add(time.Duration(e.Time)), PID: e.Pid, TID: e.Tid, Comm: text(e.Comm[:]), Open: open}, nil
 }

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
 
@@ -42,7 +42,7 @@ func startTCP(t *target.Target) (*Running, error) {
 
 var ops = map[uint16]string{1: "connect", 2: "accept", 3: "close"}
 
-func decodeTCP(raw []byte, boot time.Time) (*wire.Event, error) {
+func decodeTCP(raw []byte, boot time.Time) (*frame.Event, error) {
 	e, err := view[tcpTcpEvent](raw)
 	if err != nil {
 		return nil, err
@@ -51,9 +51,9 @@ func decodeTCP(raw []byte, boot time.Time) (*wire.Event, error) {
 	if !ok {
 		return nil, fmt.Errorf("unknown operation %d", e.Op)
 	}
-	return &wire.Event{
+	return &frame.Event{
 		Time: boot.Add(time.Duration(e.Time)), PID: e.Pid, TID: e.Tid, Comm: text(e.Comm[:]),
-		TCP: &wire.TCP{
+		TCP: &frame.TCP{
 			Op: op, Local: address(e.Family, e.Local, e.LocalPort), Remote: address(e.Family, e.Remote, e.RemotePort),
 			Sent: e.Sent, Received: e.Received, Error: errno(e.Error), Took: time.Duration(e.Took),
 		},

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/osc-debug/osc-debug/pkg/wire"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/sidecar/gadget"
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
@@ -34,9 +34,9 @@ var (
 
 func (r Request) check() error {
 	if len(r.Gadgets) == 0 {
-		return errors.New("name a gadget: " + wire.GadgetNames())
+		return errors.New("name a gadget: " + frame.GadgetNames())
 	}
-	if _, err := wire.Lookup(r.Gadgets); err != nil {
+	if _, err := frame.Lookup(r.Gadgets); err != nil {
 		return err
 	}
 	if !validID.MatchString(r.ContainerID) || !validName.MatchString(r.ContainerName) {
@@ -62,12 +62,12 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 	var failed error
 	for _, name := range r.Gadgets {
 		g, err := gadget.Start(name, t)
-		status := &wire.Status{State: wire.Works, Reason: "container found by " + t.How}
+		status := &frame.Status{State: frame.Works, Reason: "container found by " + t.How}
 		if err != nil {
-			status = &wire.Status{State: wire.Unavailable, Reason: err.Error()}
+			status = &frame.Status{State: frame.Unavailable, Reason: err.Error()}
 			failed = errors.Join(failed, err)
 		}
-		if err := s.send(wire.Frame{Kind: wire.KindGadget, Gadget: name, Status: status}); err != nil {
+		if err := s.send(frame.Frame{Kind: frame.KindGadget, Gadget: name, Status: status}); err != nil {
 			s.fail(err)
 		}
 		if g != nil {
@@ -111,8 +111,8 @@ func heartbeats(ctx context.Context, in io.Reader) error {
 			if !ok {
 				return errors.New("the client's stream ended")
 			}
-		case <-time.After(wire.HeartbeatLimit):
-			return fmt.Errorf("no heartbeat for %s", wire.HeartbeatLimit)
+		case <-time.After(frame.HeartbeatLimit):
+			return fmt.Errorf("no heartbeat for %s", frame.HeartbeatLimit)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -128,7 +128,7 @@ type stream struct {
 	failed  error
 }
 
-func (s *stream) send(f wire.Frame) error {
+func (s *stream) send(f frame.Frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seq++
@@ -157,13 +157,13 @@ func (s *stream) fail(err error) {
 
 // serve sends a gadget's events and, at its end, its ledger.
 func (s *stream) serve(g *gadget.Running) {
-	ledger, err := g.Read(func(e *wire.Event) error {
-		return s.send(wire.Frame{Kind: wire.KindEvent, Gadget: g.Name, Event: e})
+	ledger, err := g.Read(func(e *frame.Event) error {
+		return s.send(frame.Frame{Kind: frame.KindEvent, Gadget: g.Name, Event: e})
 	}, s.flush)
 	if err != nil {
 		s.fail(err)
 	}
-	if err := s.send(wire.Frame{Kind: wire.KindLedger, Gadget: g.Name, Ledger: &ledger}); err != nil {
+	if err := s.send(frame.Frame{Kind: frame.KindLedger, Gadget: g.Name, Ledger: &ledger}); err != nil {
 		s.fail(err)
 	}
 	s.flush()

@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
@@ -90,7 +90,7 @@ func (e *env) sameAsOriginal() {
 	e.ok(err)
 	var original, clone *corev1.Pod
 	for i := range list.Items {
-		if p := &list.Items[i]; p.Labels[session.Label] != "" {
+		if p := &list.Items[i]; p.Labels[record.Label] != "" {
 			clone = p
 		} else if original == nil {
 			original = p

@@ -12,7 +12,7 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // The tab key offers the names of what is there.
@@ -45,7 +45,7 @@ func TestAPluginOfKubectl(t *testing.T) {
 	e := newEnv(t)
 	e.deployment("web", 1, nil)
 	e.route(nil)
-	j := e.plant("shop", session.Held, 10*time.Minute)
+	j := e.plant("shop", record.Held, 10*time.Minute)
 	bin := t.TempDir()
 	e.ok(os.Symlink(binary, filepath.Join(bin, "kubectl-osc_debug")))
 	kubectl := func(args ...string) string {

@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -134,7 +134,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-scc", metav1.DeleteOptions{}))
 		}, func() { e.bindPolicy(e.ns+"-osc-debug-scc", false) }},
 		{"guard's rights", "missing", reason.GuardDoesNotCover, e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
-		{"guard's rights", "missing", reason.GuardTooOld, "version 0", "osc-debug manifests guard", func() { e.guardReads(0) }, func() { e.guardReads(session.JournalVersion) }},
+		{"guard's rights", "missing", reason.GuardTooOld, "version 0", "osc-debug manifests guard", func() { e.guardReads(0) }, func() { e.guardReads(record.JournalVersion) }},
 		{"settings", "missing", reason.SettingsInvalid, "drain", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("drain", "soon") }, func() { e.setting("drain", "1s") }},
 		{"route: balance", "missing", reason.BalanceIgnoresWeights, "leastconn", "set it to roundrobin", func() { e.annotate("leastconn") }, func() { e.annotate("roundrobin") }},
 		{"guard", "missing", reason.GuardLeaseStale, "", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.guard("two", account).leads(t.Context(), "two") }},
@@ -196,7 +196,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		t.Errorf("a sandbox was not started: %s", d)
 	}
 	e.eventually("nothing of doctor's is left", func() bool { return e.sandboxes() == 0 })
-	if s := session.Of(e.routeNamed("shop")); s != nil {
+	if s := record.Of(e.routeNamed("shop")); s != nil {
 		t.Errorf("doctor left a mark: %+v", s)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // The numbers in these tests' names are those of docs/edge-cases.md.
@@ -168,11 +168,11 @@ func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
 	e := newGuardedEnv(t)
 	before := e.standard()
 	id := e.detached("--weight", "100")
-	e.ok(core.CoreV1().Services(e.ns).Delete(t.Context(), session.ServiceName(id), metav1.DeleteOptions{}))
+	e.ok(core.CoreV1().Services(e.ns).Delete(t.Context(), record.ServiceName(id), metav1.DeleteOptions{}))
 	e.eventually("the traffic is back", func() bool {
 		r := e.shop()
-		s := session.Of(r)
-		return s == nil || s.State == session.Held && *r.Spec.To.Weight == 100
+		s := record.Of(r)
+		return s == nil || s.State == record.Held && *r.Spec.To.Weight == 100
 	})
 	e.answers("users are served", func() bool { return e.get(e.shop().Spec.Host) == "original" })
 	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !r.because(reason.NoReadySandboxPod) || !r.names(id) {
@@ -195,17 +195,17 @@ func TestEdge05ASandboxThatFlaps(t *testing.T) {
 	version := e.shop().ResourceVersion
 	for unready := time.Duration(0); unready < grace+grace/3; { // together longer than the grace
 		since := time.Now()
-		e.ready(session.PodName(id, 0), false)
-		e.endpoints(session.ServiceName(id), false)
+		e.ready(record.PodName(id, 0), false)
+		e.endpoints(record.ServiceName(id), false)
 		time.Sleep(time.Second)
-		e.ready(session.PodName(id, 0), true)
-		e.endpoints(session.ServiceName(id), true)
+		e.ready(record.PodName(id, 0), true)
+		e.endpoints(record.ServiceName(id), true)
 		once := time.Since(since)
 		if unready += once; once > grace/2 {
 			t.Fatalf("one flap took %s on this machine: too near to the grace of %s", once, grace)
 		}
 	}
-	if r := e.shop(); session.Of(r) == nil || session.Of(r).State != session.Live || r.ResourceVersion != version {
+	if r := e.shop(); record.Of(r) == nil || record.Of(r).State != record.Live || r.ResourceVersion != version {
 		t.Errorf("somebody wrote the Route: %+v", r.Spec)
 	}
 	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/test/haproxy"
 )
 
@@ -118,8 +118,8 @@ func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing
 			run := e.start("alice", append([]string{"rollback", "--route", "shop"}, strings.Fields(args)...)...)
 			if slowly {
 				e.eventually("the first step back", func() bool {
-					s := session.Of(e.shop())
-					return s != nil && s.State == session.Live && s.Journal.Realised < 67
+					s := record.Of(e.shop())
+					return s != nil && s.State == record.Live && s.Journal.Realised < 67
 				})
 				e.scale("web", 3)
 			}
@@ -141,11 +141,11 @@ func TestEdge15ARollbackFromADeadSandboxIsNotSlow(t *testing.T) {
 	before, run := e.autoscaledShift("alice")
 	run.signal(9)
 	run.wait()
-	id := session.Of(e.shop()).ID
+	id := record.Of(e.shop()).ID
 	for n := range 2 { // as many as three pods' work takes
-		e.ready(session.PodName(id, n), false)
+		e.ready(record.PodName(id, n), false)
 	}
-	e.endpoints(session.ServiceName(id), false)
+	e.endpoints(record.ServiceName(id), false)
 	e.scale("web", 1)
 	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 || strings.Contains(r.errOut, "  ramp ") {
 		t.Error(r)

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // number is a count or seed that the environment may set.
@@ -94,19 +94,19 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 
 // managed says whether a Route has an entry of ours in its managedFields.
 func managed(r *routev1.Route) bool {
-	return slices.ContainsFunc(r.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == session.FieldManager })
+	return slices.ContainsFunc(r.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == record.FieldManager })
 }
 
 // laneFree waits until no session is on a Route, and shows what the guards say if one stays.
 func (e *env) laneFree(route string, guards ...*running) {
-	if await(e.t, e.ns, hang, unwatched, "no session on "+route, func() bool { return session.Of(e.routeNamed(route)) == nil }) {
+	if await(e.t, e.ns, hang, unwatched, "no session on "+route, func() bool { return record.Of(e.routeNamed(route)) == nil }) {
 		return
 	}
 	r := e.routeNamed(route)
-	e.t.Errorf("route %s: still %v after %s: %v", route, session.Of(r), hang, r.Annotations)
+	e.t.Errorf("route %s: still %v after %s: %v", route, record.Of(r), hang, r.Annotations)
 	for _, g := range guards {
 		for line := range strings.Lines(g.progress.String()) {
-			if strings.Contains(line, r.Labels[session.Label]) || strings.Contains(line, "again") {
+			if strings.Contains(line, r.Labels[record.Label]) || strings.Contains(line, "again") {
 				e.t.Log(line)
 			}
 		}
@@ -144,7 +144,7 @@ func (s *randomSession) run() int {
 		if r := e.routeNamed(s.route); looks(r) != s.before || managed(r) {
 			e.t.Errorf("the command says that the Route is as it was: %s\n%s", looks(r), result)
 		}
-		if left := e.pods(session.RouteNameKey + "=" + s.route); len(left) > 0 {
+		if left := e.pods(record.RouteNameKey + "=" + s.route); len(left) > 0 {
 			e.t.Errorf("the command says that the session is over, and pod %s is left\n%s", left[0].Name, result)
 		}
 	}
@@ -162,7 +162,7 @@ func (s *randomSession) run() int {
 			_ = rollback.cmd.Process.Kill()
 			rollback.wait()
 		case 4:
-			for _, p := range e.pods(session.RouteNameKey + "=" + s.route) {
+			for _, p := range e.pods(record.RouteNameKey + "=" + s.route) {
 				_ = e.readiness(p.Name, false)
 			}
 		}

@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // forger is a user with a few rights, who tries to make the guard do what he may not.
@@ -78,7 +78,7 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 	e.deployment("web", 1, nil)
 	elsewhere.deployment("web", 1, nil)
 	quiet, busy := e.namedRoute("quiet"), e.namedRoute("busy")
-	session1 := e.plant("busy", session.Live, time.Hour)
+	session1 := e.plant("busy", record.Live, time.Hour)
 	busy = e.routeNamed("busy")
 	bystander := e.pod("bystander", nil, nil)
 
@@ -98,9 +98,9 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 	}
 
 	// (a): pods and Services that claim to be of sessions.
-	id := session.NewID
+	id := record.NewID
 	marks := func(r *routev1.Route) map[string]string {
-		return map[string]string{session.RouteUIDKey: string(r.UID), session.RouteNameKey: r.Name}
+		return map[string]string{record.RouteUIDKey: string(r.UID), record.RouteNameKey: r.Name}
 	}
 	kata, owner := "kata", func(r *routev1.Route) []metav1.OwnerReference {
 		return []metav1.OwnerReference{{APIVersion: "route.openshift.io/v1", Kind: "Route", Name: r.Name, UID: r.UID}}
@@ -109,22 +109,22 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 		"sandbox of a Route without session": func(p *corev1.Pod) { sandboxLike(p, id(), marks(quiet)) },
 		"sandbox of another's session":       func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)) },
 		"sandbox of a Route in another name": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(quiet)) },
-		"label alone, another's session":     func(p *corev1.Pod) { p.Labels = map[string]string{session.Label: session1.Session} },
-		"label that is no ID":                func(p *corev1.Pod) { sandboxLike(p, "..", marks(quiet)); p.Labels[session.Label] = "a.b" },
+		"label alone, another's session":     func(p *corev1.Pod) { p.Labels = map[string]string{record.Label: session1.Session} },
+		"label that is no ID":                func(p *corev1.Pod) { sandboxLike(p, "..", marks(quiet)); p.Labels[record.Label] = "a.b" },
 		"annotations of two Routes mixed": func(p *corev1.Pod) {
-			sandboxLike(p, session1.Session, map[string]string{session.RouteUIDKey: string(quiet.UID), session.RouteNameKey: "busy"})
+			sandboxLike(p, session1.Session, map[string]string{record.RouteUIDKey: string(quiet.UID), record.RouteNameKey: "busy"})
 		},
 		"route name that is a path": func(p *corev1.Pod) {
-			sandboxLike(p, id(), map[string]string{session.RouteUIDKey: string(quiet.UID), session.RouteNameKey: "../../../x/routes/quiet"})
+			sandboxLike(p, id(), map[string]string{record.RouteUIDKey: string(quiet.UID), record.RouteNameKey: "../../../x/routes/quiet"})
 		},
 		"owned by the Route":        func(p *corev1.Pod) { sandboxLike(p, id(), marks(quiet)); p.OwnerReferences = owner(quiet) },
 		"no sandbox, all the marks": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)); p.Spec.RuntimeClassName = nil },
 		"sandbox without sidecar": func(p *corev1.Pod) {
-			p.Labels, p.Annotations, p.Spec.RuntimeClassName = map[string]string{session.Label: session1.Session}, marks(busy), &kata
+			p.Labels, p.Annotations, p.Spec.RuntimeClassName = map[string]string{record.Label: session1.Session}, marks(busy), &kata
 		},
 		"a journal on a pod": func(p *corev1.Pod) {
 			sandboxLike(p, id(), marks(quiet))
-			p.Annotations[session.JournalKey] = quiet.Name
+			p.Annotations[record.JournalKey] = quiet.Name
 		},
 	} {
 		p := e.podSpec(strings.ReplaceAll(strings.ToLower(name), " ", "-"))
@@ -137,9 +137,9 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 		}
 	}
 	for name, s := range map[string]*corev1.Service{
-		"named as a session's":     e.serviceOf(session.ServiceName(id()), id(), marks(quiet)),
+		"named as a session's":     e.serviceOf(record.ServiceName(id()), id(), marks(quiet)),
 		"with another's session":   e.serviceOf("other", session1.Session, marks(busy)),
-		"in the place of a backup": e.serviceOf(session.ServiceName(id()), session1.Session, marks(busy)),
+		"in the place of a backup": e.serviceOf(record.ServiceName(id()), session1.Session, marks(busy)),
 	} {
 		_, err := a.core.CoreV1().Services(e.ns).Create(t.Context(), s, metav1.CreateOptions{})
 		try("(a) Service: "+name, err)
@@ -151,7 +151,7 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 
 	// (b): marks on Routes of his own, in the hope that pods of others go.
 	long := strings.Repeat("x", 20<<10)
-	forged := func(change func(*session.Journal)) string {
+	forged := func(change func(*record.Journal)) string {
 		j := *session1
 		change(&j)
 		text, err := j.Encode()
@@ -160,27 +160,27 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 	}
 	for name, m := range map[string]struct{ label, journal string }{
 		"another's session, no journal":    {session1.Session, ""},
-		"another's session, its journal":   {session1.Session, forged(func(*session.Journal) {})},
-		"another's journal, past its end":  {session1.Session, forged(func(j *session.Journal) { j.Expires.Time = time.Unix(0, 0) })},
+		"another's session, its journal":   {session1.Session, forged(func(*record.Journal) {})},
+		"another's journal, past its end":  {session1.Session, forged(func(j *record.Journal) { j.Expires.Time = time.Unix(0, 0) })},
 		"another's journal for this Route": {session1.Session, "SAME-UID"},
-		"two sessions":                     {id(), forged(func(*session.Journal) {})},
-		"for ever":                         {session1.Session, forged(func(j *session.Journal) { j.Expires.Time = time.Now().AddDate(1000, 0, 0) })},
+		"two sessions":                     {id(), forged(func(*record.Journal) {})},
+		"for ever":                         {session1.Session, forged(func(j *record.Journal) { j.Expires.Time = time.Now().AddDate(1000, 0, 0) })},
 		"oversized":                        {session1.Session, `{"x":"` + long + `"}`},
 		"malformed":                        {session1.Session, `{{{`},
-		"from the future":                  {session1.Session, forged(func(j *session.Journal) { j.Version = 99 })},
-		"backends of others":               {session1.Session, forged(func(j *session.Journal) { j.Before.Backends[0].Service = "bystander" })},
+		"from the future":                  {session1.Session, forged(func(j *record.Journal) { j.Version = 99 })},
+		"backends of others":               {session1.Session, forged(func(j *record.Journal) { j.Before.Backends[0].Service = "bystander" })},
 		"no ID":                            {"bystander", `{"version":1,"session":"../pods/bystander","state":"live","before":{"backends":[{"service":"web"}]}}`},
 	} {
 		r, err := b.routes.RouteV1().Routes(e.ns).Create(t.Context(), &routev1.Route{
-			ObjectMeta: metav1.ObjectMeta{Name: strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(strings.ToLower(name)), Labels: map[string]string{session.Label: m.label}},
-			Spec:       routev1.RouteSpec{Host: fmt.Sprintf("b%d-%s.apps.osc-debug.test", attempts, e.ns), To: alternate("web", 100), AlternateBackends: []routev1.RouteTargetReference{alternate(session.ServiceName(session1.Session), 100)}},
+			ObjectMeta: metav1.ObjectMeta{Name: strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(strings.ToLower(name)), Labels: map[string]string{record.Label: m.label}},
+			Spec:       routev1.RouteSpec{Host: fmt.Sprintf("b%d-%s.apps.osc-debug.test", attempts, e.ns), To: alternate("web", 100), AlternateBackends: []routev1.RouteTargetReference{alternate(record.ServiceName(session1.Session), 100)}},
 		}, metav1.CreateOptions{})
 		if err == nil && m.journal != "" {
 			text := m.journal
 			if text == "SAME-UID" {
-				text = forged(func(j *session.Journal) { j.RouteUID = string(r.UID); j.Expires.Time = time.Unix(0, 0) })
+				text = forged(func(j *record.Journal) { j.RouteUID = string(r.UID); j.Expires.Time = time.Unix(0, 0) })
 			}
-			patch, _ := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{session.JournalKey: text}}})
+			patch, _ := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{record.JournalKey: text}}})
 			_, err = b.routes.RouteV1().Routes(e.ns).Patch(t.Context(), r.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 		}
 		try("(b) Route: "+name, err)
@@ -190,7 +190,7 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 		"session of elsewhere": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)) },
 		"owner of elsewhere":   func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)); p.OwnerReferences = owner(busy) },
 		"names a namespace": func(p *corev1.Pod) {
-			sandboxLike(p, session1.Session, map[string]string{session.RouteUIDKey: string(busy.UID), session.RouteNameKey: e.ns + "/busy"})
+			sandboxLike(p, session1.Session, map[string]string{record.RouteUIDKey: string(busy.UID), record.RouteNameKey: e.ns + "/busy"})
 		},
 	} {
 		p := elsewhere.podSpec(strings.ReplaceAll(name, " ", "-"))
@@ -199,7 +199,7 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 		try("(c) pod: "+name, err)
 	}
 	_, err = c.routes.RouteV1().Routes(elsewhere.ns).Create(t.Context(), &routev1.Route{
-		ObjectMeta: metav1.ObjectMeta{Name: "busy", Labels: map[string]string{session.Label: session1.Session}, Annotations: map[string]string{session.JournalKey: forged(func(j *session.Journal) { j.Expires.Time = time.Unix(0, 0) })}},
+		ObjectMeta: metav1.ObjectMeta{Name: "busy", Labels: map[string]string{record.Label: session1.Session}, Annotations: map[string]string{record.JournalKey: forged(func(j *record.Journal) { j.Expires.Time = time.Unix(0, 0) })}},
 		Spec:       routev1.RouteSpec{Host: "c-" + e.ns + ".apps.osc-debug.test", To: alternate("web", 100)},
 	}, metav1.CreateOptions{})
 	try("(c) Route of the same name, with the journal past its end", err)
@@ -208,14 +208,14 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 	// for all that was there before.
 	orphan := metav1.DeletePropagationOrphan
 	e.namedRoute("orphaned")
-	e.plant("orphaned", session.Live, time.Hour)
+	e.plant("orphaned", record.Live, time.Hour)
 	try("(b) deletes a Route and orphans its sandbox", b.routes.RouteV1().Routes(e.ns).Delete(t.Context(), "orphaned", metav1.DeleteOptions{PropagationPolicy: &orphan}))
 
 	told(t, "%d attempts, %d refused at once by the API server", attempts, refused)
 	if attempts-refused < 20 {
 		t.Errorf("only %d attempts that the API server let pass", attempts-refused)
 	}
-	e.eventually("the orphaned sandbox is gone", func() bool { return len(e.pods(session.RouteNameKey+"=orphaned")) == 0 })
+	e.eventually("the orphaned sandbox is gone", func() bool { return len(e.pods(record.RouteNameKey+"=orphaned")) == 0 })
 
 	if now := e.routeNamed("quiet"); now.ResourceVersion != quiet.ResourceVersion {
 		t.Errorf("quiet was written: %s", looks(now))
@@ -234,21 +234,21 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 		}
 	}
 	untouched("while the session lives")
-	sandbox := session.PodName(session1.Session, 0)
+	sandbox := record.PodName(session1.Session, 0)
 	if _, err := core.CoreV1().Pods(e.ns).Get(t.Context(), sandbox, metav1.GetOptions{}); err != nil {
 		t.Errorf("the sandbox of a session that goes on: %v", err)
 	}
 	// And the guard still sees to the session whose marks were forged.
 	e.ready(sandbox, false)
 	e.eventually("busy is held", func() bool {
-		s := session.Of(e.routeNamed("busy"))
-		return s != nil && s.State == session.Held
+		s := record.Of(e.routeNamed("busy"))
+		return s != nil && s.State == record.Held
 	})
 	e.overOn("busy")
 	// When it ends, the guard deletes its sandbox, and not what only bears its marks.
 	e.eventually("the session's end", func() bool {
 		_, err := core.CoreV1().Pods(e.ns).Get(t.Context(), sandbox, metav1.GetOptions{})
-		return apierrors.IsNotFound(err) && session.Of(e.routeNamed("busy")) == nil
+		return apierrors.IsNotFound(err) && record.Of(e.routeNamed("busy")) == nil
 	})
 	untouched("after the session's end")
 }
@@ -256,7 +256,7 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 // sandboxLike makes a pod look as a session's.
 func sandboxLike(p *corev1.Pod, id string, marks map[string]string) {
 	kata := "kata"
-	p.Labels, p.Annotations, p.Spec.RuntimeClassName = map[string]string{session.Label: id}, marks, &kata
+	p.Labels, p.Annotations, p.Spec.RuntimeClassName = map[string]string{record.Label: id}, marks, &kata
 	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "osc-debug", Image: handImage})
 }
 
@@ -278,7 +278,7 @@ func (e *env) pod(name string, labels, annotations map[string]string) *corev1.Po
 }
 
 func (e *env) serviceOf(name, id string, marks map[string]string) *corev1.Service {
-	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{session.Label: id}, Annotations: marks}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{record.Label: id}, Annotations: marks}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
 }
 
 // pods lists those with a label, or with an annotation where there is no such label.

@@ -24,7 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // update rewrites the golden files: go test ./test/e2e -run TestWhatASessionWrites -update
@@ -236,7 +236,7 @@ func TestWhatASessionWrites(t *testing.T) {
 		"half-of-two":       {two, []string{"--weight", "50", "--for", "1s"}, nil, nil},
 		"nothing":           {two, []string{"--weight", "0", "--for", "1s"}, nil, nil},
 		"steps": {nil, []string{"--steps", "5,25", "--interval", "1s"}, nil, func(e *env) bool {
-			s := session.Of(e.shop())
+			s := record.Of(e.shop())
 			return s != nil && s.Journal != nil && s.Journal.Asked == 25
 		}},
 		"unprovable": {func(r *routev1.Route) {
@@ -275,7 +275,7 @@ func TestWhatASessionWrites(t *testing.T) {
 		e.deployment("web", 1, nil)
 		e.route(nil)
 		alice := e.proxied("alice", w.handle)
-		e.plant("shop", session.Held, 10*time.Minute)
+		e.plant("shop", record.Held, 10*time.Minute)
 		for _, args := range [][]string{
 			{"weight", "50", "--router", routerIP, "--no-guard"}, {"weight", "100", "--no-guard", "--exact"}, {"extend", "1m"}, {"rollback", "--drain", "0s"},
 		} {
@@ -291,7 +291,7 @@ func TestWhatASessionWrites(t *testing.T) {
 		e.deployment("web", 1, nil)
 		e.route(nil)
 		e.autoscaler("web")
-		e.plant("shop", session.Live, time.Hour)
+		e.plant("shop", record.Live, time.Hour)
 		if r := e.start(e.proxied("alice", w.handle), "rollback", "--drain", "0s").wait(); r.code != 0 {
 			t.Fatal(r)
 		}
@@ -313,7 +313,7 @@ func TestWhatTheGuardWrites(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]course{
 		"held-and-expired": heldAndOver,
-		"abandoned":        {func(b *bareSession) { b.plant(session.Arming, time.Second) }, func(*bareSession, *running, string) {}},
+		"abandoned":        {func(b *bareSession) { b.plant(record.Arming, time.Second) }, func(*bareSession, *running, string) {}},
 		"journal-pruned": {long, func(b *bareSession, g *running, guard string) {
 			b.prune(g, guard, "/metadata/annotations/osc-debug.dev~1journal")
 		}},

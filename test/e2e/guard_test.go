@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // A detached session lives on without its command and ends at its time, or when
@@ -25,7 +25,7 @@ func TestTheGuardEndsADetachedSession(t *testing.T) {
 		t.Fatal(r)
 	}
 	r := e.shop()
-	if s := session.Of(r); s.State != session.Live || *r.Spec.To.Weight != 0 {
+	if s := record.Of(r); s.State != record.Live || *r.Spec.To.Weight != 0 {
 		t.Errorf("with a guard 100 percent means that nothing stays at the original: %+v", r.Spec)
 	}
 	if r := e.cli("extend", "6s"); r.code != 0 {
@@ -73,17 +73,17 @@ func TestAnUnreadySandboxIsHeldAndResumed(t *testing.T) {
 	e := newGuardedEnv(t)
 	before := e.standard()
 	id := e.detached("--weight", "100")
-	e.ready(session.PodName(id, 0), false)
-	e.eventually("the session is held", func() bool { return e.state() == session.Held })
+	e.ready(record.PodName(id, 0), false)
+	e.eventually("the session is held", func() bool { return e.state() == record.Held })
 	if w := *e.shop().Spec.To.Weight; w != 100 {
 		t.Errorf("held, and the original has weight %d", w)
 	}
 	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !r.because(reason.NoReadySandboxPod) {
 		t.Errorf("resumed without a ready pod: %s", r)
 	}
-	e.ready(session.PodName(id, 0), true)
+	e.ready(record.PodName(id, 0), true)
 	e.eventually("traffic again", func() bool { return e.cli("weight", "50", "--router", routerIP).code == 0 })
-	if r := e.shop(); session.Of(r).State != session.Live || *r.Spec.AlternateBackends[0].Weight == 0 {
+	if r := e.shop(); record.Of(r).State != record.Live || *r.Spec.AlternateBackends[0].Weight == 0 {
 		t.Errorf("resumed: %+v", r.Spec)
 	}
 	if r := e.cli("weight", "25"); r.code != 0 || *e.shop().Spec.To.Weight == *e.shop().Spec.AlternateBackends[0].Weight {
@@ -105,12 +105,12 @@ func TestAForegroundSessionIsHeldToo(t *testing.T) {
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
-	id := session.Of(e.shop()).ID
-	e.ready(session.PodName(id, 0), false)
+	id := record.Of(e.shop()).ID
+	e.ready(record.PodName(id, 0), false)
 	if r := run.wait(); r.code != 1 || !r.because(reason.SandboxHeld) {
 		t.Error(r)
 	}
-	if s := e.state(); s != session.Held {
+	if s := e.state(); s != record.Held {
 		t.Errorf("state %q", s)
 	}
 	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {
@@ -140,7 +140,7 @@ func TestWeightOfADetachedSession(t *testing.T) {
 	if r := e.cli("rollback", "--drain", "5m"); r.code != 2 || !r.because(reason.DrainTooLong) || !r.names("1m1s") {
 		t.Error(r)
 	}
-	if r := e.cli("rollback", "--wait=false"); r.code != 0 || e.state() != session.Draining || *e.shop().Spec.To.Weight != 100 {
+	if r := e.cli("rollback", "--wait=false"); r.code != 0 || e.state() != record.Draining || *e.shop().Spec.To.Weight != 100 {
 		t.Error(r)
 	}
 	e.ended(before)
@@ -197,7 +197,7 @@ func TestASandboxMadePrimary(t *testing.T) {
 			r := e.shop()
 			r.Spec.To, r.Spec.AlternateBackends[0] = r.Spec.AlternateBackends[0], r.Spec.To
 			if !journal {
-				delete(r.Annotations, session.JournalKey)
+				delete(r.Annotations, record.JournalKey)
 			}
 			_, err := routes.RouteV1().Routes(e.ns).Update(t.Context(), r, metav1.UpdateOptions{})
 			e.ok(err)
@@ -224,9 +224,9 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 	away := &outage{starts: 2 * time.Second}
 	watch, tree := e.start(e.proxied("alice", away.handle), "status", "-w"), e.start("alice", "status", "-w", "-o", "tree")
 	id := e.detached("--weight", "50")
-	pod := session.PodName(id, 0)
+	pod := record.PodName(id, 0)
 	// No write to the Route tells of these.
-	service := session.ServiceName(id)
+	service := record.ServiceName(id)
 	e.ready(pod, false)
 	e.endpoints(service, false)
 	e.eventually("it is printed", func() bool { return strings.Contains(tree.out.String(), pod+"  Running, not ready") })

@@ -16,7 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
@@ -68,7 +69,7 @@ func (e *env) detached(args ...string) string {
 	if r := e.guarded(append(args, "--detach")...).wait(); r.code != 0 {
 		e.t.Fatal(r)
 	}
-	if s := session.Of(e.shop()); s != nil {
+	if s := record.Of(e.shop()); s != nil {
 		return s.ID
 	}
 	return "" // it is over already
@@ -89,7 +90,7 @@ func (e *env) ended(before string) {
 // clean says whether no trace of a session is there.
 func (e *env) clean() bool {
 	r := e.shop()
-	return e.sandboxes() == 0 && session.Of(r) == nil && !managed(r)
+	return e.sandboxes() == 0 && record.Of(r) == nil && !managed(r)
 }
 
 func (e *env) shop() *routev1.Route { return e.routeNamed("shop") }
@@ -101,8 +102,8 @@ func (e *env) routeNamed(name string) *routev1.Route {
 	return r
 }
 
-func (e *env) state() session.State {
-	if s := session.Of(e.shop()); s != nil {
+func (e *env) state() record.State {
+	if s := record.Of(e.shop()); s != nil {
 		return s.State
 	}
 	return ""
@@ -116,13 +117,13 @@ func (e *env) over() {
 
 func (e *env) overOn(route string) {
 	e.t.Helper()
-	e.ok(retry.OnError(retry.DefaultBackoff, session.Retriable, func() error {
+	e.ok(retry.OnError(retry.DefaultBackoff, store.Retriable, func() error {
 		r := e.routeNamed(route)
-		s := session.Of(r)
+		s := record.Of(r)
 		if s == nil || s.Journal == nil {
 			return nil // it ended for another reason
 		}
-		_, err := session.Store{Core: core, Routes: routes}.Extend(e.t.Context(), r, s.ID, time.Now())
+		_, err := store.Store{Core: core, Routes: routes}.Extend(e.t.Context(), r, s.ID, time.Now())
 		return err
 	}))
 }

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // kill -9 of the guard directly before and directly after every request that it makes
@@ -51,7 +51,7 @@ func TestTheGuardKilledWhileItEndsWhatWasPruned(t *testing.T) {
 // else a command may leave takes the guard minutes: see make soak.
 func TestTheGuardKilledWhileItEndsAnAbandonedStart(t *testing.T) {
 	t.Parallel()
-	killedWhileItEnds(t, 4, func(b *bareSession) { b.plant(session.Arming, time.Second) }) // restore, two deletions, close
+	killedWhileItEnds(t, 4, func(b *bareSession) { b.plant(record.Arming, time.Second) }) // restore, two deletions, close
 }
 
 // killedWhileItEnds kills the guard at each of so many writes that it makes to end what it finds.
@@ -77,8 +77,8 @@ type course struct {
 }
 
 // live is a session that ends soon, long one that must not end by itself.
-func live(b *bareSession) { b.plant(session.Live, soon) }
-func long(b *bareSession) { b.plant(session.Live, time.Hour) }
+func live(b *bareSession) { b.plant(record.Live, soon) }
+func long(b *bareSession) { b.plant(record.Live, time.Hour) }
 
 // soon leaves a guard the time to begin.
 const soon = 20 * time.Second
@@ -208,7 +208,7 @@ type bareSession struct {
 	route   string
 	account string // kubeconfig of the namespace's guards
 	before  string
-	journal *session.Journal
+	journal *record.Journal
 }
 
 func (e *env) bare(route string) *bareSession {
@@ -220,7 +220,7 @@ func (e *env) bare(route string) *bareSession {
 }
 
 // plant puts a session on the Route that ends after a time.
-func (b *bareSession) plant(state session.State, left time.Duration) {
+func (b *bareSession) plant(state record.State, left time.Duration) {
 	b.e.t.Helper()
 	b.journal = b.e.plant(b.route, state, left)
 }
@@ -232,7 +232,7 @@ func (b *bareSession) unready(g *running, name string) {
 	if !g.leads(b.e.t.Context(), name) {
 		return
 	}
-	if err := b.e.readiness(session.PodName(b.journal.Session, 0), false); err != nil && !apierrors.IsNotFound(err) {
+	if err := b.e.readiness(record.PodName(b.journal.Session, 0), false); err != nil && !apierrors.IsNotFound(err) {
 		b.e.t.Error(err) // not found: its time was over before a guard led
 	}
 	b.e.eventually("held, or the guard killed", func() bool {
@@ -240,8 +240,8 @@ func (b *bareSession) unready(g *running, name string) {
 		case <-g.done:
 			return true
 		default:
-			s := session.Of(b.get())
-			return s == nil || s.State != session.Live
+			s := record.Of(b.get())
+			return s == nil || s.State != record.Live
 		}
 	})
 }

@@ -29,7 +29,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // Addresses of the development cluster: the router, and those of this machine on the
@@ -178,7 +178,7 @@ func (e *env) tested() string {
 	}
 	e.ok(json.Unmarshal(raw, &object))
 	for _, f := range object.Metadata.ManagedFields {
-		if f.Manager == session.FieldManager {
+		if f.Manager == record.FieldManager {
 			e.t.Errorf("managedFields still has an entry of ours: %s", f.FieldsV1)
 		}
 	}
@@ -188,14 +188,14 @@ func (e *env) tested() string {
 // nothingLeft fails when an object of any session is there.
 func (e *env) nothingLeft() {
 	e.t.Helper()
-	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
-	services, err := core.CoreV1().Services(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	services, err := core.CoreV1().Services(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
 	e.eventually("neither disruption budget nor NetworkPolicy left", func() bool { // the garbage collector's
-		budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+		budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 		e.ok(err)
-		policies, err := core.NetworkingV1().NetworkPolicies(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+		policies, err := core.NetworkingV1().NetworkPolicies(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 		e.ok(err)
 		return len(budgets.Items)+len(policies.Items) == 0
 	})

@@ -18,7 +18,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -30,7 +30,7 @@ const atATime = 8
 func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		from  session.State // that the Route's session is in, "" for no session
+		from  record.State // that the Route's session is in, "" for no session
 		args  []string
 		needs []string // requests that the list must have
 	}{
@@ -38,9 +38,9 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 			[]string{"POST /api/v1/namespaces/…/pods", "POST /apis/networking.k8s.io/v1/namespaces/…/networkpolicies", "PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
 		"shift by steps": {"", []string{"shift", "--router", routerIP, "--steps", "20,100", "--interval", "200ms", "--ttl", "20s", "--for", "1500ms", "--timeout", "20s"},
 			[]string{"POST /api/v1/namespaces/…/pods", "PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
-		"weight":   {session.Held, []string{"weight", "50", "--router", routerIP}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
-		"extend":   {session.Live, []string{"extend", "3s"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
-		"rollback": {session.Live, []string{"rollback", "--drain", "500ms"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…", "DELETE /api/v1/namespaces/…/pods/osc-debug-…-a"}},
+		"weight":   {record.Held, []string{"weight", "50", "--router", routerIP}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
+		"extend":   {record.Live, []string{"extend", "3s"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
+		"rollback": {record.Live, []string{"rollback", "--drain", "500ms"}, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…", "DELETE /api/v1/namespaces/…/pods/osc-debug-…-a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,7 +66,7 @@ func TestASlowRollbackKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	e.deployment("web", 1, nil)
 	e.autoscaler("web")
 	run := func(name, config string) *running {
-		e.plant(name, session.Live, 2*time.Minute)
+		e.plant(name, record.Live, 2*time.Minute)
 		return e.start(config, "rollback", "--drain", "500ms", "--route", name)
 	}
 	e.killEverywhere(e.record("slow-rollback", run, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/… #4"}), 4*atATime, 0, run)
@@ -176,13 +176,13 @@ const guardsDelay = 40 * time.Second
 // and live at the times that its journal names, draining a minute after it was restored, one
 // without any mark at once, its sandbox after the two minutes of an orphan.
 func (e *env) endsBy(route string) time.Time {
-	s := session.Of(e.routeNamed(route))
+	s := record.Of(e.routeNamed(route))
 	by := time.Now()
 	switch {
 	case s == nil:
 	case s.Journal == nil:
 		by = by.Add(settings.Courtesy)
-	case s.State == session.Arming:
+	case s.State == record.Arming:
 		by = s.Journal.ArmBy.Time
 	default:
 		by = s.Journal.Expires.Time
@@ -214,7 +214,7 @@ func (e *env) restoredAt(before map[string]*routev1.Route) (restored func() map[
 					continue
 				}
 				at := since[r.Name]
-				stamp(&at.backends, reflect.DeepEqual(session.WeightsOf(was), session.WeightsOf(r)))
+				stamp(&at.backends, reflect.DeepEqual(record.WeightsOf(was), record.WeightsOf(r)))
 				stamp(&at.all, looks(was) == looks(r) && !managed(r))
 				since[r.Name] = at
 			}
@@ -253,7 +253,7 @@ func (e *env) isolated() {
 // sandboxes counts the objects of sessions.
 func (e *env) sandboxes() int {
 	e.t.Helper()
-	of := metav1.ListOptions{LabelSelector: session.Label}
+	of := metav1.ListOptions{LabelSelector: record.Label}
 	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), of)
 	e.ok(err)
 	services, err := core.CoreV1().Services(e.ns).List(e.t.Context(), of)

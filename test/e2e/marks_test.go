@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // What somebody prunes ends the session cleanly.
@@ -54,7 +54,7 @@ func TestAnUnreadableJournalIsToldAndLeftAloneWhileUsersAreServed(t *testing.T) 
 	t.Parallel()
 	e := newGuardedEnv(t)
 	before := e.standard()
-	j := e.plant("shop", session.Live, time.Minute)
+	j := e.plant("shop", record.Live, time.Minute)
 	_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"metadata":{"annotations":{"osc-debug.dev/journal":"{\"version\":99}"}}}`), metav1.PatchOptions{FieldManager: "other"})
 	e.ok(err)
 	spoiled := e.shop()
@@ -62,7 +62,7 @@ func TestAnUnreadableJournalIsToldAndLeftAloneWhileUsersAreServed(t *testing.T) 
 	if now := e.shop(); now.ResourceVersion != spoiled.ResourceVersion {
 		t.Errorf("the Route was written while users were served: %s", looks(now))
 	}
-	e.ready(session.PodName(j.Session, 0), false)
+	e.ready(record.PodName(j.Session, 0), false)
 	e.ended(before)
 }
 
@@ -73,13 +73,13 @@ func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 	before := e.standard()
 	id := e.detached("--weight", "50")
 	r := e.shop()
-	marks := map[string]string{session.RouteUIDKey: string(r.UID), session.RouteNameKey: "shop"}
+	marks := map[string]string{record.RouteUIDKey: string(r.UID), record.RouteNameKey: "shop"}
 	for name, change := range map[string]func(*corev1.Pod){
 		"no-sidecar":  func(p *corev1.Pod) { kata := "kata"; p.Spec.RuntimeClassName = &kata },
 		"no-sandbox":  func(p *corev1.Pod) { p.Spec.Containers[0].Name = "osc-debug" },
-		"other-route": func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "1-2-3" },
+		"other-route": func(p *corev1.Pod) { p.Annotations[record.RouteUIDKey] = "1-2-3" },
 	} {
-		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{session.Label: id, "app": "x"}, Annotations: map[string]string{}},
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{record.Label: id, "app": "x"}, Annotations: map[string]string{}},
 			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: handImage}}}}
 		for k, v := range marks {
 			p.Annotations[k] = v
@@ -94,19 +94,19 @@ func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 		e.ok(err)
 	}
 	_, err := core.CoreV1().Services(e.ns).Create(t.Context(), &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: "other", Labels: map[string]string{session.Label: id}, Annotations: marks},
+		ObjectMeta: metav1.ObjectMeta{Name: "other", Labels: map[string]string{record.Label: id}, Annotations: marks},
 		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 	}, metav1.CreateOptions{})
 	e.ok(err)
 	e.over()
-	e.eventually("the guard ends the session", func() bool { return session.Of(e.shop()) == nil })
+	e.eventually("the guard ends the session", func() bool { return record.Of(e.shop()) == nil })
 	time.Sleep(3 * time.Second) // what bears the label is looked at again
 	if after := e.tested(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
-	services, err := core.CoreV1().Services(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	services, err := core.CoreV1().Services(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
 	if len(pods.Items) != 3 || len(services.Items) != 1 {
 		t.Errorf("%d pods and %d Services are left, wanted the 3 and 1 that are no sandbox", len(pods.Items), len(services.Items))

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // handNode is a node without a machine: pods that select and tolerate it are scheduled
@@ -110,7 +110,7 @@ func (e *env) endPod(ctx context.Context, name string) {
 
 // address is where the server of a pod listens.
 func (e *env) address(pod *corev1.Pod) string {
-	if pod.Labels[session.Label] != "" {
+	if pod.Labels[record.Label] != "" {
 		return e.sandboxIP
 	}
 	return originalIP
@@ -132,9 +132,9 @@ func (e *env) forgedOnACordonedNode(id string) {
 	e.ok(cordon(ctx, node))
 	live := e.shop()
 	mallory := e.forger("mallory-"+e.ns, may("", "create", "pods"))
-	for _, name := range []string{"forged", session.PodName(id, 1)} {
+	for _, name := range []string{"forged", record.PodName(id, 1)} {
 		p := e.podSpec(name)
-		sandboxLike(p, id, map[string]string{session.RouteUIDKey: string(live.UID), session.RouteNameKey: live.Name})
+		sandboxLike(p, id, map[string]string{record.RouteUIDKey: string(live.UID), record.RouteNameKey: live.Name})
 		p.Labels["never"] = "ready"
 		p.Spec.NodeName, p.Spec.NodeSelector = node, nil
 		_, err := mallory.core.CoreV1().Pods(e.ns).Create(ctx, p, metav1.CreateOptions{})
@@ -158,7 +158,7 @@ func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
 	e.route(nil)
 	before := e.tested()
 	id := e.detached("--weight", "100")
-	pod, err := core.CoreV1().Pods(e.ns).Get(t.Context(), session.PodName(id, 0), metav1.GetOptions{})
+	pod, err := core.CoreV1().Pods(e.ns).Get(t.Context(), record.PodName(id, 0), metav1.GetOptions{})
 	e.ok(err)
 	if pod.Spec.NodeName != name {
 		t.Fatalf("the sandbox is on node %s, wanted %s", pod.Spec.NodeName, name)
@@ -167,7 +167,7 @@ func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
 		return core.PolicyV1().Evictions(e.ns).Evict(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: e.ns}})
 	}
 	e.eventually("the budget counts the sandbox", func() bool {
-		b, err := core.PolicyV1().PodDisruptionBudgets(e.ns).Get(t.Context(), session.ServiceName(id), metav1.GetOptions{})
+		b, err := core.PolicyV1().PodDisruptionBudgets(e.ns).Get(t.Context(), record.ServiceName(id), metav1.GetOptions{})
 		return err == nil && b.Status.CurrentHealthy == 1
 	})
 	if err := evict(); !apierrors.IsTooManyRequests(err) {
@@ -177,7 +177,7 @@ func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
 	e.ok(cordon(t.Context(), name))
 	e.eventually("the drain goes on", func() bool {
 		err := evict()
-		s := session.Of(e.shop())
+		s := record.Of(e.shop())
 		if (err == nil || apierrors.IsNotFound(err)) && s != nil && s.Backend {
 			t.Errorf("let go while users are sent there: %+v", s)
 		}

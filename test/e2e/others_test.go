@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // Two users, often, at the same instant: one has the Route, the other is told who, and nothing
@@ -38,16 +38,16 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 			winner, loser = "bob", a
 		}
 		won[winner]++
-		s := session.Of(e.shop())
-		if a.code == b.code || s == nil || s.State != session.Live || s.Journal.User != winner {
+		s := record.Of(e.shop())
+		if a.code == b.code || s == nil || s.State != record.Live || s.Journal.User != winner {
 			t.Fatalf("round %d: on the Route %+v\nalice: %s\nbob: %s", n, s, a, b)
 		}
 		if !loser.because(reason.RouteInSession) || !loser.names(s.ID, winner) {
 			t.Errorf("round %d: the refusal does not name session %s of %s: %s", n, s.ID, winner, loser)
 		}
-		pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label + "," + session.Label + "!=" + s.ID})
+		pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label + "," + record.Label + "!=" + s.ID})
 		e.ok(err)
-		services, err := core.CoreV1().Services(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label + "," + session.Label + "!=" + s.ID})
+		services, err := core.CoreV1().Services(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label + "," + record.Label + "!=" + s.ID})
 		e.ok(err)
 		if len(pods.Items)+len(services.Items) > 0 {
 			t.Errorf("round %d: the loser left %d pods, %d Services", n, len(pods.Items), len(services.Items))

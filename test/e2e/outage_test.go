@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // outage is an API server that is away for a while: what it answers is cut, what comes is
@@ -138,7 +138,7 @@ func TestARollbackOutlastsAnAPIServerThatStarts(t *testing.T) {
 			if step == "ramp" {
 				e.autoscaler("web")
 			}
-			e.plant("shop", session.Live, time.Hour)
+			e.plant("shop", record.Live, time.Hour)
 			away := &outage{starts: aWhile}
 			run := e.start(e.proxied("alice", away.handle), "rollback", "--route", "shop", "--drain", "1s")
 			if !run.reaches(step) {
@@ -171,7 +171,7 @@ func TestTheGuardLetsRoutersCatchUp(t *testing.T) {
 		t.Fatal(g.wait())
 	}
 	away.begin() // for the guard alone
-	e.plant("shop", session.Live, aWhile)
+	e.plant("shop", record.Live, aWhile)
 	time.Sleep(2 * aWhile)
 	away.end()
 	e.eventually("the session is over", func() bool { return looks(e.shop()) == before && e.sandboxes() == 0 })

@@ -26,8 +26,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/osc-debug/osc-debug/pkg/guard/standby"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -136,7 +137,7 @@ func (e *env) guard(name, config string, args ...string) *running {
 
 // standsBy says whether a guard of the namespace's own covers it.
 func (e *env) standsBy() bool {
-	g, err := settings.ReadGuard(e.t.Context(), core, e.ns)
+	g, err := standby.Read(e.t.Context(), core, e.ns)
 	return err == nil && g.Covers(e.ns)
 }
 
@@ -241,7 +242,7 @@ func lostRights(t *testing.T, spoil func(*env)) {
 	covered := func(want bool) {
 		t.Helper()
 		e.eventually(fmt.Sprintf("covered: %v", want), func() bool {
-			g, err := settings.ReadGuard(t.Context(), core, e.ns)
+			g, err := standby.Read(t.Context(), core, e.ns)
 			return err == nil && g.Covers(e.ns) == want
 		})
 	}
@@ -281,10 +282,10 @@ func TestAGuardOfAllNamespaces(t *testing.T) {
 	before := looks(e.plainRoute("shop"))
 	home.guard("only", account)
 	home.eventually("the guard covers a namespace that nobody named", func() bool {
-		g, err := settings.ReadGuard(t.Context(), core, home.ns)
+		g, err := standby.Read(t.Context(), core, home.ns)
 		return err == nil && g.Covers(e.ns)
 	})
-	e.plant("shop", session.Live, time.Second)
+	e.plant("shop", record.Live, time.Second)
 	e.eventually("the session is over", func() bool { return looks(e.shop()) == before && e.sandboxes() == 0 })
 }
 
@@ -301,22 +302,22 @@ func TestANamespaceThatIsSetNoMoreIsLeftWithoutASession(t *testing.T) {
 	}, metav1.CreateOptions{})
 	e.ok(err)
 	before := e.standard()
-	status := func(what string, holds func(settings.Status) bool) {
+	status := func(what string, holds func(standby.Status) bool) {
 		t.Helper()
 		home.eventually(what, func() bool {
-			s, err := settings.ReadStatus(t.Context(), core, home.ns)
+			s, err := standby.ReadStatus(t.Context(), core, home.ns)
 			return err == nil && holds(s)
 		})
 	}
 	one := home.guard("one", account)
-	status("both are covered", func(s settings.Status) bool { return s.Covers(home.ns) && s.Covers(e.ns) })
-	e.plant("shop", session.Live, 40*time.Second)
+	status("both are covered", func(s standby.Status) bool { return s.Covers(home.ns) && s.Covers(e.ns) })
+	e.plant("shop", record.Live, 40*time.Second)
 	home.setting("namespaces", home.ns)
-	status("one is being left", func(s settings.Status) bool { return !s.Covers(e.ns) && slices.Contains(s.Leaving, e.ns) })
+	status("one is being left", func(s standby.Status) bool { return !s.Covers(e.ns) && slices.Contains(s.Leaving, e.ns) })
 	one.signal(syscall.SIGKILL)
 	home.guard("two", account)
 	e.ended(before)
-	status("it is let go", func(s settings.Status) bool { return s.Covers(home.ns) && len(s.Leaving) == 0 })
+	status("it is let go", func(s standby.Status) bool { return s.Covers(home.ns) && len(s.Leaving) == 0 })
 }
 
 // metrics are those of the namespace's guards, all together.

@@ -11,19 +11,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
 // plant puts a session of alice's on a Route, as shift would have left it in a state, with
 // one ready sandbox pod; it ends after a time.
-func (e *env) plant(route string, state session.State, left time.Duration) *session.Journal {
+func (e *env) plant(route string, state record.State, left time.Duration) *record.Journal {
 	e.t.Helper()
 	ctx := e.t.Context()
-	store := session.Store{Core: core, Routes: routes}
+	store := store.Store{Core: core, Routes: routes}
 	r, err := routes.RouteV1().Routes(e.ns).Get(ctx, route, metav1.GetOptions{})
 	e.ok(err)
-	j := &session.Journal{
-		Version: session.JournalVersion, Session: session.NewID(), State: session.Arming, RouteUID: string(r.UID), User: "alice", Asked: 100,
+	j := &record.Journal{
+		Version: record.JournalVersion, Session: record.NewID(), State: record.Arming, RouteUID: string(r.UID), User: "alice", Asked: 100,
 		Workload: "deployment/web", Pods: 1, Servers: 2, // of which one is there mostly: an autoscaler, where there is one, took the other
 		ArmBy: metav1.NewTime(time.Now().Add(left).Truncate(time.Second)),
 	}
@@ -34,15 +35,15 @@ func (e *env) plant(route string, state session.State, left time.Duration) *sess
 	e.ok(err)
 	_, err = core.CoreV1().Pods(e.ns).Create(ctx, pod, metav1.CreateOptions{})
 	e.ok(err)
-	if state == session.Arming {
+	if state == record.Arming {
 		return j
 	}
 	e.endpoints(service.Name, true)
 	r = e.goLive(route, j, left)
 	switch state {
-	case session.Held:
+	case record.Held:
 		_, err = store.Hold(ctx, r, j.Session)
-	case session.Draining:
+	case record.Draining:
 		_, _, err = store.Restore(ctx, e.ns, route, j.Session, r)
 	}
 	e.ok(err)
@@ -50,11 +51,11 @@ func (e *env) plant(route string, state session.State, left time.Duration) *sess
 }
 
 // goLive gives all traffic to a planted session, which ends after a time.
-func (e *env) goLive(route string, j *session.Journal, left time.Duration) *routev1.Route {
+func (e *env) goLive(route string, j *record.Journal, left time.Duration) *routev1.Route {
 	e.t.Helper()
-	store := session.Store{Core: core, Routes: routes}
-	j.State, j.Realised, j.Expires.Time = session.Live, 100, time.Now().Add(left).Truncate(time.Second)
-	weights := map[string]int32{session.ServiceName(j.Session): 100}
+	store := store.Store{Core: core, Routes: routes}
+	j.State, j.Realised, j.Expires.Time = record.Live, 100, time.Now().Add(left).Truncate(time.Second)
+	weights := map[string]int32{record.ServiceName(j.Session): 100}
 	for _, b := range j.Before.Backends {
 		weights[b.Service] = 0
 	}
@@ -67,12 +68,12 @@ func (e *env) goLive(route string, j *session.Journal, left time.Duration) *rout
 func (e *env) sandboxOf(r *routev1.Route, id string) (*corev1.Service, *corev1.Pod) {
 	kata := "kata"
 	meta := metav1.ObjectMeta{
-		Name: session.ServiceName(id), Labels: map[string]string{session.Label: id},
-		Annotations:     map[string]string{session.RouteUIDKey: string(r.UID), session.RouteNameKey: r.Name},
+		Name: record.ServiceName(id), Labels: map[string]string{record.Label: id},
+		Annotations:     map[string]string{record.RouteUIDKey: string(r.UID), record.RouteNameKey: r.Name},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "route.openshift.io/v1", Kind: "Route", Name: r.Name, UID: r.UID}},
 	}
 	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: meta.Labels, Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}}}}
-	meta.Name = session.PodName(id, 0)
+	meta.Name = record.PodName(id, 0)
 	pod := &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{RuntimeClassName: &kata, Containers: []corev1.Container{
 		{Name: "web", Image: handImage, Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: plainPort}}},
 		{Name: "osc-debug", Image: handImage},

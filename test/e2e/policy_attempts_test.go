@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // attempt is what a user tries, and its twin without the offence.
@@ -182,14 +182,14 @@ func attempts() map[string]attempt {
 		"no deadline":             {func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = nil }, nil, by(sandboxWithoutDeadline)},
 		"a long deadline":         {func(p *corev1.Pod) { *p.Spec.ActiveDeadlineSeconds = 14401 }, func(p *corev1.Pod) { *p.Spec.ActiveDeadlineSeconds = 1 }, by(sandboxWithoutDeadline)},
 		"a node of its choice":    {func(p *corev1.Pod) { p.Spec.NodeName = "master-0" }, nil, by(nodeNameNotAllowed)},
-		"no session":              {func(p *corev1.Pod) { delete(p.Labels, session.Label) }, nil, by(sandboxWithoutSession)},
-		"a session that can't be": {func(p *corev1.Pod) { p.Labels[session.Label] = "aeiou" }, nil, by(sandboxWithoutSession)},
-		"an empty session":        {func(p *corev1.Pod) { p.Labels[session.Label] = "" }, nil, by(sandboxWithoutSession)},
+		"no session":              {func(p *corev1.Pod) { delete(p.Labels, record.Label) }, nil, by(sandboxWithoutSession)},
+		"a session that can't be": {func(p *corev1.Pod) { p.Labels[record.Label] = "aeiou" }, nil, by(sandboxWithoutSession)},
+		"an empty session":        {func(p *corev1.Pod) { p.Labels[record.Label] = "" }, nil, by(sandboxWithoutSession)},
 		"no owner":                {func(p *corev1.Pod) { p.OwnerReferences = nil }, nil, by(sandboxWithoutRoute)},
 		"owned by a ConfigMap":    {func(p *corev1.Pod) { p.OwnerReferences[0].APIVersion, p.OwnerReferences[0].Kind = "v1", "ConfigMap" }, nil, by(sandboxWithoutRoute)},
 		"a controller's":          {func(p *corev1.Pod) { p.OwnerReferences[0].Controller = &yes }, nil, by(sandboxWithoutRoute)},
-		"another Route's":         {func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "other" }, nil, by(sandboxWithoutRoute)},
-		"a Route of another name": {func(p *corev1.Pod) { p.Annotations[session.RouteNameKey] = "other" }, nil, by(sandboxWithoutRoute)},
+		"another Route's":         {func(p *corev1.Pod) { p.Annotations[record.RouteUIDKey] = "other" }, nil, by(sandboxWithoutRoute)},
+		"a Route of another name": {func(p *corev1.Pod) { p.Annotations[record.RouteNameKey] = "other" }, nil, by(sandboxWithoutRoute)},
 		"a second owner": {func(p *corev1.Pod) {
 			p.OwnerReferences = append(p.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "x"})
 		}, nil, by(sandboxWithoutRoute)},
@@ -199,8 +199,8 @@ func attempts() map[string]attempt {
 			p.Spec.RuntimeClassName = nil
 		}, func(p *corev1.Pod) { p.Annotations["openshift.io/scc"] = "restricted-v2" }, notInVM},
 		"no SCC asked for":  {func(p *corev1.Pod) { delete(p.Annotations, "openshift.io/required-scc"); p.Spec.RuntimeClassName = nil }, func(p *corev1.Pod) { delete(p.Annotations, "openshift.io/required-scc") }, notInVM},
-		"label alone":       {ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{session.Label: "bcdfghjk"} }), ordinary(func(*corev1.Pod) {}), notInVM},
-		"no session, no VM": {func(p *corev1.Pod) { delete(p.Labels, session.Label); p.Spec.RuntimeClassName = nil }, nil, by(sandboxWithoutSession)},
+		"label alone":       {ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{record.Label: "bcdfghjk"} }), ordinary(func(*corev1.Pod) {}), notInVM},
+		"no session, no VM": {func(p *corev1.Pod) { delete(p.Labels, record.Label); p.Spec.RuntimeClassName = nil }, nil, by(sandboxWithoutSession)},
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // ofSCC is a denial by the stand-in for SCC admission, in the words of OpenShift's.
@@ -48,12 +48,12 @@ func (e *env) tryUpdates(expect func(name string, d denial, err, twin error)) (t
 		denial       denial
 	}{
 		"image of the sidecar":   {func(p *corev1.Pod) { p.Spec.Containers[1].Image = "quay.io/evil/tools:1" }, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "quay.io/shop/web:4" }, by(reason.ImageNotAllowed, "osc-debug with quay.io/evil/tools:1")},
-		"session removed":        {func(p *corev1.Pod) { delete(p.Labels, session.Label) }, harmless, by(sandboxWithoutSession)},
-		"session changed":        {func(p *corev1.Pod) { p.Labels[session.Label] = "evil" }, func(p *corev1.Pod) { p.Labels["team"] = "x" }, by(sandboxWithoutSession)},
-		"session and SCC hidden": {func(p *corev1.Pod) { delete(p.Labels, session.Label); delete(p.Annotations, "openshift.io/scc") }, harmless, by(sandboxWithoutSession)},
-		"another session's":      {func(p *corev1.Pod) { p.Labels[session.Label] = "bcdfghjj" }, harmless, by(sandboxMarksChanged)},
-		"no Route any more":      {func(p *corev1.Pod) { delete(p.Annotations, session.RouteNameKey) }, harmless, by(sandboxMarksChanged)},
-		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[session.RouteUIDKey] = "other" }, harmless, by(sandboxMarksChanged)},
+		"session removed":        {func(p *corev1.Pod) { delete(p.Labels, record.Label) }, harmless, by(sandboxWithoutSession)},
+		"session changed":        {func(p *corev1.Pod) { p.Labels[record.Label] = "evil" }, func(p *corev1.Pod) { p.Labels["team"] = "x" }, by(sandboxWithoutSession)},
+		"session and SCC hidden": {func(p *corev1.Pod) { delete(p.Labels, record.Label); delete(p.Annotations, "openshift.io/scc") }, harmless, by(sandboxWithoutSession)},
+		"another session's":      {func(p *corev1.Pod) { p.Labels[record.Label] = "bcdfghjj" }, harmless, by(sandboxMarksChanged)},
+		"no Route any more":      {func(p *corev1.Pod) { delete(p.Annotations, record.RouteNameKey) }, harmless, by(sandboxMarksChanged)},
+		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[record.RouteUIDKey] = "other" }, harmless, by(sandboxMarksChanged)},
 		"runtime tuned later":    {func(p *corev1.Pod) { p.Annotations["io.katacontainers.config.agent.debug_console"] = "x" }, harmless, by(reason.RuntimeAnnotationNotAllowed)},
 	} {
 		expect(name, c.denial, update(c.change), update(c.twin))
@@ -110,7 +110,7 @@ func (e *env) tryWorkloads(expect func(name string, d denial, err, twin error)) 
 		}
 		p.OwnerReferences, p.Labels = nil, map[string]string{"app": "try"} // no session, so that the SCC alone decides
 		if d == ofPolicy {
-			p.Labels[session.Label] = "bcdfghjk" // and no SCC asked for: the policy alone does
+			p.Labels[record.Label] = "bcdfghjk" // and no SCC asked for: the policy alone does
 		}
 		return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels, Annotations: p.Annotations}, Spec: p.Spec}
 	}

@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // approved is the image that the policy's parameters allow to be privileged.
@@ -160,8 +160,8 @@ func (e *env) sandboxPod(name string) *corev1.Pod {
 	kata, yes, deadline := "kata", true, int64(14400)
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: e.ns, Labels: map[string]string{session.Label: "bcdfghjk"},
-			Annotations:     map[string]string{session.RouteNameKey: "shop", session.RouteUIDKey: string(e.owner), "openshift.io/required-scc": "osc-debug-kata"},
+			Name: name, Namespace: e.ns, Labels: map[string]string{record.Label: "bcdfghjk"},
+			Annotations:     map[string]string{record.RouteNameKey: "shop", record.RouteUIDKey: string(e.owner), "openshift.io/required-scc": "osc-debug-kata"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "route.openshift.io/v1", Kind: "Route", Name: "shop", UID: e.owner}},
 		},
 		Spec: corev1.PodSpec{
@@ -203,7 +203,7 @@ func TestTheSandboxPolicy(t *testing.T) {
 	var offends, sound error
 	defer func() { t.Logf("with the offence: %v; without: %v", offends, sound) }()
 	e.eventually("the policies in force", func() bool {
-		offends, sound = try(ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{session.Label: "x"} })), try(nil)
+		offends, sound = try(ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{record.Label: "x"} })), try(nil)
 		unmarked := try(attempts()["no session, no VM"].change) // the stand-in for SCC admission is a policy too
 		return by(reason.SandboxNotInVM).of(offends) && sound == nil && unmarked != nil
 	})

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // handler stands between a client and the API server; forward passes the request on and
@@ -195,7 +195,7 @@ func (e *env) past() *past {
 		"/apis/route.openshift.io/v1/namespaces/" + e.ns + "/routes", "/api/v1/namespaces/" + e.ns + "/services",
 		"/api/v1/namespaces/" + e.ns + "/pods", "/apis/discovery.k8s.io/v1/namespaces/" + e.ns + "/endpointslices",
 	} {
-		body, err := core.CoreV1().RESTClient().Get().AbsPath(path).Param("labelSelector", session.Label).
+		body, err := core.CoreV1().RESTClient().Get().AbsPath(path).Param("labelSelector", record.Label).
 			SetHeader("Accept", "application/json").Do(e.t.Context()).Raw()
 		e.ok(err)
 		p.lists[path] = body
@@ -217,7 +217,7 @@ func (p *past) handle(w http.ResponseWriter, r *http.Request, forward http.Handl
 	default:
 	}
 	switch {
-	case !known || r.Method != http.MethodGet || r.URL.Query().Get("labelSelector") != session.Label: // a live read names a session
+	case !known || r.Method != http.MethodGet || r.URL.Query().Get("labelSelector") != record.Label: // a live read names a session
 		forward(w, r)
 	case strings.Contains(r.URL.RawQuery, "sendInitialEvents="):
 		// A list in the form of a watch: the client then falls back to the plain one.

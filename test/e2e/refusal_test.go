@@ -21,8 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
-	"github.com/osc-debug/osc-debug/pkg/settings"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // unwritten is a kubeconfig like a user's whose requests may ask and have things judged, but write
@@ -61,7 +60,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"weight out of range": {args: []string{"--weight", "101"}, code: 2, why: reason.WrongUsage, names: []string{"--weight: "}},
 		"unknown gadget":      {args: []string{"--trace", "magic"}, code: 2, why: reason.WrongUsage, names: []string{`gadget "magic"`, "open, tcp"}},
 		"both floors":         {args: []string{"--exact", "--failover"}, code: 2, why: reason.WrongUsage, names: []string{"--exact", "--failover"}},
-		"too long":            {args: []string{"--ttl", "9h"}, code: 2, why: reason.WrongUsage, names: []string{"9h0m0s", settings.Longest.String()}},
+		"too long":            {args: []string{"--ttl", "9h"}, code: 2, why: reason.WrongUsage, names: []string{"9h0m0s", record.Longest.String()}},
 		"not admitted": {route: func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" }, code: 1, why: reason.RouteNotAdmitted, names: []string{"HostAlreadyClaimed"},
 			before: func(e *env) {
 				other := newEnv(e.t)
@@ -69,7 +68,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 				time.Sleep(time.Second) // the older has it, to the second
 			}},
 		"made by an Ingress": {setup: ingress, code: 1, why: reason.RouteHasOwner, names: []string{"Ingress shop"}},
-		"in a session":       {route: func(r *routev1.Route) { r.Labels = map[string]string{session.Label: "bcdfghjk"} }, code: 1, why: reason.RouteInSession, names: []string{"bcdfghjk of somebody"}},
+		"in a session":       {route: func(r *routev1.Route) { r.Labels = map[string]string{record.Label: "bcdfghjk"} }, code: 1, why: reason.RouteInSession, names: []string{"bcdfghjk of somebody"}},
 		"balance source": {route: func(r *routev1.Route) {
 			r.Annotations = map[string]string{"haproxy.router.openshift.io/balance": "source"}
 		}, code: 1, why: reason.BalanceIgnoresWeights, names: []string{" source "}},

@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // Where everything is denied by default the session has the original's policies, and they
@@ -40,7 +40,7 @@ func TestMirroredPolicies(t *testing.T) {
 		e.ok(err)
 	}
 	ours := func() []networkingv1.NetworkPolicy {
-		list, err := core.NetworkingV1().NetworkPolicies(e.ns).List(context.Background(), metav1.ListOptions{LabelSelector: session.Label})
+		list, err := core.NetworkingV1().NetworkPolicies(e.ns).List(context.Background(), metav1.ListOptions{LabelSelector: record.Label})
 		e.ok(err)
 		return list.Items
 	}
@@ -52,9 +52,9 @@ func TestMirroredPolicies(t *testing.T) {
 	for _, p := range ours() {
 		switch {
 		case p.Annotations["osc-debug.dev/mirrors"] == "from-router":
-			mirrored = p.Spec.PodSelector.MatchLabels[session.Label] != "" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].NamespaceSelector != nil
+			mirrored = p.Spec.PodSelector.MatchLabels[record.Label] != "" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].NamespaceSelector != nil
 		case p.Annotations["osc-debug.dev/opens"] == "database":
-			opened = p.Spec.PodSelector.MatchLabels["app"] == "db" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].PodSelector.MatchLabels[session.Label] != ""
+			opened = p.Spec.PodSelector.MatchLabels["app"] == "db" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].PodSelector.MatchLabels[record.Label] != ""
 		default:
 			t.Errorf("one more policy: %+v", p)
 		}
@@ -132,7 +132,7 @@ func TestSteps(t *testing.T) {
 		}
 		patch(e, 0, 77) // of b, who is no part of the session
 		e.eventually("60 %", func() bool {
-			s := session.Of(e.routeNamed("shop"))
+			s := record.Of(e.routeNamed("shop"))
 			return s != nil && s.Journal != nil && s.Journal.Asked == 60
 		})
 		run.signal(2)
@@ -166,7 +166,7 @@ func TestSteps(t *testing.T) {
 			t.Fatal(run.wait())
 		}
 		e.eventually("25 %", func() bool {
-			s := session.Of(e.shop())
+			s := record.Of(e.shop())
 			return s != nil && s.Journal != nil && s.Journal.Asked == 25
 		})
 		spec := e.shop().Spec
@@ -208,7 +208,7 @@ func TestChangesToTheClone(t *testing.T) {
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
-	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: session.Label})
+	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
 	spec := pods.Items[0].Spec
 	if c := spec.Containers[0]; c.Image != "quay.io/team/web:debug" || len(c.Env) != 1 || c.Env[0].Value != "debug" || spec.Volumes[0].EmptyDir == nil || *spec.ShareProcessNamespace {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/osc-debug/osc-debug/pkg/shift"
+	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
 // endings says, for every step, with which exit code an interrupted session may end.
@@ -21,7 +21,7 @@ var endings = map[string][]int{
 }
 
 func TestEveryStepHasACase(t *testing.T) {
-	for _, step := range shift.Steps() {
+	for _, step := range session.Steps() {
 		if endings[step] == nil {
 			t.Errorf("step %s has no case", step)
 		}
@@ -35,7 +35,7 @@ func TestASignalAtAnyStepUndoesEverything(t *testing.T) {
 	first := number(t, "OSC_DEBUG_SEED", int(rand.Uint32()))
 	told(t, "seed %d: which of %d signals at which step", first, len(signals))
 	for n, s := range signals {
-		for m, step := range shift.Steps() {
+		for m, step := range session.Steps() {
 			if !full && (first+n+m)%len(signals) != 0 {
 				continue
 			}
@@ -71,7 +71,7 @@ func TestASignalAtAnyStepUndoesEverything(t *testing.T) {
 // Route; and rolling back twice is no error.
 func TestRollbackCompletesWhatAKilledShiftLeft(t *testing.T) {
 	t.Parallel()
-	for _, step := range shift.Steps() {
+	for _, step := range session.Steps() {
 		t.Run("killed at "+step, func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // A command whose clock is wrong by an hour holds a session as any other: it goes by the
@@ -45,7 +45,7 @@ func TestSoakACommandWhoseClockIsWrong(t *testing.T) {
 			if r := run("extend", "5s"); r.code != 0 {
 				t.Fatal(r)
 			}
-			s := session.Of(e.shop())
+			s := record.Of(e.shop())
 			if left := time.Until(s.Journal.Expires.Time); left < 0 || left > 11*time.Second {
 				t.Errorf("the session ends in %s, by the cluster's clock", left)
 			}

@@ -10,7 +10,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
 // As TestKilledBeforeAndAfterEveryRequest, with pods in the VM.
@@ -28,7 +29,7 @@ func TestSoakKilledBeforeAndAfterEveryRequestWithPods(t *testing.T) {
 			run := func(name, config string) *running {
 				if verb != "shift" {
 					r := e.cli("shift", "--route", name, "--router", routerIP, "--weight", "100", "--ttl", "20s", "--detach")
-					if s := session.Of(e.routeNamed(name)); r.code != 0 || s == nil || s.State != session.Live {
+					if s := record.Of(e.routeNamed(name)); r.code != 0 || s == nil || s.State != record.Live {
 						e.t.Errorf("no session to begin with: %s", r)
 					}
 				}
@@ -53,10 +54,10 @@ func TestSoakTheGuardKilledWhileItDeletesASandbox(t *testing.T) {
 		writes int
 		found  func(*bareSession)
 	}{
-		"draining": {3, func(b *bareSession) { b.plant(session.Draining, soon) }}, // two deletions, close
+		"draining": {3, func(b *bareSession) { b.plant(record.Draining, soon) }}, // two deletions, close
 		"an orphan": {2, func(b *bareSession) {
-			b.plant(session.Draining, soon)
-			b.e.ok(session.Store{Core: core, Routes: routes}.Close(b.e.t.Context(), b.e.ns, b.route, b.journal.Session, b.get()))
+			b.plant(record.Draining, soon)
+			b.e.ok(store.Store{Core: core, Routes: routes}.Close(b.e.t.Context(), b.e.ns, b.route, b.journal.Session, b.get()))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

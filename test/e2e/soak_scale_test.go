@@ -18,7 +18,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 const (
@@ -55,13 +55,13 @@ func TestSoakAThousandSessions(t *testing.T) {
 	e.judge("guard beside 10,000 Routes without sessions: requests in 30 s, the Lease aside", idle == 0, fmt.Sprint(idle), "0")
 	e.judge(fmt.Sprintf("its memory (%d MiB without them)", alone), with <= alone+4, fmt.Sprintf("%d MiB", with), "the same, +- 4 MiB")
 
-	planted := make([]*session.Journal, manySessions)
+	planted := make([]*record.Journal, manySessions)
 	e.each(manySessions, func(n int) {
 		name := fmt.Sprintf("shop-%d", n)
 		e.plainRoute(name)
-		planted[n] = e.plant(name, session.Arming, time.Hour)
+		planted[n] = e.plant(name, record.Arming, time.Hour)
 	})
-	e.each(manySessions, func(n int) { e.endpoints(session.ServiceName(planted[n].Session), true) })
+	e.each(manySessions, func(n int) { e.endpoints(record.ServiceName(planted[n].Session), true) })
 	// All end within the minute after this.
 	end := time.Now().Add(plantTime).Truncate(time.Second)
 	due := make([]time.Time, manySessions)
@@ -74,7 +74,7 @@ func TestSoakAThousandSessions(t *testing.T) {
 	}
 	var live int
 	for n := range manySessions {
-		if s := session.Of(e.routeNamed(fmt.Sprintf("shop-%d", n))); s != nil && s.State == session.Live {
+		if s := record.Of(e.routeNamed(fmt.Sprintf("shop-%d", n))); s != nil && s.State == record.Live {
 			live++
 		}
 	}
@@ -128,7 +128,7 @@ func median(d []time.Duration) time.Duration {
 // session's end that was.
 func (e *env) restores(ctx context.Context, due []time.Time) []time.Duration {
 	e.t.Helper()
-	w, err := routes.RouteV1().Routes(e.ns).Watch(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: session.Label})
+	w, err := routes.RouteV1().Routes(e.ns).Watch(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: record.Label})
 	e.ok(err)
 	defer w.Stop()
 	late := make([]time.Duration, len(due))

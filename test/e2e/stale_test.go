@@ -13,7 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -23,8 +23,8 @@ import (
 type changedBehind struct {
 	*env
 	due       time.Time // by then the guard would have acted on what it saw
-	recovered *session.Journal
-	again     *session.Journal
+	recovered *record.Journal
+	again     *record.Journal
 }
 
 var changedRoutes = []string{"extended", "replaced", "recovered"}
@@ -40,10 +40,10 @@ func (e *env) changedBehind() *changedBehind {
 func (c *changedBehind) seen() {
 	c.t.Helper()
 	const left = time.Minute
-	c.plant("extended", session.Live, left)
-	c.plant("replaced", session.Live, left)
+	c.plant("extended", record.Live, left)
+	c.plant("replaced", record.Live, left)
 	c.due = time.Now().Add(left + 12*time.Second) // past the ends, and past the grace
-	c.recovered = c.plant("recovered", session.Live, 5*time.Minute)
+	c.recovered = c.plant("recovered", record.Live, 5*time.Minute)
 	if r := c.cli("weight", "50", "--route", "recovered"); r.code != 0 {
 		c.t.Fatal(r)
 	}
@@ -51,8 +51,8 @@ func (c *changedBehind) seen() {
 }
 
 func (c *changedBehind) sandboxReady(ready bool) {
-	c.ready(session.PodName(c.recovered.Session, 0), ready)
-	c.endpoints(session.ServiceName(c.recovered.Session), ready)
+	c.ready(record.PodName(c.recovered.Session, 0), ready)
+	c.endpoints(record.ServiceName(c.recovered.Session), ready)
 }
 
 // change is what the guard does not see.
@@ -65,7 +65,7 @@ func (c *changedBehind) change() {
 	if r := c.cli("rollback", "--route", "replaced", "--drain", "0s"); r.code != 0 {
 		c.t.Fatal(r)
 	}
-	c.again = c.plant("replaced", session.Live, 5*time.Minute)
+	c.again = c.plant("replaced", record.Live, 5*time.Minute)
 }
 
 // untouched waits until the guard would have acted, and checks that it did not.
@@ -73,11 +73,11 @@ func (c *changedBehind) untouched(requests func() []string, g *running) {
 	c.t.Helper()
 	time.Sleep(time.Until(c.due))
 	for _, name := range changedRoutes {
-		if s := session.Of(c.routeNamed(name)); s == nil || s.State != session.Live {
+		if s := record.Of(c.routeNamed(name)); s == nil || s.State != record.Live {
 			c.t.Errorf("%s: %+v", name, s)
 		}
 	}
-	if s := session.Of(c.routeNamed("replaced")); s == nil || s.ID != c.again.Session {
+	if s := record.Of(c.routeNamed("replaced")); s == nil || s.ID != c.again.Session {
 		c.t.Errorf("replaced: %+v, not session %s", s, c.again.Session)
 	}
 	if c.sandboxes() != 6 {
@@ -171,7 +171,7 @@ func TestAGuardWithoutSyncedCachesDoesNothing(t *testing.T) {
 	e := newEnv(t)
 	b := e.bare("shop")
 	log, answer := &requestLog{}, make(chan struct{})
-	b.journal = e.plant("shop", session.Live, 0)
+	b.journal = e.plant("shop", record.Live, 0)
 	g := e.guard("unsynced", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		if strings.HasSuffix(r.URL.Path, "/pods") && r.Method == http.MethodGet {
 			select {
@@ -193,7 +193,7 @@ func TestAGuardWithoutSyncedCachesDoesNothing(t *testing.T) {
 			t.Errorf("without synced caches: %s", r)
 		}
 	}
-	if s := session.Of(b.get()); s == nil || s.State != session.Live {
+	if s := record.Of(b.get()); s == nil || s.State != record.Live {
 		t.Errorf("%+v", s)
 	}
 	close(answer)
@@ -208,7 +208,7 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	b := e.bare("shop")
-	b.plant(session.Live, time.Hour)
+	b.plant(record.Live, time.Hour)
 	var cut atomic.Bool
 	back := make(chan struct{})
 	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
@@ -230,14 +230,14 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 	b.over()
 	e.guard("two", b.account)
 	b.ended()
-	again := e.plant("shop", session.Live, 5*time.Minute)
+	again := e.plant("shop", record.Live, 5*time.Minute)
 	cut.Store(false)
 	close(back)
 	e.eventually("the guard that was cut off is back", func() bool {
 		return strings.Count(one.progress.String(), `"watching"`) > 1
 	})
 	time.Sleep(5 * time.Second) // for whatever it may think is due
-	if s := session.Of(b.get()); s == nil || s.ID != again.Session || s.State != session.Live {
+	if s := record.Of(b.get()); s == nil || s.ID != again.Session || s.State != record.Live {
 		t.Errorf("the guard that came back disturbed the next session: %+v", s)
 	}
 	if r := e.cli("rollback", "--route", "shop", "--drain", "0s"); r.code != 0 {
@@ -276,13 +276,13 @@ func TestAnEndThatDidNotHappenIsForgotten(t *testing.T) {
 		t.Fatal(r)
 	}
 	time.Sleep(3 * time.Second) // past the second that the guard would have drained for
-	if s := session.Of(b.get()); s == nil || s.State != session.Live {
+	if s := record.Of(b.get()); s == nil || s.State != record.Live {
 		t.Fatalf("the extended session: %+v", s)
 	}
 	end := e.start("alice", "rollback", "--route", "shop", "--drain", "6s")
 	e.eventually("draining", func() bool {
-		s := session.Of(b.get())
-		return s != nil && s.State == session.Draining
+		s := record.Of(b.get())
+		return s != nil && s.State == record.Draining
 	})
 	for until := time.Now().Add(3 * time.Second); time.Now().Before(until); time.Sleep(200 * time.Millisecond) {
 		if n := e.sandboxes(); n != 2 {

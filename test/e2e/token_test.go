@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -28,7 +28,7 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 	e.deployment("web", 1, nil)
 	e.deployment("b", 1, nil)
 	change := func(r *routev1.Route) {
-		r.Labels, r.Annotations = map[string]string{"team": "shop", session.Label: "bcdfghjk"}, map[string]string{"note": "x"}
+		r.Labels, r.Annotations = map[string]string{"team": "shop", record.Label: "bcdfghjk"}, map[string]string{"note": "x"}
 		r.Spec.Path = "/shop"
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge"}
 		r.Spec.AlternateBackends = []routev1.RouteTargetReference{alternate("b", 50)}
@@ -36,14 +36,14 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 	e.route(func(r *routev1.Route) {
 		change(r)
 		r.Name, r.Spec.Host = "quiet", "quiet-"+r.Spec.Host
-		delete(r.Labels, session.Label)
+		delete(r.Labels, record.Label)
 	})
 	e.route(func(r *routev1.Route) { // somebody made the sandbox its primary backend
 		change(r)
 		r.Name, r.Spec.Host = "taken", "taken-"+r.Spec.Host
-		delete(r.Labels, session.Label) // or the guard would end it
-		r.Annotations[session.JournalKey] = `{"before":{"backends":[{"service":"web","weight":100}]}}`
-		r.Spec.To.Name = session.ServiceName("bcdfghjk")
+		delete(r.Labels, record.Label) // or the guard would end it
+		r.Annotations[record.JournalKey] = `{"before":{"backends":[{"service":"web","weight":100}]}}`
+		r.Spec.To.Name = record.ServiceName("bcdfghjk")
 	})
 	e.route(change) // last: a minute later the guard takes its label for a session's end
 	stolenCore, stolenRoutes := e.guardsClients()
@@ -100,7 +100,7 @@ func TestTheGuardsTokenIsOfLittleUse(t *testing.T) {
 	refusedFor(t, "Routes elsewhere", err, "forbidden")
 
 	kata := "kata"
-	labels := map[string]string{session.Label: "bcdfghjk"}
+	labels := map[string]string{record.Label: "bcdfghjk"}
 	for name, c := range map[string]struct {
 		labels map[string]string
 		class  *string

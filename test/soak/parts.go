@@ -37,5 +37,5 @@ var parts = []part{
 	e2e("races", "two users at the same instant, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
 	e2e("clock", "a command whose clock is an hour off", "^TestSoakACommandWhoseClock"),
 	{name: "routes", what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},
-	{name: "fuzz", what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz"}, code: []string{"pkg/session"}},
+	{name: "fuzz", what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz"}, code: []string{"pkg/session/record"}},
 }

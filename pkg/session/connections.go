@@ -1,0 +1,45 @@
+package session
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/osc-debug/osc-debug/pkg/kube/exec"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+)
+
+// established is the state of an open connection in /proc/net/tcp (include/net/tcp_states.h).
+const established = "01"
+
+// Connections counts the open TCP connections to some ports of a sandbox pod. It reads the
+// pod's /proc by way of the sidecar.
+func Connections(ctx context.Context, client exec.Client, namespace, pod string, ports []int32) (int, error) {
+	var out, errOut bytes.Buffer
+	err := client.Stream(ctx, namespace, pod, record.Sidecar, []string{"cat", "/proc/net/tcp", "/proc/net/tcp6"}, remotecommand.StreamOptions{Stdout: &out, Stderr: &errOut})
+	if err != nil {
+		return 0, fmt.Errorf("connections of pod %s: %w %s", pod, err, strings.TrimSpace(errOut.String()))
+	}
+	return countEstablished(out.String(), ports), nil
+}
+
+// countEstablished counts lines of /proc/net/tcp and tcp6 by state and local port.
+func countEstablished(table string, ports []int32) (n int) {
+	for lines := bufio.NewScanner(strings.NewReader(table)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || fields[3] != established {
+			continue
+		}
+		_, hex, _ := strings.Cut(fields[1], ":")
+		if port, err := strconv.ParseInt(hex, 16, 32); err == nil && slices.Contains(ports, int32(port)) {
+			n++
+		}
+	}
+	return n
+}

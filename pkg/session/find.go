@@ -1,0 +1,138 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/session/store"
+)
+
+// Found is a session and the Route it is on. Session is nil where the Route has none.
+type Found struct {
+	Route   *routev1.Route
+	Session *record.Session
+}
+
+// Finder looks for the sessions of a namespace, or of all ("").
+type Finder struct {
+	store.Store
+	Namespace string
+}
+
+// fromCache has a list of all namespaces served from the API server's cache, which may be a
+// moment behind: to read every Route there is may take seconds.
+func fromCache(namespace string) (o metav1.ListOptions) {
+	if namespace == metav1.NamespaceAll {
+		o.ResourceVersion = "0"
+	}
+	return o
+}
+
+// List lists the sessions by what the Routes say, whichever mark is left; of all namespaces,
+// where Routes may be many, by the label and from the cache.
+func (f Finder) List(ctx context.Context) ([]Found, error) {
+	options := fromCache(f.Namespace)
+	if f.Namespace == metav1.NamespaceAll {
+		options.LabelSelector = record.Label
+	}
+	list, err := f.Routes.RouteV1().Routes(f.Namespace).List(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("list Routes: %w", err)
+	}
+	var out []Found
+	for i := range list.Items {
+		if s := record.Of(&list.Items[i]); s != nil {
+			out = append(out, Found{&list.Items[i], s})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool {
+		a, b := out[i].Route, out[j].Route
+		return a.Namespace < b.Namespace || a.Namespace == b.Namespace && a.Name < b.Name
+	})
+	return out, nil
+}
+
+// Which picks the session that the user means: by Route, by ID, or the only one.
+func (f Finder) Which(ctx context.Context, route, id string) (Found, error) {
+	if route != "" {
+		r, err := f.Routes.RouteV1().Routes(f.Namespace).Get(ctx, route, metav1.GetOptions{})
+		if err != nil {
+			return Found{}, fmt.Errorf("route %s/%s: %w", f.Namespace, route, err)
+		}
+		s := record.Of(r)
+		if s != nil && id != "" && s.ID != id {
+			return Found{}, reason.New(reason.OtherSessionOnRoute, "namespace", f.Namespace, "route", route, "session", s.ID, "asked", id)
+		}
+		return Found{r, s}, nil
+	}
+	all, err := f.List(ctx)
+	if err != nil {
+		return Found{}, err
+	}
+	var match []Found
+	for _, one := range all {
+		if id == "" || one.Session.ID == id {
+			match = append(match, one)
+		}
+	}
+	switch {
+	case len(match) == 1:
+		return match[0], nil
+	case len(match) == 0 && id != "":
+		return Found{}, reason.New(reason.NoSuchSession, "namespace", f.Namespace, "session", id)
+	case len(match) == 0:
+		return Found{}, reason.New(reason.NoSession, "namespace", f.Namespace)
+	}
+	return Found{}, reason.New(reason.SeveralSessions, "namespace", f.Namespace, "sessions", len(match))
+}
+
+// Running is Which for a session that is live or held: others can't be changed.
+func (f Finder) Running(ctx context.Context, route, id string) (Found, error) {
+	found, err := f.Which(ctx, route, id)
+	if err != nil {
+		return Found{}, err
+	}
+	return found, found.running()
+}
+
+// None says that the Route has no session.
+func (f Found) None() error {
+	return reason.New(reason.NoSessionOnRoute, "namespace", f.Route.Namespace, "route", f.Route.Name)
+}
+
+// running refuses a session that is neither live nor held.
+func (f Found) running() error {
+	switch {
+	case f.Session == nil:
+		return f.None()
+	case f.Session.Broken != nil:
+		return fmt.Errorf("route %s/%s: %w", f.Route.Namespace, f.Route.Name, f.Session.Broken)
+	case f.Session.Journal == nil:
+		return reason.New(reason.SessionEnding, "namespace", f.Route.Namespace, "route", f.Route.Name, "session", f.Session.ID)
+	case f.Session.State == record.Arming:
+		return reason.New(reason.SessionStillArming, "namespace", f.Route.Namespace, "route", f.Route.Name, "session", f.Session.ID)
+	}
+	return nil
+}
+
+// Latest is when a session must end that may last for longest, counted from its first pod.
+func (f Finder) Latest(ctx context.Context, found Found, longest time.Duration, now time.Time) (time.Time, error) {
+	pods, err := f.Core.CoreV1().Pods(found.Route.Namespace).List(ctx, metav1.ListOptions{LabelSelector: record.Label + "=" + found.Session.ID})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("list pods: %w", err)
+	}
+	begin := now
+	for _, p := range pods.Items {
+		if p.CreationTimestamp.Time.Before(begin) {
+			begin = p.CreationTimestamp.Time
+		}
+	}
+	return begin.Add(longest), nil
+}

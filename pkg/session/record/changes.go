@@ -1,0 +1,261 @@
+package record
+
+import (
+	"fmt"
+	"reflect"
+
+	routev1 "github.com/openshift/api/route/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
+)
+
+// A Change makes of a Route what one of the session's four patches makes of it. Each
+// is idempotent: applied to a Route that has it already it changes nothing, which is
+// how a write whose answer was lost is recognised.
+type Change func(*routev1.Route) error
+
+// InSession is the refusal of a Route that somebody else debugs.
+type InSession struct {
+	Namespace, Name string
+	Session         *Session
+}
+
+func (e *InSession) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *InSession) Reason() *reason.Error {
+	who, until := "somebody", ""
+	if j := e.Session.Journal; j != nil {
+		who = j.User
+		if j.State == Live {
+			until = ", until " + j.Expires.UTC().Format("15:04:05 MST")
+		}
+	}
+	return reason.New(reason.RouteInSession, "namespace", e.Namespace, "route", e.Name,
+		"session", e.Session.ID, "who", who, "state", string(e.Session.State)+until)
+}
+
+// ArmRoute marks the Route and adds our backend at weight 0, if the Route still is what was
+// judged, its weights aside.
+func ArmRoute(j *Journal, judged *routev1.Route) Change {
+	was := weightless(judged)
+	return func(r *routev1.Route) error {
+		if s := Of(r); s != nil && s.ID != j.Session {
+			return &InSession{r.Namespace, r.Name, s}
+		}
+		if err := sameRoute(r, j); err != nil {
+			return err
+		}
+		if s := Of(r); s != nil && s.Backend && s.Journal != nil {
+			return nil
+		}
+		if !reflect.DeepEqual(weightless(r), was) {
+			return reason.New(reason.RouteChanged, "namespace", r.Namespace, "route", r.Name)
+		}
+		j.Before = WeightsOf(r)
+		zero := int32(0)
+		r.Spec.AlternateBackends = append(r.Spec.AlternateBackends,
+			routev1.RouteTargetReference{Kind: "Service", Name: ServiceName(j.Session), Weight: &zero})
+		j.Set = WeightsOf(r)
+		return mark(r, j)
+	}
+}
+
+// weightless is a Route's spec without its weights.
+func weightless(r *routev1.Route) *routev1.RouteSpec {
+	spec := r.Spec.DeepCopy()
+	spec.To.Weight = nil
+	for i := range spec.AlternateBackends {
+		spec.AlternateBackends[i].Weight = nil
+	}
+	if len(spec.AlternateBackends) == 0 {
+		spec.AlternateBackends = nil
+	}
+	return spec
+}
+
+// ShiftRoute sets weights, by Service, and writes down that it did. Only who knows that the
+// session is held resumes it.
+func ShiftRoute(j *Journal, weights map[string]int32, resumes bool) Change {
+	return func(r *routev1.Route) error {
+		if err := sameRoute(r, j); err != nil {
+			return err
+		}
+		s := Of(r)
+		if s == nil || s.ID != j.Session || !s.Backend || s.Journal == nil {
+			return reason.New(reason.SessionRemoved, "namespace", r.Namespace, "route", r.Name, "session", j.Session)
+		}
+		if s.State == Held && !resumes {
+			return reason.New(reason.SessionHeld, "namespace", r.Namespace, "route", r.Name, "session", j.Session)
+		}
+		for _, ref := range references(r) {
+			if _, ok := weights[ref.Name]; !ok {
+				return reason.New(reason.BackendAdded, "namespace", r.Namespace, "route", r.Name, "service", ref.Name)
+			}
+			if set, ok := s.Journal.Set.of(ref.Name); s.State == Arming && ok && !equal(set, ref.Weight) {
+				return reason.New(reason.WeightChanged, "namespace", r.Namespace, "route", r.Name, "service", ref.Name)
+			}
+		}
+		before, foreign := Originals(r, s.Journal)
+		j.Before, j.Foreign = before, s.Journal.Foreign || foreign
+		if s.State != Arming {
+			j.Expires = s.Journal.Expires // somebody may have extended it meanwhile
+		}
+		for _, ref := range references(r) {
+			w := weights[ref.Name]
+			ref.Weight = &w
+		}
+		j.Set = WeightsOf(r)
+		return mark(r, j)
+	}
+}
+
+// HoldRoute takes the session's traffic off the Route and keeps everything else: our backend
+// stays at weight 0, so that traffic can come back. What the Route is without us becomes
+// what it was before us: changes of others are part of it from now on.
+func HoldRoute(id string) Change {
+	return func(r *routev1.Route) error {
+		s, err := running(r, id)
+		if err != nil {
+			return err
+		}
+		if s.State == Held {
+			return nil
+		}
+		j := *s.Journal
+		before, foreign := Originals(r, &j)
+		Restore(&r.Spec, &j)
+		zero := int32(0)
+		r.Spec.AlternateBackends = append(r.Spec.AlternateBackends,
+			routev1.RouteTargetReference{Kind: "Service", Name: ServiceName(id), Weight: &zero})
+		j.State, j.Realised, j.Before, j.Set = Held, 0, before, WeightsOf(r)
+		j.Foreign = j.Foreign || foreign
+		return mark(r, &j)
+	}
+}
+
+// ExtendRoute moves a session's end.
+func ExtendRoute(id string, expires metav1.Time) Change {
+	return func(r *routev1.Route) error {
+		s, err := running(r, id)
+		if err != nil {
+			return err
+		}
+		s.Journal.Expires = expires
+		return mark(r, s.Journal)
+	}
+}
+
+// running is the session with this ID, live or held, with a journal that can be used.
+func running(r *routev1.Route, id string) (*Session, error) {
+	s := Of(r)
+	switch {
+	case s == nil || s.ID != id:
+		return nil, reason.New(reason.SessionGone, "namespace", r.Namespace, "route", r.Name, "session", id)
+	case s.Broken != nil:
+		return nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Name, s.Broken)
+	case s.Journal == nil:
+		return nil, reason.New(reason.SessionEnding, "namespace", r.Namespace, "route", r.Name, "session", id)
+	case s.State == Arming:
+		return nil, reason.New(reason.SessionStillArming, "namespace", r.Namespace, "route", r.Name, "session", id)
+	}
+	return s, sameRoute(r, s.Journal)
+}
+
+// NoWayBack is the error of a Route that has no backend but the sandbox, and no journal
+// that tells which it had: to end the session would leave nobody to serve.
+type NoWayBack struct{ Namespace, Name, ID string }
+
+func (e *NoWayBack) Error() string { return e.Reason().Error() }
+
+// Reason is one of the table's.
+func (e *NoWayBack) Reason() *reason.Error {
+	return reason.New(reason.SandboxOnlyBackend, "namespace", e.Namespace, "route", e.Name, "session", e.ID)
+}
+
+// Outcome is what ending a session found.
+type Outcome struct {
+	Foreign bool // somebody else had changed the Route meanwhile; his change stayed
+	Blind   bool // the journal was gone or unreadable
+}
+
+// RestoreRoute takes the session's traffic off the Route; the label stays until what the
+// session created is gone.
+func RestoreRoute(id string, out *Outcome) Change {
+	return func(r *routev1.Route) error {
+		*out = Outcome{}
+		s := Of(r)
+		switch {
+		case s == nil:
+			out.Foreign = true // all marks and the backend are gone: not by us
+			return nil
+		case s.ID != id && s.ID != "":
+			return &InSession{r.Namespace, r.Name, s}
+		case s.Journal != nil && s.Journal.RouteUID == string(r.UID):
+			out.Foreign = Restore(&r.Spec, s.Journal) || s.Journal.Foreign || r.Labels[Label] != id
+		case s.Backend || s.Broken != nil || s.Journal != nil:
+			out.Foreign, out.Blind = true, true
+			if !RestoreBlind(&r.Spec, id) {
+				return &NoWayBack{r.Namespace, r.Name, id}
+			}
+		}
+		delete(r.Annotations, JournalKey)
+		return nil
+	}
+}
+
+// CloseRoute removes the last mark and our entry in managedFields. It may not change the
+// spec: with a spec change the API server would write the entry back.
+func CloseRoute(id string) Change {
+	return func(r *routev1.Route) error {
+		if r.Labels[Label] == id {
+			delete(r.Labels, Label)
+		}
+		if Of(r) == nil {
+			r.ManagedFields = withoutManager(r.ManagedFields)
+		}
+		return nil
+	}
+}
+
+// sameRoute refuses a Route that was deleted and made again under the same name.
+func sameRoute(r *routev1.Route, j *Journal) error {
+	if string(r.UID) != j.RouteUID {
+		return reason.New(reason.RouteRecreated, "namespace", r.Namespace, "route", r.Name)
+	}
+	return nil
+}
+
+func mark(r *routev1.Route, j *Journal) error {
+	text, err := j.Encode()
+	if err != nil {
+		return err
+	}
+	if r.Labels == nil {
+		r.Labels = map[string]string{}
+	}
+	if r.Annotations == nil {
+		r.Annotations = map[string]string{}
+	}
+	r.Labels[Label], r.Annotations[JournalKey] = j.Session, text
+	return nil
+}
+
+func references(r *routev1.Route) []*routev1.RouteTargetReference {
+	refs := []*routev1.RouteTargetReference{&r.Spec.To}
+	for i := range r.Spec.AlternateBackends {
+		refs = append(refs, &r.Spec.AlternateBackends[i])
+	}
+	return refs
+}
+
+// HasBackend says whether a session's backend is on the Route.
+func HasBackend(r *routev1.Route, id string) bool {
+	for _, ref := range references(r) {
+		if ref.Name == ServiceName(id) {
+			return true
+		}
+	}
+	return false
+}

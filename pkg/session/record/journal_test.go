@@ -1,0 +1,74 @@
+package record
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
+)
+
+func TestJournalsThatCannotBeUsed(t *testing.T) {
+	good, err := journalWith(nil).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Decode(good); err != nil {
+		t.Fatalf("a good one: %v", err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		want reason.Code
+	}{
+		"empty":         {"", reason.JournalMalformed},
+		"not JSON":      {"{", reason.JournalMalformed},
+		"too long":      {good + strings.Repeat(" ", MaxJournal), reason.JournalTooLong},
+		"of the future": {mustEncode(journalWith(func(j *Journal) { j.Version = 2 })), reason.JournalVersionUnknown},
+		"no ID":         {mustEncode(journalWith(func(j *Journal) { j.Session = "../../x" })), reason.JournalContradictory},
+		"unknown state": {mustEncode(journalWith(func(j *Journal) { j.State = "done" })), reason.JournalContradictory},
+		"no backends":   {mustEncode(journalWith(func(j *Journal) { j.Before.Backends = nil })), reason.JournalContradictory},
+	} {
+		if _, err := Decode(c.text); reason.CodeOf(err) != c.want {
+			t.Errorf("%s: %v, wanted %s", name, err, c.want)
+		}
+	}
+}
+
+func journalWith(change func(*Journal)) *Journal {
+	j := journal()
+	j.Before = WeightsOf(route(ptr[int32](100)))
+	if change != nil {
+		change(j)
+	}
+	return j
+}
+
+func mustEncode(j *Journal) string {
+	text, err := j.Encode()
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// Only a session's own pods have names that are its pods'.
+func TestNamesPod(t *testing.T) {
+	two := journal()
+	two.Pods = 2
+	for name, want := range map[string]struct{ known, unknown bool }{
+		PodName(id, 0):           {true, true},
+		PodName(id, 1):           {true, true},
+		PodName(id, 2):           {false, true},
+		PodName(id, 0) + "a":     {false, false},
+		PodName(id, -1):          {false, false},
+		ServiceName(id):          {false, false},
+		ServiceName(id) + "-":    {false, false},
+		PodName("kjhgfdcb", 0):   {false, false},
+		"forged":                 {false, false},
+		"":                       {false, false},
+		"x" + PodName(id, 0)[1:]: {false, false},
+	} {
+		if NamesPod(name, id, two) != want.known || NamesPod(name, id, journal()) != want.unknown || NamesPod(name, id, nil) != want.unknown {
+			t.Errorf("%q: of two pods %v, of any number %v", name, NamesPod(name, id, two), NamesPod(name, id, nil))
+		}
+	}
+}
