@@ -53,7 +53,7 @@ func printPreview(c *cobra.Command, w io.Writer, p *session.Preview, format stri
 			fmt.Fprintf(w, "---\n%s", data)
 		}
 		fmt.Fprintf(w, "# Route %s/%s would change (%.2f %% of new clients to the sandbox):\n%s",
-			p.Before.Namespace, p.Before.Name, 100*p.Share, changes)
+			p.Before.Namespace, p.Before.Name, p.Share.Percent(), changes)
 		return nil
 	case "json":
 		encoder := json.NewEncoder(w)

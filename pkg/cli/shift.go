@@ -57,7 +57,7 @@ failover (--exact gives that up).`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.Options.Route, "route", "", "Route to take the traffic from")
-	fl.Float64Var(&f.Percent, "weight", -1, "percentage of new clients for the sandbox, 0 to 100")
+	fl.Float64Var(&f.weight, "weight", -1, "percentage of new clients for the sandbox, 0 to 100")
 	fl.Float64SliceVar(&f.steps, "steps", nil, "percentages to take one after the other instead of --weight, such as 5,25,100")
 	fl.DurationVar(&f.Interval, "interval", 30*time.Second, "time between --steps")
 	fl.Lookup("weight").DefValue, fl.Lookup("steps").DefValue = "0", ""

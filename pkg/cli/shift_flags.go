@@ -34,26 +34,26 @@ type shiftFlags struct {
 	noGuard         bool
 	traces          []string
 	dryRun, output  string
-	steps           []float64
-	images, env     []string // --set-image and --set-env as given
+	weight          float64   // --weight as given, negative where it is not
+	steps           []float64 // --steps as given
+	images, env     []string  // --set-image and --set-env as given
 	followRollout   string
 }
 
 // check judges what can be judged without a cluster.
 func (f *shiftFlags) check() error {
-	if err := f.checkSteps(); err != nil {
+	if f.Options.Route == "" {
+		return errors.New("--route: name the Route")
+	}
+	if err := f.parseShares(); err != nil {
 		return err
 	}
 	if err := f.parseChanges(); err != nil {
 		return err
 	}
 	switch {
-	case f.Options.Route == "":
-		return errors.New("--route: name the Route")
 	case f.followRollout != "false" && f.followRollout != "rollback":
 		return fmt.Errorf("--follow-rollout=%s: false or rollback", f.followRollout)
-	case !(f.Percent >= 0 && f.Percent <= 100): // so that NaN is refused too
-		return errors.New("--weight: give a percentage from 0 to 100")
 	case f.exact && f.failover:
 		return errors.New("--exact and --failover exclude each other")
 	case f.Detach && f.noGuard:
@@ -91,25 +91,31 @@ func (f *shiftFlags) check() error {
 	return err
 }
 
-// checkSteps takes --steps for --weight.
-func (f *shiftFlags) checkSteps() error {
+// parseShares reads --weight, or --steps in its place.
+func (f *shiftFlags) parseShares() (err error) {
 	if f.steps == nil {
+		if f.Percent, err = route.NewPercent(f.weight); err != nil {
+			return errors.New("--weight: give a percentage from 0 to 100")
+		}
 		return nil
 	}
 	switch {
-	case f.Percent >= 0:
+	case f.weight >= 0:
 		return errors.New("--weight and --steps exclude each other")
 	case f.Detach:
 		return errors.New("--steps are taken in the foreground: leave --detach out")
 	case f.Interval <= 0:
 		return errors.New("--interval: give a positive time such as 30s")
 	}
-	for i, p := range f.steps {
-		if !(p > 0 && p <= 100) || i > 0 && p <= f.steps[i-1] {
+	last := route.Percent(0)
+	for _, given := range f.steps {
+		p, err := route.NewPercent(given)
+		if err != nil || p <= last {
 			return errors.New("--steps: give rising percentages up to 100, such as 5,25,100")
 		}
+		f.Steps, last = append(f.Steps, p), p
 	}
-	f.Percent, f.Steps = f.steps[0], f.steps
+	f.Percent = f.Steps[0]
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
 )
 
@@ -26,8 +27,9 @@ one that began with 0 %, is proven first, as at the beginning.`,
 		Example: "  osc-debug weight 50\n  osc-debug weight 5 --route echo-route",
 		Args:    oneArg("a percentage"),
 		RunE: func(c *cobra.Command, args []string) error {
-			percent, err := strconv.ParseFloat(strings.TrimSuffix(args[0], "%"), 64)
-			if err != nil || !(percent >= 0 && percent <= 100) {
+			number, err := strconv.ParseFloat(strings.TrimSuffix(args[0], "%"), 64)
+			percent, outOfRange := route.NewPercent(number)
+			if err != nil || outOfRange != nil {
 				return usage(c, fmt.Errorf("%q: give a percentage from 0 to 100", args[0]))
 			}
 			if exact && failover {

@@ -7,6 +7,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/plan"
 )
 
 // route looks at one Route as a session's preflight does, and has the API server judge
@@ -38,9 +39,9 @@ func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
 	if !sound {
 		return nil
 	}
-	runner := &session.Runner{Store: d.Store, Clock: d.Clock, Report: silent{}, Options: session.Options{
+	runner := &session.Runner{Store: d.Store, Clock: d.Clock, Report: silent{}, Options: session.Options{Request: plan.Request{
 		Namespace: d.Namespace, Route: d.Route, Percent: 1, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image, NoProbe: true,
-	}}
+	}}}
 	_, err = runner.DryRun(ctx, true)
 	f, err := d.found(ctx, "route: dry run", "the API server admits everything that a session on it writes", err)
 	if err == nil {

@@ -179,7 +179,7 @@ func primary(f *Facts) error {
 	if len(shares) == 0 || shares[to] > 0 || f.Namespace.Service(to) == nil {
 		return nil
 	}
-	maps.DeleteFunc(shares, func(_ string, share float64) bool { return share == 0 })
+	maps.DeleteFunc(shares, func(_ string, share route.Share) bool { return share == 0 })
 	return reason.New(reason.PrimaryServesNobody, "namespace", f.Route.Namespace, "route", f.Route.Name, "service", to, "others", strings.Join(slices.Sorted(maps.Keys(shares)), ", "))
 }
 

@@ -82,18 +82,18 @@ func serverWeights(backends []Backend, out []int32) {
 
 // Shares gives the part of new clients, 0..1, that each Service gets. It is empty when
 // nothing serves: the router answers 503 then.
-func Shares(backends []Backend) map[string]float64 {
+func Shares(backends []Backend) map[string]Share {
 	weights := ServerWeights(backends)
 	total := 0.0
 	for _, b := range backends {
 		total += float64(weights[b.Service]) * float64(b.Ready)
 	}
-	out := map[string]float64{}
+	out := map[string]Share{}
 	if total == 0 {
 		return out
 	}
 	for _, b := range backends {
-		out[b.Service] = float64(weights[b.Service]) * float64(b.Ready) / total
+		out[b.Service] = Share(float64(weights[b.Service]) * float64(b.Ready) / total)
 	}
 	return out
 }

@@ -3,7 +3,7 @@ package route
 // Load says for how many servers of a Service a percentage of the Route's new clients is
 // the work, by what they carry now. Where the Service carries nothing, the average of all
 // that do counts.
-func Load(originals []Backend, service string, percent float64) float64 {
+func Load(originals []Backend, service string, percent Percent) float64 {
 	shares, servers, all := Shares(originals), 0, 0
 	share := shares[service]
 	for _, b := range originals {
@@ -15,7 +15,7 @@ func Load(originals []Backend, service string, percent float64) float64 {
 		}
 	}
 	if share == 0 {
-		return percent / 100 * float64(all)
+		return float64(percent.Share()) * float64(all)
 	}
-	return percent / 100 * float64(servers) / share
+	return float64(percent.Share()) * float64(servers) / float64(share)
 }

@@ -53,16 +53,16 @@ func anyOriginals(random *rand.Rand) []Backend {
 	}
 }
 
-func anyPercent(random *rand.Rand) float64 {
+func anyPercent(random *rand.Rand) Percent {
 	switch random.IntN(8) {
 	case 0:
 		return 0
 	case 1:
 		return 100
 	case 2:
-		return random.Float64()
+		return Percent(random.Float64())
 	}
-	return 100 * random.Float64()
+	return Percent(100 * random.Float64())
 }
 
 // Over random backends: weights are 0 to 256, whoever had none gets none, whoever had one
@@ -92,7 +92,7 @@ func TestWeightsOfAnyRoute(t *testing.T) {
 }
 
 // wrongWith says which property a plan lacks, "" for none.
-func wrongWith(originals []Backend, ready int, percent float64, floor Floor, plan Plan) string {
+func wrongWith(originals []Backend, ready int, percent Percent, floor Floor, plan Split) string {
 	after := make([]Backend, 0, len(originals)+1)
 	top := int32(0)
 	for i, o := range originals {
@@ -114,7 +114,7 @@ func wrongWith(originals []Backend, ready int, percent float64, floor Floor, pla
 		return "the sandbox' weight"
 	}
 	after = append(after, Backend{Service: "sandbox", Weight: &plan.Sandbox, Ready: ready})
-	if percent > 0 && math.Abs(Shares(after)["sandbox"]-plan.Share) > 1e-9 {
+	if percent > 0 && math.Abs(float64(Shares(after)["sandbox"]-plan.Share)) > 1e-9 {
 		return "the share that is told is not the router's"
 	}
 	if top == 0 {
@@ -167,10 +167,10 @@ func TestNoWeightsAreBetter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &search{originals: originals, ready: ready, wanted: percent / 100}
+		s := &search{originals: originals, ready: ready, wanted: float64(percent.Share())}
 		before := Shares(originals)
 		for _, o := range originals {
-			s.before = append(s.before, before[o.Service])
+			s.before = append(s.before, float64(before[o.Service]))
 			if o.Ready > 0 {
 				s.top = max(s.top, o.Value())
 			}
@@ -219,7 +219,7 @@ func TestNoWeightsAreBetterByAnOracle(t *testing.T) {
 					t.Errorf("lane %d, route %d: %v", lane, n, err)
 					return
 				}
-				o := newOracle(originals, ready, percent/100)
+				o := newOracle(originals, ready, float64(percent.Share()))
 				if got, least := o.worst(plan.Originals, plan.Sandbox), o.least(); got > least+1e-9 {
 					t.Errorf("lane %d, route %d: %s, %d servers, %g %%: error %.9f, %.9f is possible", lane, n, text(originals), ready, percent, got, least)
 					return

@@ -63,7 +63,7 @@ func TestWeightsForAPercentage(t *testing.T) {
 		name      string
 		originals []Backend
 		ready     int
-		percent   float64
+		percent   Percent
 		floor     Floor
 		share     float64 // percent, to within tolerance
 		tolerance float64
@@ -82,8 +82,8 @@ func TestWeightsForAPercentage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if math.Abs(100*plan.Share-c.share) > c.tolerance {
-				t.Errorf("share %.3f %%, wanted %.3f", 100*plan.Share, c.share)
+			if math.Abs(float64(plan.Share.Percent())-c.share) > c.tolerance {
+				t.Errorf("share %s, wanted %.3f", plan.Share.Percent(), c.share)
 			}
 			for i, o := range c.originals {
 				if o.Value() == 0 && plan.Originals[i] != 0 {
@@ -100,7 +100,7 @@ func TestWeightsForAPercentage(t *testing.T) {
 func TestLoad(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		percent float64
+		percent Percent
 		backend []Backend
 		want    float64
 	}{
@@ -120,12 +120,9 @@ func TestWeightsRefuse(t *testing.T) {
 		name      string
 		originals []Backend
 		ready     int
-		percent   float64
+		percent   Percent
 		code      reason.Code
 	}{
-		{"more than all", serving, 1, 101, reason.PercentOutOfRange},
-		{"less than nothing", serving, 1, -1, reason.PercentOutOfRange},
-		{"not a number", serving, 1, math.NaN(), reason.PercentOutOfRange},
 		{"no sandbox", serving, 0, 50, reason.SandboxNotReady},
 		{"nothing ready", []Backend{{Service: "a", Weight: ptr[int32](100)}}, 1, 50, reason.NoTraffic},
 		{"all weights 0", []Backend{{Service: "a", Weight: ptr[int32](0), Ready: 1}}, 1, 50, reason.NoTraffic},
@@ -141,7 +138,7 @@ func TestWeightsRefuse(t *testing.T) {
 func TestWeightsAreTheBest(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 40 {
-		n, m, percent := 1+random.IntN(12), 1+random.IntN(5), float64(1+random.IntN(99))
+		n, m, percent := 1+random.IntN(12), 1+random.IntN(5), Percent(1+random.IntN(99))
 		original := []Backend{{Service: "a", Weight: ptr[int32](100), Ready: n}}
 		plan, err := Weights(original, m, percent, KeepFloor)
 		if err != nil {
@@ -151,10 +148,10 @@ func TestWeightsAreTheBest(t *testing.T) {
 		for a := int32(1); a <= MaxWeight; a++ {
 			for s := int32(1); s <= MaxWeight; s++ {
 				share := Shares([]Backend{{Service: "a", Weight: &a, Ready: n}, {Service: "s", Weight: &s, Ready: m}})["s"]
-				least = min(least, math.Abs(share-percent/100))
+				least = min(least, math.Abs(float64(share-percent.Share())))
 			}
 		}
-		if got := math.Abs(plan.Share - percent/100); got > least+1e-9 {
+		if got := math.Abs(float64(plan.Share - percent.Share())); got > least+1e-9 {
 			t.Errorf("%d and %d servers, %g %%: error %.6f, %.6f is possible", n, m, percent, got, least)
 		}
 	}
@@ -216,5 +213,19 @@ func TestCookie(t *testing.T) {
 	r.Annotations = map[string]string{"router.openshift.io/cookie_name": "mine"}
 	if got := CookieName(r); got != "mine" {
 		t.Errorf("annotated name %s", got)
+	}
+}
+
+// Only a number from 0 to 100 is a percentage.
+func TestPercentages(t *testing.T) {
+	for _, p := range []float64{0, 0.1, 50, 100} {
+		if got, err := NewPercent(p); err != nil || float64(got.Share()) != p/100 || math.Abs(float64(got.Share().Percent())-p) > 1e-12 {
+			t.Errorf("%g: %v, %v", p, got, err)
+		}
+	}
+	for _, p := range []float64{-0.1, 100.1, math.NaN(), math.Inf(1), math.Inf(-1)} {
+		if _, err := NewPercent(p); reason.CodeOf(err) != reason.PercentOutOfRange {
+			t.Errorf("%g: %v", p, err)
+		}
 	}
 }

@@ -41,7 +41,7 @@ func (r *Runner) build(ctx context.Context) error {
 	options := metav1.CreateOptions{FieldManager: record.FieldManager}
 	r.built = r.Clock.Now()
 	var made []corev1.Pod
-	for _, pod := range sandbox.Pods(r.input) {
+	for _, pod := range r.plan.Pods {
 		err := create("pod "+pod.Name, func() error {
 			created, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pod, options)
 			if err == nil {
@@ -53,11 +53,11 @@ func (r *Runner) build(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(made) < r.input.Replicas {
+	if len(made) < len(r.plan.Pods) {
 		made = nil // one was there already: list them
 	}
 	// The watches outlive this step's context on purpose: Run stops them.
-	w, err := watchSession(context.WithoutCancel(ctx), r.Core, r.Routes, r.current, r.facts.Namespace, made, r.journal.Session)
+	w, err := watchSession(context.WithoutCancel(ctx), r.Core, r.Routes, r.current, r.plan.Facts.Namespace, made, r.journal.Session)
 	if err != nil {
 		return err
 	}
@@ -68,22 +68,19 @@ func (r *Runner) build(ctx context.Context) error {
 // around creates what the pods need to be there before them: the Service, the mirrored
 // NetworkPolicies, the disruption budget.
 func (r *Runner) around(ctx context.Context) error {
-	service, err := sandbox.Service(r.input)
-	if err != nil {
-		return err
-	}
+	service := r.plan.Service
 	options := metav1.CreateOptions{FieldManager: record.FieldManager}
 	services := r.Core.CoreV1().Services(r.Namespace)
 	var made *corev1.Service
-	err = create("Service "+service.Name, func() (err error) {
+	err := create("Service "+service.Name, func() (err error) {
 		made, err = services.Create(ctx, service, options)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	policies := sandbox.Policies(r.input)
-	if len(policies) == 0 && !r.holdsDrains() {
+	policies := r.plan.Policies
+	if len(policies) == 0 && r.plan.Budget == nil {
 		return nil
 	}
 	if made.GetUID() == "" { // it was there: an answer was lost
@@ -101,10 +98,10 @@ func (r *Runner) around(ctx context.Context) error {
 			return err
 		}
 	}
-	if !r.holdsDrains() {
+	if r.plan.Budget == nil {
 		return nil
 	}
-	budget := sandbox.Budget(r.input)
+	budget := r.plan.Budget
 	budget.OwnerReferences = sandbox.OwnedBy(made)
 	return create("PodDisruptionBudget "+budget.Name, func() error {
 		_, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, budget, options)
@@ -128,7 +125,7 @@ func (r *Runner) waitReady(ctx context.Context) error {
 	defer deadline.Stop()
 	said := ""
 	for {
-		if n := len(r.endpoints()); n >= r.input.Replicas {
+		if n := len(r.endpoints()); n >= len(r.plan.Pods) {
 			r.Report.Note("ready after %.1f s", time.Since(begin).Seconds())
 			return nil
 		}
@@ -143,7 +140,7 @@ func (r *Runner) waitReady(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
-			return &Timeout{fmt.Sprintf("sandbox of %s: not ready (%s)", r.input.Program, said), r.Timeout}
+			return &Timeout{fmt.Sprintf("sandbox of %s: not ready (%s)", r.plan.Input.Program, said), r.Timeout}
 		case <-r.watcher.changed:
 		}
 	}

@@ -27,14 +27,14 @@ func (r *Runner) live(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r.target.Pods = r.containerIDs()
+	target := Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
 	r.worked = make(chan struct{})
 	go func() {
 		defer close(r.worked)
 		if r.OnLive == nil {
 			return
 		}
-		if err := r.OnLive(ctx, r.target); err != nil && ctx.Err() == nil {
+		if err := r.OnLive(ctx, target); err != nil && ctx.Err() == nil {
 			r.Report.Warn(err)
 		}
 	}()
@@ -62,7 +62,7 @@ func (r *Runner) waitWork() {
 func (r *Runner) containerIDs() map[string]string {
 	out := map[string]string{}
 	for _, pod := range r.watcher.podList() {
-		out[pod.Name] = sandbox.ContainerID(pod, r.target.Container)
+		out[pod.Name] = sandbox.ContainerID(pod, r.plan.Container)
 	}
 	return out
 }

@@ -56,7 +56,7 @@ func (r *Runner) Ramp(ctx context.Context, on *routev1.Route, s *record.Session)
 // that its autoscaler can follow. It is a courtesy: whatever goes wrong, and whatever
 // somebody else gave the session meanwhile, the restore comes at once.
 func (r *Runner) ramp(ctx context.Context) {
-	before, from := r.journal.Servers, 0.0
+	before, from := r.journal.Servers, route.Percent(0)
 	once := r.Store
 	once.Once = true
 	for left := rampSteps - 1; left > 0; left-- {
@@ -73,10 +73,10 @@ func (r *Runner) ramp(ctx context.Context) {
 		if from == 0 {
 			from = s.Journal.Realised
 		}
-		r.Percent = from * float64(left) / rampSteps
-		r.Report.Step("ramp", fmt.Sprintf("%s of new clients: %s has %d of %d servers", formatPercent(r.Percent), r.journal.Workload, now, before))
-		r.current, r.journal.Asked = on, r.Percent
-		if err := r.reweigh(ctx, once, r.Percent, slices); err != nil {
+		share := from * route.Percent(left) / rampSteps
+		r.Report.Step("ramp", fmt.Sprintf("%s of new clients: %s has %d of %d servers", share, r.journal.Workload, now, before))
+		r.current, r.journal.Asked = on, share
+		if err := r.reweigh(ctx, once, share, slices); err != nil {
 			r.Report.Warn(reason.New(reason.NotSlowly, "why", err))
 			return
 		}
@@ -85,7 +85,9 @@ func (r *Runner) ramp(ctx context.Context) {
 }
 
 // scales says whether an autoscaler may have shrunk the original.
-func (r *Runner) scales() bool { return len(r.facts.Namespace.Scaling(r.input.Program)) > 0 }
+func (r *Runner) scales() bool {
+	return r.plan != nil && len(r.plan.Facts.Namespace.Scaling(r.plan.Input.Program)) > 0
+}
 
 // lead is how long before the session's time is over this command ends it, so that the way
 // back can be slow: the guard ends it at once.

@@ -15,6 +15,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/route/probe"
+	"github.com/osc-debug/osc-debug/pkg/session/plan"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/pkg/workload"
@@ -148,7 +149,7 @@ func (r Rollback) ramp(ctx context.Context, on Found) {
 		// At most half of the time: the other half is the restore's.
 		ctx, cancel := context.WithTimeout(ctx, min(RampTime, r.Timeout/2))
 		defer cancel()
-		runner := &Runner{Store: r.Store, Clock: r.Clock, Report: r.Report, Options: Options{Namespace: on.Route.Namespace, Route: on.Route.Name}}
+		runner := &Runner{Store: r.Store, Clock: r.Clock, Report: r.Report, Options: Options{Request: plan.Request{Namespace: on.Route.Namespace, Route: on.Route.Name}}}
 		why = runner.Ramp(ctx, on.Route, on.Session)
 	}
 	if why != nil {

@@ -34,7 +34,7 @@ type rollout struct {
 
 func (r *Runner) newRollout() *rollout {
 	o := &rollout{r: r, known: map[string]bool{}}
-	for _, pod := range r.facts.Namespace.Behind(r.input.Service.Name) {
+	for _, pod := range r.plan.Facts.Namespace.Behind(r.plan.Input.Service.Name) {
 		o.known[pod.Name+"/"+pod.Status.PodIP] = true
 	}
 	return o
@@ -47,7 +47,7 @@ func (o *rollout) look(ctx context.Context) error {
 		return nil
 	}
 	r := o.r
-	for _, e := range route.Endpoints(r.current, r.input.Service.Name, r.watcher.endpointSlices()) {
+	for _, e := range route.Endpoints(r.current, r.plan.Input.Service.Name, r.watcher.endpointSlices()) {
 		key := e.Pod + "/" + e.IP
 		if o.known[key] || e.Pod == "" {
 			continue
@@ -60,14 +60,14 @@ func (o *rollout) look(ctx context.Context) error {
 			return nil // the next event is another chance
 		}
 		o.known[key] = true
-		if sameRevision(pod.Labels, r.input.Program.Live.Labels) {
+		if sameRevision(pod.Labels, r.plan.Input.Program.Live.Labels) {
 			continue
 		}
 		o.told = true
 		if r.FollowRollout {
-			return &RolledOut{Program: r.input.Program.String(), Pod: pod.Name}
+			return &RolledOut{Program: r.plan.Input.Program.String(), Pod: pod.Name}
 		}
-		r.Report.Warn(reason.New(reason.RolloutHappened, "workload", r.input.Program, "pod", pod.Name))
+		r.Report.Warn(reason.New(reason.RolloutHappened, "workload", r.plan.Input.Program, "pod", pod.Name))
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
-	"github.com/osc-debug/osc-debug/pkg/sandbox"
+	"github.com/osc-debug/osc-debug/pkg/session/plan"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
@@ -44,30 +44,16 @@ func Steps() []string {
 // beyond the caller's own timeout and the proof: the guard's Lease, and slow answers.
 const armTime = 30 * time.Second
 
-// Options are what the user asks for.
+// Options are what the user asks for. A session changes none of them.
 type Options struct {
-	Namespace, Route string
-	Percent          float64 // of new clients, 0..100
-	Floor            route.Floor
-	Workload         string // KIND/NAME, "" to take what is found
-	Container        string // to be traced, "" to choose
-	RuntimeClass     string
-	Image            string // sidecar
-	Replicas         int
-	Changes          sandbox.Changes
-	Steps            []float64     // percentages one after the other, Percent the first; nil for Percent alone
-	Interval         time.Duration // between steps
-	Force            bool          // hold a session where that is only unwise
-	FollowRollout    bool          // end the session when the original is rolled out
-	For              time.Duration // 0: until the context ends
-	TTL              time.Duration
-	Drain            time.Duration
-	Timeout          time.Duration // for pods to become ready and be proven
-	Routers          []string      // where to send probes, none for the Route's host
-	NoProbe          bool
-	Guarded          bool          // a guard must stand by; it ends what this process leaves
-	Detach           bool          // leave the live session to the guard
-	ReloadInterval   time.Duration // of the router
+	plan.Request
+	Interval       time.Duration // between steps
+	FollowRollout  bool          // end the session when the original is rolled out
+	For            time.Duration // 0: until the context ends
+	Drain          time.Duration
+	Timeout        time.Duration // for pods to become ready and be proven
+	Guarded        bool          // a guard must stand by; it ends what this process leaves
+	ReloadInterval time.Duration // of the router
 }
 
 // Report is where a session tells what it does.
@@ -90,9 +76,7 @@ type Runner struct {
 	// Connections counts the open connections to ports of a sandbox pod; nil: not asked.
 	Connections func(ctx context.Context, pod string, ports []int32) (int, error)
 
-	facts   *preflight.Facts
-	input   sandbox.Input
-	target  Target
+	plan    *plan.Plan // nil for a session that another command began
 	journal *record.Journal
 	current *routev1.Route
 	fronts  []front
@@ -208,11 +192,11 @@ func (r *Runner) detail(name string) string {
 	case StepArm:
 		return fmt.Sprintf("session %s, its backend at weight 0", r.journal.Session)
 	case StepBuild:
-		return fmt.Sprintf("%d pod(s) like %s under runtime class %s", r.input.Replicas, r.input.Program, r.input.RuntimeClass)
+		return fmt.Sprintf("%d pod(s) like %s under runtime class %s", r.plan.Input.Replicas, r.plan.Input.Program, r.plan.Input.RuntimeClass)
 	case StepProve:
 		return "the router reaches the sandbox while no user does"
 	case StepShift:
-		return formatPercent(r.Percent) + " of new clients"
+		return r.journal.Asked.String() + " of new clients"
 	case StepVerify:
 		return "users are answered"
 	case StepLive:
@@ -243,8 +227,7 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if err := r.findGuard(ctx); err != nil {
 		return err
 	}
-	r.facts, r.current = facts, facts.Route
-	if err := r.plan(); err != nil {
+	if err := r.makePlan(facts); err != nil {
 		return err
 	}
 	if _, err := r.dryRun(ctx); err != nil {
@@ -253,7 +236,24 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if r.NoProbe {
 		return nil
 	}
-	return r.takeBaselines(ctx, r.facts.Route)
+	return r.takeBaselines(ctx, facts.Route)
+}
+
+// makePlan plans the session and tells what the user should know of it.
+func (r *Runner) makePlan(facts *preflight.Facts) error {
+	p, err := plan.Make(facts, r.Request, r.guard != nil && r.guard.Nodes, r.Timeout+r.proveWithin()+r.baselineWait()+armTime)
+	if err != nil {
+		return err
+	}
+	for _, note := range p.Notes {
+		r.Report.Note("%s", note)
+	}
+	for _, w := range p.Warnings {
+		r.Report.Warn(w)
+	}
+	journal := p.Journal
+	r.plan, r.journal, r.current = p, &journal, facts.Route
+	return nil
 }
 
 // judge refuses by what was read.
@@ -293,13 +293,18 @@ func (r *Runner) shift(ctx context.Context) error {
 	if err := r.setWeights(ctx, r.Percent); err != nil {
 		return err
 	}
-	r.Report.Note("asked %g %%, realised %.2f %% by the router's arithmetic", r.Percent, r.journal.Realised)
+	r.noteShare()
 	if route.Sticky(r.current) && r.Percent < 100 {
 		r.Report.Note("clients with the router's cookie stay where they are until it goes")
 	}
 	r.event(ctx, "DebugSessionLive", fmt.Sprintf("session %s of %s: %.2f %% of new clients go to a sandbox of %s",
-		r.journal.Session, r.journal.User, r.journal.Realised, r.input.Program))
+		r.journal.Session, r.journal.User, r.journal.Realised, r.plan.Input.Program))
 	return nil
+}
+
+// noteShare says what was asked and what comes of it.
+func (r *Runner) noteShare() {
+	r.Report.Note("asked %g %%, realised %.2f %% by the router's arithmetic", r.journal.Asked, r.journal.Realised)
 }
 
 func (r *Runner) event(ctx context.Context, why, note string) {
@@ -307,5 +312,3 @@ func (r *Runner) event(ctx context.Context, why, note string) {
 		r.Report.Warn(reason.New(reason.EventNotWritten, "why", err))
 	}
 }
-
-func formatPercent(p float64) string { return fmt.Sprintf("%.4g %%", p) }

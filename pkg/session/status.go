@@ -19,15 +19,15 @@ import (
 // Status is a session as it is now. Its JSON is what scripts read: docs/output.md has the
 // schema, to which fields are only added.
 type Status struct {
-	Namespace string  `json:"namespace"`
-	Route     string  `json:"route"`
-	Session   string  `json:"session"`
-	State     string  `json:"state"`
-	Asked     float64 `json:"asked"`    // percent of new clients
-	Realised  float64 `json:"realised"` // percent, by the weights and endpoints of now
-	Ready     int     `json:"ready"`    // servers of the sandbox
-	Workload  string  `json:"workload,omitempty"`
-	User      string  `json:"user,omitempty"`
+	Namespace string        `json:"namespace"`
+	Route     string        `json:"route"`
+	Session   string        `json:"session"`
+	State     string        `json:"state"`
+	Asked     route.Percent `json:"asked"`
+	Realised  route.Percent `json:"realised"` // by the weights and endpoints of now
+	Ready     int           `json:"ready"`    // servers of the sandbox
+	Workload  string        `json:"workload,omitempty"`
+	User      string        `json:"user,omitempty"`
 	// Expires is when the session ends at the latest.
 	Expires *metav1.Time `json:"expires,omitempty"`
 	// Problem is the text of Wrong, for whoever prints to fill in.
@@ -42,11 +42,11 @@ type Status struct {
 
 // BackendStatus is one of the Route's Services.
 type BackendStatus struct {
-	Service string  `json:"service"`
-	Weight  int32   `json:"weight"`
-	Servers int     `json:"servers"`
-	Share   float64 `json:"share"` // percent of new clients
-	Sandbox bool    `json:"sandbox,omitempty"`
+	Service string        `json:"service"`
+	Weight  int32         `json:"weight"`
+	Servers int           `json:"servers"`
+	Share   route.Percent `json:"share"`
+	Sandbox bool          `json:"sandbox,omitempty"`
 }
 
 // PodStatus is one pod of a sandbox.
@@ -133,9 +133,9 @@ func StatusOf(f Found, slices []discoveryv1.EndpointSlice, pods []PodStatus, now
 	backends := route.Backends(f.Route, servers)
 	shares := route.Shares(backends)
 	for _, b := range backends {
-		s.Backends = append(s.Backends, BackendStatus{b.Service, b.Value(), b.Ready, 100 * shares[b.Service], b.Service == own})
+		s.Backends = append(s.Backends, BackendStatus{b.Service, b.Value(), b.Ready, shares[b.Service].Percent(), b.Service == own})
 	}
-	s.Ready, s.Realised = servers[own], 100*shares[own]
+	s.Ready, s.Realised = servers[own], shares[own].Percent()
 	if j := f.Session.Journal; j != nil {
 		s.Asked, s.User, s.Workload, s.Left = j.Asked, j.User, j.Workload, j.Left(now)
 		if j.State != record.Arming {

@@ -9,6 +9,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
@@ -23,11 +24,11 @@ const (
 // stepper raises a live session's share step by step.
 type stepper struct {
 	r    *Runner
-	left []float64 // percentages still to come
+	left []route.Percent // percentages still to come
 	due  time.Time
 	try  int // failed tries of the next step
 	// Asked before the last step, and with the one under way, whose write may have happened.
-	was, tried float64
+	was, tried route.Percent
 }
 
 func newStepper(r *Runner) *stepper {
@@ -67,11 +68,11 @@ func (s *stepper) step(ctx context.Context, now time.Time) error {
 		return ctx.Err()
 	}
 	s.was, s.tried = r.journal.Asked, s.left[0]
-	r.current, r.Percent, r.journal.Asked = on, s.tried, s.tried
+	r.current, r.journal.Asked = on, s.tried
 	r.Report.Step(StepShift, r.detail(StepShift))
 	once := r.Store
 	once.Once = true
-	if err := r.reweigh(ctx, once, r.Percent, r.watcher.endpointSlices()); err != nil {
+	if err := r.reweigh(ctx, once, s.tried, r.watcher.endpointSlices()); err != nil {
 		r.journal.Asked = s.was
 		if s.try++; s.try == stepTries || !store.Retriable(err) {
 			return err
@@ -80,7 +81,7 @@ func (s *stepper) step(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	s.left, s.try = s.left[1:], 0
-	r.Report.Note("asked %g %%, realised %.2f %% by the router's arithmetic", r.Percent, r.journal.Realised)
+	r.noteShare()
 	r.Report.Step(StepVerify, r.detail(StepVerify))
 	if err := r.verify(ctx); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (s *stepper) look(now *record.Session) {
 
 // outbid tells of a share that somebody else gave the session: another than this command
 // asked for last, or than one of those that it may have written.
-func (r *Runner) outbid(on *routev1.Route, now *record.Session, mayBe ...float64) string {
+func (r *Runner) outbid(on *routev1.Route, now *record.Session, mayBe ...route.Percent) string {
 	for _, service := range []string{on.Spec.To.Name, record.ServiceName(now.ID)} {
 		if text := record.ChangedWeight(on, now.Journal, service); text != "" {
 			return text
@@ -119,10 +120,10 @@ func (r *Runner) outbid(on *routev1.Route, now *record.Session, mayBe ...float64
 	return ""
 }
 
-func percentages(steps []float64) string {
+func percentages(steps []route.Percent) string {
 	var out []string
 	for _, p := range steps {
-		out = append(out, formatPercent(p))
+		out = append(out, p.String())
 	}
 	return strings.Join(out, ", ")
 }

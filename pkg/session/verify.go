@@ -62,7 +62,7 @@ func (r *Runner) verifyAt(ctx context.Context, f front) error {
 				r.Report.Note("%d requests answered; which side answered can't be told on this Route", n)
 				return nil
 			}
-		case r.Percent < sampleFrom:
+		case r.journal.Asked < sampleFrom:
 			if n >= 10 {
 				r.Report.Note("%d requests answered; below %g %% the share itself is not sampled, the proof counts", n, sampleFrom)
 				return nil

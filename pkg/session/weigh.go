@@ -12,6 +12,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session/plan"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
@@ -64,9 +65,9 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *record.Session
 // replicas does at the beginning.
 func (r *Runner) bearable(servers int, slices []discoveryv1.EndpointSlice) error {
 	load := route.Load(r.originals(slices), r.current.Spec.To.Name, r.Percent)
-	if most := float64(servers) * loadFactor; load > most && !r.Force {
-		return reason.New(reason.TooMuchForSandbox, "namespace", r.Namespace, "route", r.Options.Route, "percent", fmt.Sprintf("%g", r.Percent),
-			"load", fmt.Sprintf("%.1f", load), "service", r.current.Spec.To.Name, "servers", servers, "possible", int(r.Percent*most/load))
+	if most := float64(servers) * plan.LoadFactor; load > most && !r.Force {
+		return reason.New(reason.TooMuchForSandbox, "namespace", r.Namespace, "route", r.Options.Route, "percent", fmt.Sprintf("%g", float64(r.Percent)),
+			"load", fmt.Sprintf("%.1f", load), "service", r.current.Spec.To.Name, "servers", servers, "possible", int(float64(r.Percent)*most/load))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/session/plan"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
@@ -27,7 +28,7 @@ func TestASessionEndsBeforeItsPods(t *testing.T) {
 		{record.Longest - time.Minute, 30 * time.Minute, record.Longest, true},
 	} {
 		report := &told{}
-		r := &Runner{Report: report, Options: Options{TTL: c.ttl}, built: built}
+		r := &Runner{Report: report, Options: Options{Request: plan.Request{TTL: c.ttl}}, built: built}
 		if got := r.expiry(built.Add(c.took)).Sub(built); got != c.want || report.warned != c.warned {
 			t.Errorf("ttl %s, served after %s: ends after %s (warned: %v), wanted %s (%v)", c.ttl, c.took, got, report.warned, c.want, c.warned)
 		}

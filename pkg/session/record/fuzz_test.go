@@ -37,7 +37,7 @@ func FuzzDecode(f *testing.F) {
 // Whatever journal a Route bears and whatever its backends are: restoring never loses a
 // backend of others, never leaves ours, and done twice changes nothing more.
 func FuzzRestore(f *testing.F) {
-	r := route(ptr[int32](0), alternate("b", 7), alternate(ServiceName(id), 100))
+	r := aRoute(ptr[int32](0), alternate("b", 7), alternate(ServiceName(id), 100))
 	spec, err := json.Marshal(r.Spec)
 	if err != nil {
 		f.Fatal(err)

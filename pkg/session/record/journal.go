@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
 // Marks on the Route, and on what a session creates.
@@ -80,14 +81,14 @@ type Weights struct {
 
 // Journal is the undo record.
 type Journal struct {
-	Version  int     `json:"version"`
-	Session  string  `json:"session"`
-	State    State   `json:"state"`
-	RouteUID string  `json:"routeUID"`
-	User     string  `json:"user,omitempty"` // a claim; the audit log is the truth
-	Workload string  `json:"workload,omitempty"`
-	Asked    float64 `json:"asked"`    // percent of new clients
-	Realised float64 `json:"realised"` // percent, by the router's arithmetic
+	Version  int           `json:"version"`
+	Session  string        `json:"session"`
+	State    State         `json:"state"`
+	RouteUID string        `json:"routeUID"`
+	User     string        `json:"user,omitempty"` // a claim; the audit log is the truth
+	Workload string        `json:"workload,omitempty"`
+	Asked    route.Percent `json:"asked"`
+	Realised route.Percent `json:"realised"` // by the router's arithmetic
 	// Servers are those that the Route's primary Service had at the beginning, 0: not known.
 	Servers int `json:"servers,omitempty"`
 	// Pods is how many the sandbox has, 0: not known.

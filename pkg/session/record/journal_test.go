@@ -35,7 +35,7 @@ func TestJournalsThatCannotBeUsed(t *testing.T) {
 
 func journalWith(change func(*Journal)) *Journal {
 	j := journal()
-	j.Before = WeightsOf(route(ptr[int32](100)))
+	j.Before = WeightsOf(aRoute(ptr[int32](100)))
 	if change != nil {
 		change(j)
 	}

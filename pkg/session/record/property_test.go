@@ -27,7 +27,7 @@ func anyRoute(random *rand.Rand) *routev1.Route {
 	if alternates == nil && random.IntN(2) == 0 {
 		alternates = []routev1.RouteTargetReference{}
 	}
-	r := route(anyWeight(random))
+	r := aRoute(anyWeight(random))
 	r.Spec.AlternateBackends = alternates
 	return r
 }

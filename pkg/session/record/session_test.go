@@ -15,7 +15,7 @@ func ptr[T any](v T) *T { return &v }
 
 const id = "bcdfghjk"
 
-func route(to *int32, alternates ...routev1.RouteTargetReference) *routev1.Route {
+func aRoute(to *int32, alternates ...routev1.RouteTargetReference) *routev1.Route {
 	return &routev1.Route{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "sample", Name: "shop", UID: "uid-1", ResourceVersion: "7"},
 		Spec:       routev1.RouteSpec{To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: to}, AlternateBackends: alternates},
@@ -46,7 +46,7 @@ func live(t *testing.T, r *routev1.Route, weights map[string]int32) *Journal {
 }
 
 func TestEveryChangeIsIdempotent(t *testing.T) {
-	r := route(ptr[int32](100))
+	r := aRoute(ptr[int32](100))
 	j := live(t, r, map[string]int32{"web": 0})
 	again := r.DeepCopy()
 	if err := ShiftRoute(j, map[string]int32{"web": 0, ServiceName(id): 100}, false)(again); err != nil {
@@ -67,7 +67,7 @@ func TestEveryChangeIsIdempotent(t *testing.T) {
 }
 
 func TestASecondSessionIsRefused(t *testing.T) {
-	r := route(ptr[int32](100))
+	r := aRoute(ptr[int32](100))
 	live(t, r, map[string]int32{"web": 0})
 	other := journal()
 	other.Session = "zzzzzzzz"
@@ -78,7 +78,7 @@ func TestASecondSessionIsRefused(t *testing.T) {
 }
 
 func TestPatchesCarryTheVersionThatWasRead(t *testing.T) {
-	old := route(ptr[int32](100))
+	old := aRoute(ptr[int32](100))
 	changed := old.DeepCopy()
 	if err := ArmRoute(journal(), changed)(changed); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestPatchesCarryTheVersionThatWasRead(t *testing.T) {
 // A held session has no traffic and can get some again; what others changed meanwhile
 // is what the Route goes back to, and is told at the end.
 func TestHoldAndResume(t *testing.T) {
-	r := route(ptr[int32](100), alternate("b", 50))
+	r := aRoute(ptr[int32](100), alternate("b", 50))
 	j := live(t, r, map[string]int32{"web": 0, "b": 0})
 	r.Spec.AlternateBackends[0].Weight = ptr[int32](7) // somebody else's
 	var out Outcome
@@ -132,20 +132,20 @@ func TestHoldAndResume(t *testing.T) {
 
 func TestWhatIsNotRunningIsNeitherHeldNorExtended(t *testing.T) {
 	for want, r := range map[reason.Code]*routev1.Route{
-		reason.SessionGone: route(ptr[int32](100)),
+		reason.SessionGone: aRoute(ptr[int32](100)),
 		reason.SessionEnding: func() *routev1.Route {
-			r := route(ptr[int32](100))
+			r := aRoute(ptr[int32](100))
 			r.Labels = map[string]string{Label: id}
 			return r
 		}(),
 		reason.RouteRecreated: func() *routev1.Route {
-			r := route(ptr[int32](100))
+			r := aRoute(ptr[int32](100))
 			live(t, r, map[string]int32{"web": 1})
 			r.UID = "uid-2"
 			return r
 		}(),
 		reason.SessionStillArming: func() *routev1.Route {
-			r := route(ptr[int32](100))
+			r := aRoute(ptr[int32](100))
 			if err := ArmRoute(journal(), r)(r); err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package route
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"sort"
@@ -20,19 +19,19 @@ const (
 	Exact
 )
 
-// Plan is a set of weights and what comes of it.
-type Plan struct {
+// Split is a set of weights and what comes of it.
+type Split struct {
 	Originals []int32 // in the order they were given
 	Sandbox   int32
-	Share     float64 // 0..1, what the sandbox really gets of new clients
+	Share     Share // what the sandbox really gets of new clients
 }
 
 // Weights finds the weights that give the sandbox (with ready servers) the wanted
-// percentage, 0..100, of new clients. The originals keep their ratio to each other as
+// percentage of new clients. The originals keep their ratio to each other as
 // well as weights up to 256 allow. Among all weights the ones are taken whose largest
 // error of any Service's share is smallest; on a tie the ones that change the
 // originals least, then the smallest.
-func Weights(originals []Backend, ready int, percent float64, floor Floor) (Plan, error) {
+func Weights(originals []Backend, ready int, percent Percent, floor Floor) (Split, error) {
 	before := Shares(originals)
 	top := int32(0)
 	for _, o := range originals {
@@ -41,21 +40,18 @@ func Weights(originals []Backend, ready int, percent float64, floor Floor) (Plan
 		}
 	}
 	switch {
-	case percent < 0 || percent > 100 || math.IsNaN(percent):
-		return Plan{}, reason.New(reason.PercentOutOfRange, "percent", fmt.Sprintf("%g", percent))
 	case ready < 1:
-		return Plan{}, reason.New(reason.SandboxNotReady)
+		return Split{}, reason.New(reason.SandboxNotReady)
 	case len(before) == 0 || top == 0:
-		return Plan{}, reason.New(reason.NoTraffic)
+		return Split{}, reason.New(reason.NoTraffic)
 	case percent == 0:
-		return Plan{Originals: values(originals, 1, 1)}, nil
+		return Split{Originals: values(originals, 1, 1)}, nil
 	case percent == 100 && floor == Exact:
-		return Plan{Originals: make([]int32, len(originals)), Sandbox: 100, Share: 1}, nil
+		return Split{Originals: make([]int32, len(originals)), Sandbox: 100, Share: 1}, nil
 	}
-	wanted := percent / 100
-	search := search{originals: originals, ready: ready, wanted: wanted, top: top}
+	search := search{originals: originals, ready: ready, wanted: float64(percent.Share()), top: top}
 	for _, o := range originals {
-		search.before = append(search.before, before[o.Service])
+		search.before = append(search.before, float64(before[o.Service]))
 	}
 	return search.best(), nil
 }
@@ -90,7 +86,7 @@ const gross = 0.01
 
 // best is the best plan that keeps the originals' ratio; where a heavy backend without any
 // server leaves no room for that, its weight stays behind.
-func (s *search) best() Plan {
+func (s *search) best() Split {
 	best, least := s.among(false)
 	if least > gross {
 		if other, worst := s.among(true); worst < least {
@@ -103,7 +99,7 @@ func (s *search) best() Plan {
 // among tries every scale of the originals with the weights of the sandbox that can make
 // it better than what was found before: its share rises with its weight, a little stumble
 // aside, so they are a range. With clamp also those where a backend without servers would weigh too much.
-func (s *search) among(clamp bool) (best Plan, least float64) {
+func (s *search) among(clamp bool) (best Split, least float64) {
 	least, leastChange := math.Inf(1), int32(math.MaxInt32)
 	s.backends, s.weights = append(slices.Clone(s.originals), Backend{Ready: s.ready}), make([]int32, len(s.originals)+1)
 	for scale := int32(1); scale <= MaxWeight; scale++ {
@@ -128,7 +124,7 @@ func (s *search) among(clamp bool) (best Plan, least float64) {
 			change := abs(scale - s.top)
 			if worst < least-tie || worst < least+tie && change < leastChange {
 				least, leastChange = worst, change
-				best = Plan{Originals: originals, Sandbox: w, Share: share}
+				best = Split{Originals: originals, Sandbox: w, Share: Share(share)}
 			}
 		}
 	}

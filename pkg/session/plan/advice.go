@@ -1,0 +1,106 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
+	"github.com/osc-debug/osc-debug/pkg/workload"
+)
+
+// refuseSelected refuses a sandbox that something selects whatever labels it has. A controller
+// would adopt or delete it, which nobody can wish for.
+func (p *Plan) refuseSelected(force bool) error {
+	_, _, caught := p.Input.Labels()
+	for _, s := range caught {
+		code := reason.SelectsEveryPod
+		switch s.Kind {
+		case "service":
+			code = reason.ServiceSelectsEveryPod
+		case "poddisruptionbudget":
+			code = reason.BudgetSelectsEveryPod
+		}
+		refusal := reason.New(code, "selector", s, "namespace", p.Facts.Namespace.Name, "workload", p.Input.Program)
+		if err := p.force(force && code != reason.SelectsEveryPod, refusal); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// advise notes in what the sandbox is not like the original, and what that means.
+func (p *Plan) advise(q Request) {
+	program := p.Input.Program
+	_, dropped, _ := p.Input.Labels()
+	for _, k := range slices.Sorted(maps.Keys(dropped)) {
+		p.note("label %s=%s is left off the sandbox, or something else here would select it", k, dropped[k])
+	}
+	if program.Mesh != "" {
+		p.warn(reason.New(reason.MeshProxyLeftOff, "mesh", program.Mesh))
+	}
+	for _, c := range program.Spec.InitContainers {
+		p.note("init container %s runs again in the sandbox", c.Name)
+	}
+	for _, g := range program.Spec.ReadinessGates {
+		p.note("readiness gate %s is left off the sandbox", g.ConditionType)
+	}
+	if a := program.Spec.Affinity; a != nil && a.PodAntiAffinity != nil && len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
+		p.note("required anti-affinity is left off the sandbox, or it would keep the original's next pods off its node")
+	}
+	for _, v := range q.Changes.EmptyVolumes {
+		p.note("volume %s is empty in the sandbox", v)
+	}
+	if program.Kind == "StatefulSet" {
+		p.note("the sandbox has a host name of its own: it is no member %s", program.Live.Name)
+	}
+	p.adviseOnPolicies()
+	for _, h := range p.Facts.Namespace.Scaling(program) {
+		if q.Detach {
+			p.warn(reason.New(reason.DetachedMayShrink, "autoscaler", h.Name, "workload", program, "ready", program.Ready, "least", least(h), "field", workload.LeastOf(h)))
+		} else {
+			p.warn(reason.New(reason.AutoscalerMayShrink, "autoscaler", h.Name, "workload", program, "ready", program.Ready, "least", least(h)))
+		}
+	}
+	if unreadable := p.Facts.Namespace.Unreadable; len(unreadable) > 0 {
+		p.warn(reason.New(reason.RightsToListMissing, "kinds", strings.Join(unreadable, ", ")))
+	}
+	for _, why := range preflight.OtherRouters(p.Facts.Route) {
+		p.warn(why)
+	}
+}
+
+func (p *Plan) adviseOnPolicies() {
+	for _, policy := range sandbox.Policies(p.Input) {
+		if of, mirrors := policy.Annotations[sandbox.MirrorsKey]; mirrors {
+			p.note("NetworkPolicy %s holds for the sandbox too", of)
+		} else {
+			p.note("NetworkPolicy %s lets the original through, and for the session the sandbox too", policy.Annotations[sandbox.OpensKey])
+		}
+	}
+	for _, name := range sandbox.Apart(p.Input) {
+		p.warn(reason.New(reason.PolicyApart, "policy", name))
+	}
+	for _, name := range sandbox.Strangers(p.Input) {
+		p.warn(reason.New(reason.PolicyStrangers, "policy", name))
+	}
+}
+
+func (p *Plan) note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+func (p *Plan) warn(err error) { p.Warnings = append(p.Warnings, err) }
+
+// least is how few pods an autoscaler may leave.
+func least(h autoscalingv2.HorizontalPodAutoscaler) int32 {
+	if h.Spec.MinReplicas == nil {
+		return 1
+	}
+	return *h.Spec.MinReplicas
+}

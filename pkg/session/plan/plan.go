@@ -1,0 +1,171 @@
+// Package plan makes of what was read everything that a session will write, as a value: nothing
+// here talks to a cluster. A session, its dry run, 'weight' and doctor go by the same plan.
+package plan
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/workload"
+)
+
+// MaxReplicas and LoadFactor bound a sandbox: so many pods that none carries more than
+// LoadFactor times what an original pod does now.
+const (
+	MaxReplicas = 5
+	LoadFactor  = 1.5
+)
+
+// Request is what the user asks of a session.
+type Request struct {
+	Namespace, Route string
+	Percent          route.Percent
+	Steps            []route.Percent // one after the other, Percent the first; nil for Percent alone
+	Floor            route.Floor
+	Workload         string // KIND/NAME, "" to take what is found
+	Container        string // to be traced, "" to choose
+	RuntimeClass     string
+	Image            string // of the sidecar
+	Replicas         int    // 0: as many as the largest share takes
+	Changes          sandbox.Changes
+	Routers          []string // where to send probes, none for the Route's host
+	NoProbe          bool
+	Force            bool // hold a session where that is only unwise
+	Detach           bool // leave the live session to the guard
+	TTL              time.Duration
+}
+
+// Plan is everything that a session will write.
+type Plan struct {
+	Facts     *preflight.Facts
+	Input     sandbox.Input
+	Container string         // to be traced
+	Journal   record.Journal // as it is before arming, which adds what the Route was
+
+	Service  *corev1.Service
+	Budget   *policyv1.PodDisruptionBudget // nil where no guard sees cordoned nodes
+	Policies []*networkingv1.NetworkPolicy // mirrored onto the sandbox
+	Pods     []*corev1.Pod
+
+	Split    route.Split // weights once it is live, by the endpoints of now
+	Floor    route.Floor
+	Warnings []error  // for the user before it begins
+	Notes    []string // in what the sandbox is not like the original
+}
+
+// Make plans a session, or refuses it. nodes says whether the guard sees cordoned nodes, armFor how
+// long preparing the session may take.
+func Make(f *preflight.Facts, q Request, nodes bool, armFor time.Duration) (*Plan, error) {
+	p := &Plan{Facts: f, Floor: q.Floor}
+	program, err := p.program(q)
+	if err != nil {
+		return nil, err
+	}
+	originals := route.Backends(f.Route, f.Servers())
+	replicas, err := replicas(q, originals, f.Route.Spec.To.Name, program)
+	if err != nil {
+		return nil, err
+	}
+	p.Input = sandbox.Input{
+		Session: record.NewID(), Route: f.Route, Program: program, Service: f.Namespace.Service(f.Route.Spec.To.Name),
+		Selectors: f.Namespace.Selectors(), Policies: f.Namespace.Policies,
+		RuntimeClass: q.RuntimeClass, Image: q.Image, Replicas: replicas, Changes: q.Changes,
+	}
+	if err := p.Input.CheckChanges(); err != nil {
+		return nil, err
+	}
+	if p.Container, err = sandbox.Container(p.Input, q.Container); err != nil {
+		return nil, err
+	}
+	if err := p.refuseSelected(q.Force); err != nil {
+		return nil, err
+	}
+	if err := preflight.Unproven(f.Route, len(q.Routers)); err != nil && !q.NoProbe {
+		if err := p.force(q.Force, err); err != nil {
+			return nil, err
+		}
+	}
+	p.advise(q)
+	p.Journal = record.Journal{
+		Version: record.JournalVersion, Session: p.Input.Session, State: record.Arming, RouteUID: string(f.Route.UID), User: f.User,
+		Workload: program.String(), Servers: f.Servers()[f.Route.Spec.To.Name], Pods: replicas, Asked: q.Percent,
+		ArmBy: metav1.NewTime(f.Now.Add(armFor).Truncate(time.Second)),
+	}
+	if p.Split, err = route.Weights(originals, replicas, q.Percent, q.Floor); err != nil {
+		return nil, fmt.Errorf("route %s/%s: %w", f.Route.Namespace, f.Route.Name, err)
+	}
+	if nodes {
+		p.Budget = sandbox.Budget(p.Input)
+	}
+	return p, p.build()
+}
+
+// program finds the program to clone, which must be one that can run twice.
+func (p *Plan) program(q Request) (*workload.Program, error) {
+	program, err := workload.Find(p.Facts.Route, p.Facts.Namespace, q.Workload)
+	if err != nil {
+		return nil, err
+	}
+	if err := preflight.Unclonable(program, p.Facts.Namespace, q.Changes.EmptyVolumes); err != nil {
+		return nil, err
+	}
+	for _, risk := range preflight.Risks(program, p.Facts.Namespace, q.Changes.EmptyVolumes) {
+		if err := p.force(q.Force, risk); err != nil {
+			return nil, err
+		}
+	}
+	return program, nil
+}
+
+// build makes the objects.
+func (p *Plan) build() (err error) {
+	if p.Service, err = sandbox.Service(p.Input); err != nil {
+		return err
+	}
+	p.Pods, p.Policies = sandbox.Pods(p.Input), sandbox.Policies(p.Input)
+	return nil
+}
+
+// Fit makes the pods again so that they keep to LimitRanges.
+func (p *Plan) Fit(ranges []corev1.LimitRange) error {
+	p.Input.Ranges = ranges
+	return p.build()
+}
+
+// force turns a refusal into a warning where the user forces it.
+func (p *Plan) force(force bool, refusal error) error {
+	if !force {
+		return refusal
+	}
+	p.Warnings = append(p.Warnings, &reason.Forced{Refused: refusal})
+	return nil
+}
+
+// replicas chooses how many pods carry the largest share that is asked for.
+func replicas(q Request, originals []route.Backend, primary string, program *workload.Program) (int, error) {
+	if q.Replicas > 0 {
+		return q.Replicas, nil
+	}
+	most := q.Percent
+	for _, step := range q.Steps {
+		most = max(most, step)
+	}
+	load := route.Load(originals, primary, most)
+	n := max(int(math.Ceil(load/LoadFactor)), 1)
+	if n > MaxReplicas {
+		return 0, reason.New(reason.TooMuchLoad, "workload", program, "percent", fmt.Sprintf("%g", float64(most)), "load", fmt.Sprintf("%.1f", load),
+			"pods", MaxReplicas, "possible", int(float64(most)*MaxReplicas*LoadFactor/load))
+	}
+	return n, nil
+}

@@ -1,0 +1,64 @@
+package plan
+
+import (
+	"fmt"
+
+	routev1 "github.com/openshift/api/route/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+)
+
+// Originals are the Route's backends as they are without the session, with their servers.
+func Originals(r *routev1.Route, id string, slices []discoveryv1.EndpointSlice) (out []route.Backend) {
+	own, weights := record.ServiceName(id), record.WeightsOf(r)
+	if s := record.Of(r); s != nil && s.Journal != nil {
+		weights, _ = record.Originals(r, s.Journal)
+	}
+	for _, b := range weights.Backends {
+		if b.Service != own {
+			out = append(out, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(route.Endpoints(r, b.Service, slices))})
+		}
+	}
+	return out
+}
+
+// Shift is what giving a session a share takes: the weights of all backends by Service. It notes in
+// the journal what the session is then, but for its end.
+func Shift(j *record.Journal, originals []route.Backend, servers int, percent route.Percent, floor route.Floor) (map[string]int32, error) {
+	split, err := route.Weights(originals, servers, percent, floor)
+	if err != nil {
+		return nil, err
+	}
+	return shifted(j, originals, split, floor), nil
+}
+
+func shifted(j *record.Journal, originals []route.Backend, split route.Split, floor route.Floor) map[string]int32 {
+	j.State, j.Realised, j.Failover = record.Live, split.Share.Percent(), floor == route.KeepFloor
+	weights := map[string]int32{record.ServiceName(j.Session): split.Sandbox}
+	for i, b := range originals {
+		weights[b.Service] = split.Originals[i]
+	}
+	return weights
+}
+
+// Armed is the Route as arming writes it.
+func (p *Plan) Armed() (*routev1.Route, error) {
+	journal, r := p.Journal, p.Facts.Route.DeepCopy()
+	return r, record.ArmRoute(&journal, p.Facts.Route)(r)
+}
+
+// Live is the Route as it is once the session is live, with the endpoints of now: what shifting
+// writes over an armed one. ends is the session's end.
+func (p *Plan) Live(armed *routev1.Route, ends metav1.Time) (*routev1.Route, error) {
+	r, s := armed.DeepCopy(), record.Of(armed)
+	if s == nil || s.Journal == nil {
+		return nil, fmt.Errorf("route %s/%s is not armed", armed.Namespace, armed.Name)
+	}
+	journal := *s.Journal
+	journal.Expires = ends
+	weights := shifted(&journal, route.Backends(p.Facts.Route, nil), p.Split, p.Floor)
+	return r, record.ShiftRoute(&journal, weights, false)(r)
+}
