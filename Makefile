@@ -1,4 +1,4 @@
-# osc-debug: build, test and try it. 'make help' lists the targets.
+# Builds, tests and demonstrates osc-debug. 'make help' lists the targets.
 CACHE   := $(or $(OSC_DEBUG_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/osc-debug)
 BIN     := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -19,7 +19,7 @@ build: ## Build the command and the guard for this machine into bin/
 
 PREFIX = /usr/local
 
-install: build ## Install the command, as a plugin of oc and kubectl too, with completion and manual pages, under PREFIX
+install: build ## Install the command under PREFIX, also as an oc and kubectl plugin, with completion and manual pages
 	install -D -m 755 $(BIN)/osc-debug $(DESTDIR)$(PREFIX)/bin/osc-debug
 	for cli in oc kubectl; do \
 		ln -sf osc-debug $(DESTDIR)$(PREFIX)/bin/$$cli-osc_debug; \
@@ -40,13 +40,15 @@ devcluster:
 	@mkdir -p $(BIN)
 	@cd test/devcluster && go build -o ../../$(BIN)/devcluster .
 
-images: devcluster ## Build the images of sidecar and guard and print their references; REGISTRY=…, FULL=1 with bpftrace, PUSH=1 pushes
+images: devcluster ## Build the sidecar and guard images and print their references; REGISTRY=… names the registry, FULL=1 adds bpftrace, PUSH=1 pushes
 	$(BIN)/devcluster images $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(FULL),--full) $(if $(PUSH),--push)
 
-lint: lint-packages ## Format, vet, staticcheck, and generated code that is up to date
+lint: lint-packages ## Check formatting, vet, revive, errorlint, staticcheck, and that generated code is up to date
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
 	go vet ./...
 	go vet -tags e2e ./test/...
+	go tool -modfile=tools/go.mod revive -config tools/revive.toml ./cmd/... ./pkg/... ./sidecar/... ./test/arrows ./test/bench ./test/demo ./test/load ./test/record ./test/soak
+	go tool -modfile=tools/go.mod go-errorlint ./...
 	cd test/devcluster && go vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
 	go tool -modfile=tools/go.mod staticcheck -tags e2e ./test/e2e
@@ -67,56 +69,57 @@ generate: ## Compile the BPF programs (needs clang-16, llvm-16, libbpf-dev)
 cluster-up: devcluster ## Start the local cluster
 	@$(BIN)/devcluster up
 
-cluster-down: devcluster ## End the local cluster and remove what it left
+cluster-down: devcluster ## Stop the local cluster and clean up
 	@$(BIN)/devcluster down
 
-cluster-status: devcluster ## Say whether the local cluster runs
+cluster-status: devcluster ## Show whether the local cluster is running
 	@$(BIN)/devcluster status
 
-demo: devcluster ## Move real traffic into a sandbox VM and back; KEEP=1 leaves the cluster up
+demo: devcluster ## Move real traffic into a sandbox VM and back; KEEP=1 keeps the cluster running
 	@$(BIN)/devcluster up --early >/dev/null
 	@$(MAKE) --no-print-directory build
 	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/demo; code=$$?; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
 
-test: unit e2e ## Run all tests: unit, command line, and end to end on the local cluster
+test: unit e2e ## Run all tests: unit, command line and end-to-end
 
-unit: ## Run the tests that need no cluster (as root also those of the BPF programs)
+unit: ## Run the tests that need no cluster (the BPF tests run only as root)
 	go test ./cmd/... ./pkg/... ./sidecar/... ./test/soak ./test/arrows
 	cd test/devcluster && go test ./...
 
-# Nearly all that end-to-end tests do is wait: for a Lease, a drain, a time to live.
+# End-to-end tests spend nearly all their time waiting: for a Lease, a drain, an expiry.
 PARALLEL := 48
 
-e2e: devcluster ## Run the tests that need the local cluster, in one of their own
+e2e: devcluster ## Run the end-to-end tests on a new local cluster
 	@$(BIN)/devcluster down
 	@$(BIN)/devcluster up --reload-interval 1s >/dev/null
 	@$(MAKE) --no-print-directory build
-	@echo "end-to-end tests: about 5 min on 2 cores, printed when they end (ARGS=-v: each as it goes)"
+	@echo "running the end-to-end tests: about 5 min on 2 cores, results at the end (ARGS=-v prints each test as it runs)"
 	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 60m -parallel $(PARALLEL) ./test/e2e/ $(ARGS); code=$$?; \
-		cat $(CLUSTER)/told 2>/dev/null; \
+		cat $(CLUSTER)/summary 2>/dev/null; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
 
-# bench runs parts of test/bench against the cluster, which it ends afterwards.
+# run-bench runs parts of test/bench against the cluster and stops the cluster afterwards.
 run-bench = @$(BIN)/devcluster up >/dev/null && $(MAKE) --no-print-directory build && \
 	{ OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/bench $(1); code=$$?; \
 	$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code; }
 
-bench: devcluster ## Take the figures, with targets and verdicts; exits 1 on a miss
+bench: devcluster ## Measure the figures and compare them with their targets; exits 1 if one misses its target
 	$(call run-bench,$(or $(ARGS),cluster program shares byhand))
 
-bench-cold: devcluster ## Build everything once more with empty caches, timed; takes up to 12 min
+bench-cold: devcluster ## Time a build of everything with empty caches; takes up to 12 min
 	$(call run-bench,cold)
 
-soak: ## The long runs, in parts of at most 30 min: those due, or PART=…; PART=list lists them
+soak: ## Run the long tests that are due, in parts of at most 30 min each; PART=… runs one, PART=list lists them
 	@go run ./test/soak $(PART)
 
-# cover counts what unit and end-to-end tests reach, of the commands that run as processes of the
-# tests. Not counted: what runs in the cluster (its guard, the tracer), and processes killed by -9.
+# cover measures which statements the unit and end-to-end tests reach in the commands that the
+# tests run as processes. It does not count what runs inside the cluster (the guard, the tracer)
+# or processes ended by kill -9.
 COVERED := ./cmd/...,./pkg/...,./sidecar/...
 COVER    = $(CACHE)/cover
 
-cover: devcluster ## Coverage of each package by unit and end-to-end tests together
+cover: devcluster ## Measure each package's coverage by unit and end-to-end tests
 	@rm -rf $(COVER) && mkdir -p $(COVER)/unit $(COVER)/e2e $(COVER)/bin
 	@for c in osc-debug osc-guard; do CGO_ENABLED=0 go build -cover -coverpkg=$(COVERED) -ldflags '$(LDFLAGS)' -o $(COVER)/bin/$$c ./cmd/$$c || exit 1; done
 	go test -count=1 -cover -coverpkg=$(COVERED) ./cmd/... ./pkg/... ./sidecar/... -args -test.gocoverdir=$(COVER)/unit >/dev/null
@@ -127,8 +130,8 @@ cover: devcluster ## Coverage of each package by unit and end-to-end tests toget
 		echo unit; go tool covdata percent -i=$(COVER)/unit; echo end to end; go tool covdata percent -i=$(COVER)/e2e; \
 		echo together; go tool covdata percent -i=$(COVER)/unit,$(COVER)/e2e; exit $$code
 
-fuzz: ## Fuzz the journal's decoder and the restore; FUZZ=10m for each
+fuzz: ## Fuzz the journal decoder and the restore, each for FUZZ=10m
 	for f in FuzzDecode FuzzRestore; do go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZ),10m) ./pkg/session/record || exit 1; done
 
-clean: ## Remove what was built here (not the cache)
+clean: ## Remove what was built in this checkout (not the cache)
 	rm -rf $(BIN)
