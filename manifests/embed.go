@@ -1,9 +1,9 @@
-// Package manifests carries what an administrator applies, for 'osc-debug manifests'.
+// Package manifests embeds the manifests that administrators apply, for 'osc-debug manifests'.
 package manifests
 
 import "embed"
 
-// Files are the manifests, by folder.
+// Files has one directory for each part, such as "guard" or "rbac".
 //
 //go:embed rbac scc policy guard guard-base guard-team guard-all-namespaces
 var Files embed.FS

@@ -1,4 +1,4 @@
-// Command osc-guard watches debugging sessions and ends what they left unfinished.
+// Command osc-guard runs the guard, which ends debugging sessions that were left unfinished.
 package main
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// gcPercent has garbage collected at half as much again as is in use, not twice as much: what a
-// thousand sessions that end at once leave behind is most of a guard's memory.
+// gcPercent starts a garbage collection when the heap has grown by half, instead of doubled. Most of a
+// guard's memory is garbage from a thousand sessions that end at once.
 const gcPercent = 50
 
 func main() {
@@ -30,11 +30,12 @@ func main() {
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	if err := command(log).ExecuteContext(ctx); err != nil {
-		log.Error("osc-guard ends", "error", err, "code", reason.CodeOf(err))
+		log.Error("osc-guard failed", "error", err, "code", reason.CodeOf(err))
 		os.Exit(1)
 	}
 }
 
+// command returns the command line. It runs the guard until the command's context ends.
 func command(log *slog.Logger) *cobra.Command {
 	var kubeconfig string
 	o := guard.Options{Log: log}
@@ -45,14 +46,14 @@ func command(log *slog.Logger) *cobra.Command {
 				return err
 			}
 			if o.Relist < time.Second {
-				return reason.New(reason.WrongUsage, "why", "--relist: a second at least", "command", c.CommandPath())
+				return reason.New(reason.WrongUsage, "why", "--relist must be at least 1s", "command", c.CommandPath())
 			}
 			return guard.Serve(c.Context(), o)
 		}}
-	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "of the cluster (default: the pod's own ServiceAccount)")
-	c.Flags().StringVar(&o.Home, "home", settings.Home, "namespace of its settings, status and Lease")
-	c.Flags().StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz")
-	c.Flags().DurationVar(&o.Relist, "relist", 5*time.Minute, "how often to list again what is watched, in case an event was lost")
+	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "path to the kubeconfig file (default: the pod's ServiceAccount)")
+	c.Flags().StringVar(&o.Home, "home", settings.Home, "namespace of the guard's settings, status and Lease")
+	c.Flags().StringVar(&o.Listen, "listen", ":8080", "address to serve /metrics, /healthz and /readyz on")
+	c.Flags().DurationVar(&o.Relist, "relist", 5*time.Minute, "how often to list all watched objects again, in case an event was lost")
 	c.Flags().StringVar(&o.Name, "name", guard.Hostname(), "name of this replica in the Lease")
 	return c
 }

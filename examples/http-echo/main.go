@@ -1,6 +1,5 @@
-// Command http-echo is the example application: it answers every request with its
-// text, the pod it runs in and the kernel it runs on, so that one sees which side of
-// a Route answered.
+// Command http-echo is the example application. It answers every request with a text, its pod and its
+// kernel's version, so that the answer shows which of a Route's backends sent it.
 package main
 
 import (
@@ -14,7 +13,7 @@ import (
 )
 
 func main() {
-	text := flag.String("text", "hello", "what to answer")
+	text := flag.String("text", "hello", "text of every answer")
 	listen := flag.String("listen", ":8080", "address to listen on")
 	status := flag.Int("status", http.StatusOK, "HTTP status of every answer")
 	certFile := flag.String("tls-cert", "", "serve TLS with this certificate")
@@ -26,7 +25,7 @@ func main() {
 		log.Fatal(err)
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		// Read at each request: a file open that a tracer can show.
+		// Read for each request, so that a tracer can show the file being opened.
 		kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

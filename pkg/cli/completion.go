@@ -13,39 +13,20 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// completionTime bounds what a press of the tab key may cost.
+// completionTime bounds how long completing a name may take.
 const completionTime = 2 * time.Second
 
-// completions makes the shell complete the names that a command's flags take.
+// completions registers completion of the names that a command's flags take.
 func (a *app) completions(c *cobra.Command) {
 	register := func(flag string, list func(context.Context, *clients) []string) {
 		if c.Flags().Lookup(flag) == nil {
 			return
 		}
 		_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-			clients, err := a.clients()
-			if err != nil {
-				return nil, cobra.ShellCompDirectiveError
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), completionTime)
-			defer cancel()
-			var out []string
-			for _, name := range list(ctx, clients) {
-				if strings.HasPrefix(name, prefix) {
-					out = append(out, name)
-				}
-			}
-			return out, cobra.ShellCompDirectiveNoFileComp
+			return a.complete(prefix, list)
 		})
 	}
-	register("route", func(ctx context.Context, c *clients) (out []string) {
-		if list, err := c.Routes.RouteV1().Routes(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
-			for _, r := range list.Items {
-				out = append(out, r.Name)
-			}
-		}
-		return out
-	})
+	register("route", routeNames)
 	register("session", func(ctx context.Context, c *clients) (out []string) {
 		if all, err := c.finder().List(ctx); err == nil {
 			for _, f := range all {
@@ -77,4 +58,40 @@ func (a *app) completions(c *cobra.Command) {
 			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
+}
+
+// complete lists names in the namespace that begin with a prefix.
+func (a *app) complete(prefix string, list func(context.Context, *clients) []string) ([]string, cobra.ShellCompDirective) {
+	clients, err := a.clients()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+	defer cancel()
+	var out []string
+	for _, name := range list(ctx, clients) {
+		if strings.HasPrefix(name, prefix) {
+			out = append(out, name)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRoutes completes the Route that is a command's argument.
+func (a *app) completeRoutes(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.complete(prefix, routeNames)
+}
+
+func routeNames(ctx context.Context, c *clients) (out []string) {
+	list, err := c.Routes.RouteV1().Routes(c.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil
+	}
+	for _, r := range list.Items {
+		out = append(out, r.Name)
+	}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,22 +23,22 @@ type doctorFlags struct {
 func (a *app) doctorCommand() *cobra.Command {
 	f := &doctorFlags{}
 	c := &cobra.Command{
-		Use: "doctor", Short: "Find out what a session here lacks, and what mends it", Args: noArgs,
-		Long: `Look at everything that a session in this namespace needs: your rights, the guard and its
-rights, pod security, SCC, runtime class, image, policies; and with --route at one Route.
-Nothing is written, except with --try, which starts a sandbox without traffic and deletes
-it.
+		Use: "doctor [ROUTE]", Short: "Check what a session needs, and print how to fix what is missing",
+		Args: routeArg(&f.Route), ValidArgsFunction: a.completeRoutes,
+		Long: `Check everything that a session in this namespace needs: your permissions, the guard and its
+permissions, pod security, SCC, RuntimeClass, image and policies; with a Route, also that Route.
+Nothing is written, except with --try: it starts a sandbox pod without traffic and deletes it.
 
 Exit code 0: sessions can be held (warnings and unknowns do not count); 1: something is
 missing.`,
-		Example: "  osc-debug doctor\n  osc-debug doctor --route echo-route --try\n  osc-debug doctor -o json | jq '.findings[] | select(.status == \"missing\")'",
+		Example: "  osc-debug doctor\n  osc-debug doctor echo-route --try\n  osc-debug doctor -o json | jq '.findings[] | select(.status == \"missing\")'",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.runDoctor(c, f) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.Route, "route", "", "look at this Route too")
+	fl.StringVar(&f.Route, "route", "", "check this Route too, in place of the argument")
 	fl.StringVar(&f.RuntimeClass, "runtime-class", "kata", "RuntimeClass of sandboxes")
 	fl.StringVar(&f.Image, "sidecar-image", sidecarImage, "image of the sidecar with the tools")
-	fl.BoolVar(&f.try, "try", false, "start a sandbox pod on the Route's account, without traffic, and delete it")
+	fl.BoolVar(&f.try, "try", false, "start a sandbox pod for the Route, without traffic, and delete it")
 	fl.DurationVar(&f.timeout, "timeout", 90*time.Second, "how long the pod of --try may take to start; up to 1m50s")
 	fl.StringVarP(&f.output, "output", "o", "", "output format: json")
 	a.completions(c)
@@ -47,11 +48,11 @@ missing.`,
 func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 	switch {
 	case f.output != "" && f.output != "json":
-		return usage(c, fmt.Errorf("--output %q: json is known", f.output))
+		return usage(c, fmt.Errorf("--output %q: must be json", f.output))
 	case f.try && f.Route == "":
-		return usage(c, errors.New("--try needs --route: the pod belongs to a Route, as every sandbox"))
+		return usage(c, errors.New("--try needs a Route: every sandbox pod belongs to one"))
 	case f.timeout <= 0 || f.timeout > doctor.LongestTry:
-		return usage(c, fmt.Errorf("--timeout: give a time up to %s", doctor.LongestTry))
+		return usage(c, fmt.Errorf("--timeout must be positive and at most %s", doctor.LongestTry))
 	}
 	clients, err := a.clients()
 	if err != nil {
@@ -73,7 +74,7 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 		return err
 	}
 	if f.try && lacking > 0 {
-		fmt.Fprintln(a.ErrOut, "--try is left out: mend first what is missing")
+		fmt.Fprintln(a.ErrOut, "skipping --try: fix what is missing first")
 	}
 	if f.try && lacking == 0 {
 		fmt.Fprintln(a.ErrOut, "starting a sandbox pod without traffic")
@@ -101,6 +102,6 @@ func (a *app) printFinding(f doctor.Finding) {
 	}
 	fmt.Fprintf(a.Out, "%-8s %-20s %s%s\n", f.Status, f.Check, f.Detail, code)
 	if f.Mend != "" {
-		fmt.Fprintf(a.Out, "%30smend: %s\n", "", f.Mend)
+		fmt.Fprintln(a.Out, indented(strings.Repeat(" ", 30), "fix: "+f.Mend))
 	}
 }

@@ -23,10 +23,10 @@ func (a *app) execCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "exec [-it] [-- COMMAND [ARG...]]",
 		Short: "Run a command in the sandbox's sidecar, as root of its VM",
-		Long: `Run a command (default: an interactive shell) in the sidecar of a session's first
-sandbox pod ('oc exec POD -c osc-debug' reaches others). It sees the program's network and,
-but for a session with --separate-pids, its processes. The exit code is the command's own;
-125 when it could not be run.`,
+		Long: `Run a command (default: an interactive shell) in the sidecar of a session's first sandbox
+pod; 'oc exec POD -c osc-debug' reaches the others. The command sees the program's network
+and its processes, except in a session with --separate-pids. The exit code is the command's
+own, or 125 if the command could not be run.`,
 		Example: `  osc-debug exec -it
   osc-debug exec --route echo-route -- tcpdump -c 10 -n -i any port 8080`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -42,8 +42,8 @@ but for a session with --separate-pids, its processes. The exit code is the comm
 	fl.StringVar(&f.route, "route", "", "Route of the session")
 	fl.StringVarP(&f.session, "session", "s", "", "ID of the session")
 	fl.StringVarP(&f.container, "container", "c", record.Sidecar, "container to run in")
-	fl.BoolVarP(&f.stdin, "stdin", "i", false, "pass standard input on")
-	fl.BoolVarP(&f.tty, "tty", "t", false, "give it a terminal")
+	fl.BoolVarP(&f.stdin, "stdin", "i", false, "pass standard input to the command")
+	fl.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal")
 	a.completions(c)
 	return c
 }

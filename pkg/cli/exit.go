@@ -12,7 +12,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// Exit codes, as README's table has them.
+// Exit codes: see the table in README.
 const (
 	codeOK          = 0
 	codeError       = 1
@@ -29,18 +29,18 @@ const (
 type exitError struct {
 	code   int
 	err    error
-	silent bool // told already, or not worth telling
+	silent bool // printed already, or not worth printing
 }
 
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// usage refuses flags or arguments of a command.
+// usage is the error of wrong flags or arguments.
 func usage(c *cobra.Command, err error) error {
 	return &exitError{code: codeUsage, err: reason.New(reason.WrongUsage, "why", err, "command", c.CommandPath())}
 }
 
-// exitCode finds the code for an error; leftovers come before all else.
+// exitCode finds the exit code for an error. Leftovers take precedence.
 func exitCode(err error) int {
 	var (
 		exit      *exitError
@@ -65,7 +65,7 @@ func exitCode(err error) int {
 	return codeError
 }
 
-// lacksRights says whether a reason of the error is that the caller lacks permissions.
+// lacksRights reports whether the caller lacks permissions.
 func lacksRights(err error) bool {
 	return slices.ContainsFunc(reason.All(err), func(e *reason.Error) bool { return e.Rights })
 }

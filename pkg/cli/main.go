@@ -1,5 +1,5 @@
-// Package cli is the command line: one file per verb, which reads flags, composes what
-// other packages do, and prints. Data goes to stdout, progress and warnings to stderr.
+// Package cli is the command line: one file per command, which reads flags, calls another package
+// once, and prints. Data goes to stdout, progress and warnings to stderr.
 package cli
 
 import (
@@ -20,7 +20,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// app is what every verb works with.
+// app is what every command works with.
 type app struct {
 	genericiooptions.IOStreams
 	flags     *genericclioptions.ConfigFlags
@@ -30,10 +30,10 @@ type app struct {
 
 // Main runs the command line and returns its exit code.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	// A reader of our output that goes away ('| head') must not kill a session before
-	// it is rolled back: writes then fail instead.
+	// A reader that closes our output ('| head') must not kill a session before it is rolled
+	// back: writes then fail instead.
 	signal.Ignore(syscall.SIGPIPE)
-	klog.SetLogger(logr.Discard()) // client-go's own remarks are not for users: errors are returned
+	klog.SetLogger(logr.Discard()) // client-go's log is not for users: errors are returned
 	a := &app{
 		IOStreams: genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut},
 		flags:     genericclioptions.NewConfigFlags(true),
@@ -51,38 +51,39 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	var exit *exitError
 	if c == root && !errors.As(err, &exit) {
-		err = usage(root, err) // a verb that is not known
+		err = usage(root, err) // an unknown command
 	}
 	if errors.As(err, &exit) && exit.silent {
 		return exit.code
 	}
-	a.tellError(c, err)
+	a.printError(c, err)
 	return exitCode(err)
 }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "osc-debug",
-		Short: "Debug a live OpenShift workload with root tools, in a VM of its own",
-		Long: `osc-debug clones a live workload into a sandbox: a pod in a VM of its own (OpenShift
-sandboxed containers) beside a privileged sidecar. It moves some of the Route's
-traffic there, traces the program in the VM's own kernel, and puts everything back.`,
-		Example: `  # All new clients of a Route to a sandbox for a minute, tracing files and connections
-  osc-debug shift --route echo-route --weight 100 --trace open,tcp --for 1m
+		Short: "Debug a live OpenShift workload with root tools, in a VM",
+		Long: `osc-debug clones a live workload into a sandbox: pods in VMs of their own (OpenShift
+sandboxed containers) with a privileged sidecar. It moves some of a Route's traffic there,
+traces the program in the VM's own kernel, and restores everything.`,
+		Example: `  # Send all new clients of a Route to a sandbox for a minute; trace files and connections
+  osc-debug shift echo-route --weight 100 --trace open,tcp --for 1m
 
-  # What runs, and its end
+  # List the sessions, and end one
   osc-debug status
-  osc-debug rollback --route echo-route`,
+  osc-debug rollback echo-route`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
+	root.SetUsageFunc(a.printUsage)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	a.clusterFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
 	root.AddCommand(a.shiftCommand(), a.statusCommand(), a.weightCommand(), a.extendCommand(), a.rollbackCommand(),
-		a.execCommand(), a.doctorCommand(), a.manifestsCommand(), a.versionCommand(), a.manCommand(root))
+		a.execCommand(), a.doctorCommand(), a.manifestsCommand(), a.optionsCommand(root), a.versionCommand(), a.manCommand(root))
 	return root
 }
 
@@ -106,12 +107,12 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// interrupt turns signals into the end of a context. The second signal ends the
-// process at once and says how to restore what it leaves.
+// interrupt cancels a context at the first signal. The second signal ends the process at once and
+// prints how to restore what it leaves.
 type interrupt struct {
 	signals chan os.Signal
 	cancel  context.CancelFunc
-	restore atomic.Pointer[string] // the command that restores what a second signal leaves
+	restore atomic.Pointer[string] // the command that restores after a second signal
 	closed  chan struct{}
 }
 
@@ -125,11 +126,11 @@ func watchSignals(errOut io.Writer) (context.Context, *interrupt) {
 		if !ok {
 			return
 		}
-		fmt.Fprintf(errOut, "osc-debug: %s: ending; once more leaves at once\n", first)
+		fmt.Fprintf(errOut, "osc-debug: %s: rolling back; press Ctrl-C again to quit without cleaning up\n", first)
 		cancel()
 		if _, again := <-i.signals; again {
 			if command := i.restore.Load(); command != nil {
-				fmt.Fprintf(errOut, "osc-debug: left as it is. Restore with:\n  %s\n", *command)
+				fmt.Fprintf(errOut, "osc-debug: quit without cleaning up. Restore with:\n  %s\n", *command)
 			}
 			os.Exit(codeInterrupted)
 		}

@@ -23,9 +23,9 @@ const guardImage = "quay.io/osc-debug/guard"
 // parts of the manifests, with what each is.
 var parts = map[string]string{
 	"guard":                "the guard, its settings, rights and admission policy",
-	"guard-all-namespaces": "the same, watching every namespace",
-	"guard-team":           "a guard in a team's own namespace (-n), for who is no cluster administrator",
-	"policy":               "the admission policy of sandbox pods; apply the guard first, whose ConfigMap it reads",
+	"guard-all-namespaces": "the same, for all namespaces",
+	"guard-team":           "a guard in a team's own namespace (-n), without a cluster administrator",
+	"policy":               "the admission policy of sandbox pods; apply the guard first, because the policy reads its ConfigMap",
 	"rbac":                 "the ClusterRoles of application teams: osc-debug-user, osc-debug-viewer",
 	"scc":                  "the SecurityContextConstraints of sandboxes (OpenShift)",
 }
@@ -49,7 +49,7 @@ func (a *app) manifestsCommand() *cobra.Command {
 		ValidArgs: names,
 		RunE: func(c *cobra.Command, args []string) error {
 			if parts[args[0]] == "" {
-				return usage(c, fmt.Errorf("%q: known are %s", args[0], strings.Join(names, ", ")))
+				return usage(c, fmt.Errorf("%q: must be one of %s", args[0], strings.Join(names, ", ")))
 			}
 			if image != "" && !strings.Contains(image, "@sha256:") {
 				return usage(c, fmt.Errorf("--image %q: name it by digest (…@sha256:…), as 'make images' prints it", image))

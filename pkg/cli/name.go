@@ -19,7 +19,7 @@ func displayName(arg0 string) string {
 	return "osc-debug"
 }
 
-// rename has usage and examples speak of the command by a name.
+// rename puts the name that the user types into usage and examples.
 func rename(root *cobra.Command, name string) {
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: name}
 	var walk func(*cobra.Command)
@@ -32,9 +32,9 @@ func rename(root *cobra.Command, name string) {
 	walk(root)
 }
 
-// verb is a command of ours as this user can give it, without its arguments: by the name he
-// calls us by, and with the flags by which he chose cluster and user, without which it would go
-// to wherever his kubeconfig points. The manifests' reaches no cluster.
+// verb is one of our commands as this user types it, without its arguments: with the name that they
+// call us by, and with the flags by which they chose cluster and user. Without those the command
+// would go to wherever their kubeconfig points. The command manifests needs no cluster.
 func (a *app) verb(verb string) string {
 	if verb == "manifests" {
 		return a.name + " " + verb
@@ -42,12 +42,12 @@ func (a *app) verb(verb string) string {
 	return a.name + " " + verb + a.chosen()
 }
 
-// command is a command of ours as this user can give it.
+// command is one of our commands as this user types it.
 func (a *app) command(verb string, args ...string) string {
 	return strings.Join(append([]string{a.verb(verb)}, args...), " ")
 }
 
-// chosen are the flags given that choose cluster and user, each after a space.
+// chosen are the flags by which the user chose cluster and user, each after a space.
 func (a *app) chosen() string {
 	var b strings.Builder
 	for _, f := range []struct {
@@ -64,7 +64,7 @@ func (a *app) chosen() string {
 	return b.String()
 }
 
-// quoted is a word as a shell reads it.
+// quoted quotes a word for a shell.
 func quoted(word string) string {
 	if !strings.ContainsAny(word, " \t\n'\"\\$`*?[]{}()<>|&;~#!") {
 		return word

@@ -63,7 +63,7 @@ func printPreview(c *cobra.Command, w io.Writer, p *session.Preview, format stri
 			"routeDifference": strings.Split(strings.TrimSpace(changes), "\n"), "realisedShare": p.Share,
 		})
 	}
-	return usage(c, fmt.Errorf("--output %q: yaml and json are known", format))
+	return usage(c, fmt.Errorf("--output %q: must be yaml or json", format))
 }
 
 func typed(o runtime.Object, apiVersion, kind string) runtime.Object {

@@ -20,6 +20,8 @@ type report struct {
 	begin time.Time
 	bold  func(string) string
 	fixes func(error) []string // see app.fixes
+	// hints are commands that the user may want next, by the step after which they are printed.
+	hints map[string][]string
 }
 
 func (a *app) report() *report {
@@ -31,17 +33,23 @@ func (a *app) report() *report {
 }
 
 func (r *report) Step(name, detail string) {
-	r.print("%5.1fs  %s  %s\n", time.Since(r.begin).Seconds(), r.bold(fmt.Sprintf("%-9s", name)), detail)
+	r.print("%5.1fs  %s  %s\n", time.Since(r.begin).Seconds(), r.bold(fmt.Sprintf("%-9s", name)), printable(detail))
+	for i, hint := range r.hints[name] {
+		if i == 0 {
+			r.print("%sin another terminal:\n", margin)
+		}
+		r.print("%s  %s\n", margin, hint)
+	}
 }
 
 // margin stands before what belongs to the line above.
 const margin = "                   "
 
 func (r *report) Note(format string, args ...any) {
-	r.print("%s%s\n", margin, fmt.Sprintf(format, args...))
+	r.print("%s%s\n", margin, printable(fmt.Sprintf(format, args...)))
 }
 
-// Warn prints a warning and what to do about it. What --force lifts is not to be mended.
+// Warn prints a warning and what to do about it, unless --force lifted it.
 func (r *report) Warn(err error) {
 	text := fmt.Sprintf("        %s   %s\n", r.bold("warning:"), coded(err))
 	if forced := (*reason.Forced)(nil); !errors.As(err, &forced) {

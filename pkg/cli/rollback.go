@@ -26,20 +26,23 @@ type rollbackFlags struct {
 func (a *app) rollbackCommand() *cobra.Command {
 	f := &rollbackFlags{}
 	c := &cobra.Command{
-		Use:   "rollback [--route ROUTE | --session ID]",
+		Use:   "rollback [ROUTE]",
 		Short: "End a session: restore the Route, delete the sandbox",
-		Long: `End a session from whatever state it is in, also one whose 'shift' was killed. What
-somebody else changed of the Route meanwhile stays (exit code 4 then). With --route or
---all, rolling back what is rolled back already is no error.
+		Long: `End a session, whatever state it is in, even if its 'shift' was killed. Changes that others
+made to the Route during the session are kept (exit code 4). With a Route or --all, it is not an
+error if there is no session.
 
-An original that an autoscaler shrank meanwhile gets its traffic back in steps, as soon as it
-has its pods again and within a minute, as long as the sandbox serves; with --now, and with
---wait=false, at once.`,
-		Example: "  osc-debug rollback --route echo-route\n  osc-debug rollback --now\n  osc-debug rollback --all --wait=false",
-		Args:    noArgs,
+If an autoscaler scaled the original down during the session, the original gets its traffic back
+in steps: as soon as it has its pods again, within a minute, as long as the sandbox serves. With
+--now and --wait=false it gets all traffic at once.`,
+		Example: `  osc-debug rollback echo-route
+  osc-debug rollback --now
+  osc-debug rollback --all --wait=false`,
+		Args:              routeArg(&f.route),
+		ValidArgsFunction: a.completeRoutes,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.all && f.route+f.session != "" {
-				return usage(c, errors.New("--all goes without --route and --session"))
+				return usage(c, errors.New("--all cannot be used with a Route or --session"))
 			}
 			return a.runRollback(c, f)
 		},
@@ -47,12 +50,12 @@ has its pods again and within a minute, as long as the sandbox serves; with --no
 	fl := c.Flags()
 	fl.StringVar(&f.route, "route", "", "Route of the session")
 	fl.StringVarP(&f.session, "session", "s", "", "ID of the session")
-	fl.DurationVar(&f.drain, "drain", 0, "least time between restoring the Route and deleting the sandbox (default: as the administrator set, else 8s)")
-	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long all of it may take, beyond the drain")
-	fl.StringSliceVar(&f.routers, "router", nil, "where to see that the router let go: HOST or HOST:PORT, one for each router (default: only wait)")
-	fl.BoolVar(&f.wait, "wait", true, "wait until the sandbox is gone; with --wait=false the guard deletes it, a minute after its own drain")
-	fl.BoolVar(&f.now, "now", false, "give all traffic back at once, also to an original that an autoscaler shrank")
-	fl.BoolVar(&f.all, "all", false, "every session of the namespace, those of others too, and what is left on Routes that know of none")
+	fl.DurationVar(&f.drain, "drain", 0, "minimum time between restoring the Route and deleting the sandbox (default: the administrator's setting, else 8s)")
+	fl.DurationVar(&f.timeout, "timeout", endingTime, "how long the rollback may take, beyond the drain")
+	fl.StringSliceVar(&f.routers, "router", nil, "where to check that the router stopped sending traffic: HOST or HOST:PORT, once for each router (default: only wait)")
+	fl.BoolVar(&f.wait, "wait", true, "wait until the sandbox is deleted; with --wait=false the guard deletes it, a minute after its own drain")
+	fl.BoolVar(&f.now, "now", false, "restore all traffic at once, even if an autoscaler scaled the original down")
+	fl.BoolVar(&f.all, "all", false, "end every session of the namespace, including those of others, and delete what ended sessions left")
 	a.completions(c)
 	return c
 }
@@ -64,7 +67,7 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) (err error) {
 	}
 	set, err := clients.settings(c.Context())
 	if err != nil {
-		set = settings.Defaults() // ending a session never depends on the settings
+		set = settings.Defaults() // ending a session must not depend on the settings
 	}
 	if !c.Flags().Changed("drain") {
 		f.drain = set.Drain
@@ -104,7 +107,7 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) (err error) {
 // rollbackAll ends every session of the namespace.
 func (a *app) rollbackAll(ctx context.Context, rollback session.Rollback) error {
 	all, errs, swept := rollback.All(ctx, func(on session.Found) {
-		user := "somebody"
+		user := "an unknown user"
 		if on.Session.Journal != nil {
 			user = on.Session.Journal.User
 		}
@@ -126,19 +129,19 @@ func (a *app) ended(e session.Ended, err error) error {
 	case err != nil:
 		return err
 	case e.Nothing:
-		fmt.Fprintf(a.ErrOut, "route %s/%s: no session on it, nothing is left\n", e.Namespace, e.Route)
+		fmt.Fprintf(a.ErrOut, "route %s/%s: no session, and nothing left of one\n", e.Namespace, e.Route)
 	case e.Foreign:
 		return foreign(e.Namespace, e.Route, nil)
 	case e.Guarded:
-		fmt.Fprintf(a.ErrOut, "route %s/%s is as it was; the guard deletes the sandbox of session %s\n", e.Namespace, e.Route, e.Session)
+		fmt.Fprintf(a.ErrOut, "route %s/%s is restored; the guard deletes the sandbox of session %s\n", e.Namespace, e.Route, e.Session)
 	case e.Session != "":
 		fmt.Fprintf(a.ErrOut, "done: session %s is over, route %s/%s is as it was\n", e.Session, e.Namespace, e.Route)
 	}
 	return nil
 }
 
-// worst joins errors, with the exit code of a session that is not over where there is one:
-// what others changed on another Route is told, but weighs less.
+// worst joins errors. A session that is not over decides the exit code, before one whose Route
+// others had changed.
 func worst(errs []error) error {
 	all := errors.Join(errs...)
 	for _, err := range errs {
@@ -149,12 +152,12 @@ func worst(errs []error) error {
 	return all
 }
 
-// foreign tells of others' change of a Route that is rolled back; why is what ended the session,
-// nil for its normal end.
+// foreign reports that others had changed a Route that was rolled back. why is what ended the
+// session, nil for its normal end.
 func foreign(namespace, route string, why error) error {
 	because := ""
 	if why != nil {
-		because = " (" + why.Error() + ")"
+		because = " (session ended: " + why.Error() + ")"
 	}
 	return &exitError{code: codeForeign, err: reason.New(reason.RolledBackChanged, "namespace", namespace, "route", route, "because", because, "cause", why)}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -24,8 +25,7 @@ const (
 	slackTTL   = 5 * time.Minute
 )
 
-// longestTimeout bounds --timeout, and with it how long the guard leaves a killed command's
-// preparations alone.
+// longestTimeout bounds --timeout: a killed command's marks may stay on the Route for that long.
 const longestTimeout = time.Hour
 
 type shiftFlags struct {
@@ -40,10 +40,10 @@ type shiftFlags struct {
 	followRollout   string
 }
 
-// check judges what can be judged without a cluster.
+// check checks the flags, as far as that needs no cluster.
 func (f *shiftFlags) check() error {
 	if f.Options.Route == "" {
-		return errors.New("--route: name the Route")
+		return errors.New("a Route is required")
 	}
 	if err := f.parseShares(); err != nil {
 		return err
@@ -53,27 +53,27 @@ func (f *shiftFlags) check() error {
 	}
 	switch {
 	case f.followRollout != "false" && f.followRollout != "rollback":
-		return fmt.Errorf("--follow-rollout=%s: false or rollback", f.followRollout)
+		return fmt.Errorf("--follow-rollout=%s: must be false or rollback", f.followRollout)
 	case f.exact && f.failover:
-		return errors.New("--exact and --failover exclude each other")
+		return errors.New("--exact and --failover cannot be used together")
 	case f.Detach && f.noGuard:
-		return errors.New("--detach needs a guard: leave --no-guard out")
+		return errors.New("--detach needs a guard: leave out --no-guard")
 	case f.Detach && (len(f.traces) > 0 || f.For > 0):
-		return errors.New("--detach ends this command: use --ttl for the session's time, and trace from the foreground")
+		return errors.New("--detach cannot be used with --trace or --for; use --ttl instead of --for")
 	case f.Detach && f.followRollout == "rollback":
-		return errors.New("--follow-rollout=rollback takes a command that watches: leave --detach out")
+		return errors.New("--follow-rollout=rollback cannot be used with --detach")
 	case f.Replicas < 0 || f.Replicas > 20:
-		return errors.New("--replicas: from 1 to 20")
+		return errors.New("--replicas must be between 1 and 20")
 	case f.For < 0 || f.TTL < 0 || f.Drain < 0 || f.Timeout <= 0:
-		return errors.New("--for, --ttl, --drain and --timeout take positive times, such as 10m")
+		return errors.New("--for, --ttl, --drain and --timeout must be positive, such as 10m")
 	case f.Timeout > longestTimeout:
-		return fmt.Errorf("--timeout: %s at most: so long may a killed command's marks stay on the Route", longestTimeout)
+		return fmt.Errorf("--timeout must be at most %s", longestTimeout)
 	case f.dryRun != "none" && f.dryRun != "client" && f.dryRun != "server":
-		return fmt.Errorf("--dry-run=%s: none, client or server", f.dryRun)
+		return fmt.Errorf("--dry-run=%s: must be none, client or server", f.dryRun)
 	case f.Image == "":
-		return errors.New("--sidecar-image: this build has no default, name an image")
+		return errors.New("--sidecar-image is required: this build has no default")
 	case f.RuntimeClass == "":
-		return errors.New("--runtime-class: a sandbox without one would be no VM")
+		return errors.New("--runtime-class must not be empty: without it a sandbox is not a VM")
 	}
 	if f.TTL == 0 {
 		f.TTL = defaultTTL
@@ -82,10 +82,10 @@ func (f *shiftFlags) check() error {
 		}
 	}
 	if f.TTL > record.Longest {
-		return fmt.Errorf("a session of %s is longer than a sandbox lives: %s at most", f.TTL, record.Longest)
+		return fmt.Errorf("a session of %s is too long: a sandbox lives for %s at most", f.TTL, record.Longest)
 	}
 	if f.dryRun == "none" && f.output != "" && len(f.traces) == 0 {
-		return errors.New("--output goes with --dry-run or --trace")
+		return errors.New("--output can only be used with --dry-run or --trace")
 	}
 	_, err := frame.Lookup(f.traces)
 	return err
@@ -95,23 +95,23 @@ func (f *shiftFlags) check() error {
 func (f *shiftFlags) parseShares() (err error) {
 	if f.steps == nil {
 		if f.Percent, err = route.NewPercent(f.weight); err != nil {
-			return errors.New("--weight: give a percentage from 0 to 100")
+			return errors.New("--weight must be a percentage from 0 to 100")
 		}
 		return nil
 	}
 	switch {
 	case f.weight >= 0:
-		return errors.New("--weight and --steps exclude each other")
+		return errors.New("--weight and --steps cannot be used together")
 	case f.Detach:
-		return errors.New("--steps are taken in the foreground: leave --detach out")
+		return errors.New("--steps cannot be used with --detach")
 	case f.Interval <= 0:
-		return errors.New("--interval: give a positive time such as 30s")
+		return errors.New("--interval must be positive, such as 30s")
 	}
 	last := route.Percent(0)
 	for _, given := range f.steps {
 		p, err := route.NewPercent(given)
 		if err != nil || p <= last {
-			return errors.New("--steps: give rising percentages up to 100, such as 5,25,100")
+			return errors.New("--steps must be rising percentages up to 100, such as 5,25,100")
 		}
 		f.Steps, last = append(f.Steps, p), p
 	}
@@ -126,7 +126,7 @@ func (f *shiftFlags) parseChanges() error {
 	for _, given := range f.images {
 		container, image, ok := strings.Cut(given, "=")
 		if !ok || container == "" || image == "" || strings.ContainsAny(image, " \t\n") {
-			return fmt.Errorf("--set-image %q: give CONTAINER=IMAGE", given)
+			return fmt.Errorf("--set-image %q: must be CONTAINER=IMAGE", given)
 		}
 		f.Changes.Images[container] = image
 	}
@@ -134,14 +134,14 @@ func (f *shiftFlags) parseChanges() error {
 		container, pair, ok := strings.Cut(given, ":")
 		key, value, both := strings.Cut(pair, "=")
 		if !ok || !both || container == "" || key == "" {
-			return fmt.Errorf("--set-env %q: give CONTAINER:KEY=VALUE", given)
+			return fmt.Errorf("--set-env %q: must be CONTAINER:KEY=VALUE", given)
 		}
 		f.Changes.Env[container] = append(f.Changes.Env[container], corev1.EnvVar{Name: key, Value: value})
 	}
 	return nil
 }
 
-// settle fills in what the administrator set, and refuses what he forbids.
+// settle applies the administrator's settings, and refuses what they forbid.
 func (f *shiftFlags) settle(c *cobra.Command, clients *clients) error {
 	set, err := clients.settings(c.Context())
 	if err != nil {
@@ -180,4 +180,47 @@ func floor(guarded, exact, failover bool) route.Floor {
 		return route.Exact
 	}
 	return route.KeepFloor
+}
+
+// shiftFlagSet defines the flags of shift, by the groups of its help.
+func (a *app) shiftFlagSet(fl *pflag.FlagSet, f *shiftFlags) {
+	fl.StringVar(&f.Options.Route, "route", "", "Route to take the traffic from, in place of the argument")
+	fl.Float64Var(&f.weight, "weight", -1, "percentage of new clients for the sandbox, 0 to 100")
+	fl.Float64SliceVar(&f.steps, "steps", nil, "percentages to take one after the other, in place of --weight, such as 5,25,100")
+	fl.DurationVar(&f.Interval, "interval", 30*time.Second, "time between --steps")
+	fl.BoolVar(&f.exact, "exact", false, "at 100 percent leave nothing at the original: no failover by the router (default with a guard)")
+	fl.BoolVar(&f.failover, "failover", false, "at 100 percent keep the smallest share at the original (default without a guard)")
+	group(fl, "Traffic", "route", "weight", "steps", "interval", "exact", "failover")
+
+	fl.DurationVar(&f.For, "for", 0, "end the session after this time (default: at Ctrl-C or --ttl)")
+	fl.DurationVar(&f.TTL, "ttl", 0, "end the session after this time at the latest (default: --for + 5m, else 30m)")
+	fl.DurationVar(&f.Drain, "drain", 0, "minimum time between restoring the Route and deleting the sandbox (default: the administrator's setting, else 8s)")
+	fl.DurationVar(&f.Timeout, "timeout", 5*time.Minute, "how long the sandbox may take to become ready")
+	fl.BoolVar(&f.Detach, "detach", false, "leave the live session to the guard")
+	fl.BoolVar(&f.noGuard, "no-guard", false, "do not require a guard: the session ends with this command")
+	fl.StringVar(&f.followRollout, "follow-rollout", "false", "when the original is rolled out during the session: false warns and continues, rollback ends the session")
+	group(fl, "Duration and end", "for", "ttl", "drain", "timeout", "detach", "no-guard", "follow-rollout")
+
+	fl.StringVar(&f.Workload, "workload", "", "KIND/NAME that the Route's pods must belong to")
+	fl.StringVar(&f.Container, "container", "", "container to trace (default: the one with the Route's port)")
+	fl.StringVar(&f.RuntimeClass, "runtime-class", "kata", "RuntimeClass of the sandbox")
+	fl.StringVar(&f.Image, "sidecar-image", sidecarImage, "image of the sidecar with the tools")
+	fl.IntVar(&f.Replicas, "replicas", 0, "number of sandbox pods (default: enough that none carries more than 1.5 times the load of an original pod)")
+	fl.StringArrayVar(&f.images, "set-image", nil, "CONTAINER=IMAGE for the sandbox")
+	fl.StringArrayVar(&f.env, "set-env", nil, "CONTAINER:KEY=VALUE for the sandbox")
+	fl.StringSliceVar(&f.Changes.EmptyVolumes, "empty-volume", nil, "volume that is empty in the sandbox, because the original's cannot be shared")
+	fl.BoolVar(&f.Changes.SeparatePIDs, "separate-pids", false, "do not share the process namespace: for images whose program must be process 1 (--trace, and ps in the sidecar, cannot see it then)")
+	fl.BoolVar(&f.Changes.KeepsLiveness, "keep-liveness", false, "keep liveness probes, which a breakpoint would fail")
+	group(fl, "Sandbox", "workload", "container", "runtime-class", "sidecar-image", "replicas", "set-image", "set-env", "empty-volume", "separate-pids", "keep-liveness")
+
+	fl.StringSliceVar(&f.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, once for each router (default: the Route's host)")
+	fl.BoolVar(&f.NoProbe, "no-probe", false, "do not send probes: nothing is proven or verified")
+	fl.BoolVar(&f.Force, "force", false, "hold a session even where that may be unwise; each refusal that it lifts says so")
+	group(fl, "Proof", "router", "no-probe", "force")
+
+	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+frame.GadgetNames())
+	fl.StringVar(&f.dryRun, "dry-run", "none", "none, client or server: print what would be written, change nothing")
+	fl.StringVarP(&f.output, "output", "o", "", "of --dry-run: yaml or json; of --trace: columns or json")
+	group(fl, "Output", "trace", "dry-run", "output")
+	fl.Lookup("weight").DefValue, fl.Lookup("steps").DefValue = "0", ""
 }

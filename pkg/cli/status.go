@@ -17,10 +17,10 @@ type statusFlags struct {
 	all, watch             bool
 }
 
-// showsPods says whether the output has the sandbox' pods.
+// showsPods reports whether the output lists the sandbox's pods.
 func (f *statusFlags) showsPods() bool { return f.output != "" && f.output != "name" }
 
-// asks says whether a session is among those asked for.
+// asks reports whether a session is asked for.
 func (f *statusFlags) asks(route, id string) bool {
 	return (f.route == "" || f.route == route) && (f.session == "" || f.session == id)
 }
@@ -28,14 +28,16 @@ func (f *statusFlags) asks(route, id string) bool {
 func (a *app) statusCommand() *cobra.Command {
 	f := &statusFlags{}
 	c := &cobra.Command{
-		Use: "status", Short: "Show the sessions of a namespace, or of all", Args: noArgs,
-		Long: `Show each session with its state, the share of new clients that was asked for and the
-one that the router's arithmetic gives for the endpoints of now, the sandbox servers
-that are ready, and the time left. -o tree shows a session's backends and pods too.`,
+		Use: "status", Short: "List the sessions of a namespace, or of all", Args: noArgs,
+		Long: `List each session with its state, the share of new clients that was asked for, the share that
+the weights and the current endpoints give by the router's arithmetic, the ready servers of the
+sandbox, and the time left. -o tree also lists the backends and pods of a session.
+
+With -w on a terminal the list is redrawn when something changes.`,
 		Example: "  osc-debug status\n  osc-debug status --route echo-route -o tree -w\n  osc-debug status -A -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !slices.Contains(statusFormats, f.output) {
-				return usage(c, fmt.Errorf("--output %q: name, wide, tree, yaml and json are known", f.output))
+				return usage(c, fmt.Errorf("--output %q: must be name, wide, tree, yaml or json", f.output))
 			}
 			clients, err := a.clients()
 			if err != nil {
@@ -57,8 +59,8 @@ that are ready, and the time left. -o tree shows a session's backends and pods t
 	c.Flags().StringVar(&f.route, "route", "", "only the session of this Route")
 	c.Flags().StringVarP(&f.session, "session", "s", "", "only the session with this ID")
 	c.Flags().StringVarP(&f.output, "output", "o", "", "output format: name, wide, tree, yaml or json")
-	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "the sessions of all namespaces, from the API server's cache")
-	c.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on and print each session that changes")
+	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "list the sessions of all namespaces, from the API server's cache")
+	c.Flags().BoolVarP(&f.watch, "watch", "w", false, "keep watching, and print each session that changes")
 	a.completions(c)
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(statusFormats[1:], cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -74,9 +76,9 @@ func (a *app) statuses(ctx context.Context, c *clients, f *statusFlags) ([]sessi
 	return rows, err
 }
 
-// wordProblem says what is wrong with a session as this user can be told.
+// wordProblem fills in what is wrong with a session, with the commands that this user can run.
 func (a *app) wordProblem(s *session.Status) {
 	if s.Wrong != nil {
-		s.Problem = strings.Join(append([]string{s.Wrong.Error()}, a.fixes(s.Wrong)...), ": ")
+		s.Problem = strings.Join(append([]string{s.Wrong.Error()}, a.fixes(s.Wrong)...), "; ")
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// statusFormats are the values of status' --output.
+// statusFormats are the values of --output.
 var statusFormats = []string{"", "name", "wide", "tree", "yaml", "json"}
 
-// statusPrinter prints rows of status. It remembers the columns' widths.
+// statusPrinter prints sessions. It remembers the widths of the columns.
 type statusPrinter struct {
 	*app
 	*statusFlags
@@ -32,7 +32,7 @@ func (a *app) statusPrinter(f *statusFlags) *statusPrinter {
 	return &statusPrinter{app: a, statusFlags: f, table: printers.GetNewTabWriter(a.Out)}
 }
 
-// print prints rows in the format that was asked for.
+// print prints sessions in the format of --output.
 func (p *statusPrinter) print(rows []session.Status) error {
 	switch p.output {
 	case "json":
@@ -68,7 +68,7 @@ func (p *statusPrinter) print(rows []session.Status) error {
 	}
 	for _, r := range rows {
 		if r.Problem != "" {
-			fmt.Fprintf(p.ErrOut, "route %s/%s: %s\n", r.Namespace, r.Route, r.Problem)
+			fmt.Fprintf(p.ErrOut, "route %s/%s: %s (%s)\n", r.Namespace, r.Route, printable(r.Problem), r.ProblemCode)
 		}
 	}
 	return nil
@@ -100,7 +100,7 @@ func (p *statusPrinter) rows(rows []session.Status) error {
 		for _, pod := range r.Pods {
 			pods = append(pods, pod.Name+"@"+pod.Node)
 		}
-		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, timeLeft(r), r.Workload, r.User,
+		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, timeLeft(r), printable(r.Workload), printable(r.User),
 			wide(strings.Join(weights, ",")+"\t"+strings.Join(pods, ",")))
 	}
 	return p.table.Flush()
@@ -115,7 +115,7 @@ func timeLeft(r session.Status) string {
 
 // tree prints a session with its backends and pods.
 func (p *statusPrinter) tree(r session.Status) {
-	fmt.Fprintf(p.Out, "%s/%s  session %s of %s: %s, %g%% asked, %.2f%% realised, %s left\n", r.Namespace, r.Route, r.Session, r.User, r.State, r.Asked, r.Realised, timeLeft(r))
+	fmt.Fprintf(p.Out, "%s/%s  session %s of %s: %s, %g%% asked, %.2f%% realised, %s left\n", r.Namespace, r.Route, r.Session, printable(r.User), r.State, r.Asked, r.Realised, timeLeft(r))
 	for i, b := range r.Backends {
 		branch, rest := "├─", "│ "
 		if i == len(r.Backends)-1 {
@@ -123,7 +123,7 @@ func (p *statusPrinter) tree(r session.Status) {
 		}
 		what := ""
 		if b.Sandbox {
-			what = "  sandbox of " + r.Workload
+			what = "  sandbox of " + printable(r.Workload)
 		}
 		fmt.Fprintf(p.Out, "%s %s  weight %d, %d server(s), %.2f%% of new clients%s\n", branch, b.Service, b.Weight, b.Servers, b.Share, what)
 		if !b.Sandbox {

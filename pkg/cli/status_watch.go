@@ -26,29 +26,37 @@ import (
 
 const (
 	watchAgain = time.Second            // after a watch that ended
-	settles    = 100 * time.Millisecond // what changes together is printed once
+	settles    = 100 * time.Millisecond // changes within this time are printed together
 )
 
-// statusWatch knows the Routes with a session, and what of each was printed last.
+// drawnFormats are those that a terminal shows at one look.
+var drawnFormats = []string{"", "wide", "tree"}
+
+// statusWatch knows the Routes with a session, and what was last printed of each.
 type statusWatch struct {
 	*clients
 	*statusPrinter
 	routes  map[string]*routev1.Route // by namespace/name
 	printed map[string]string
 	due     map[string]bool // may have changed
+	redraws bool            // on a terminal: all sessions, at each change
+	shown   map[string]session.Status
 }
 
-// watchStatus prints the sessions that there are, and each one of which something changes (its
-// Route, the endpoints of its backends, its pods), until the context ends.
+// watchStatus prints the sessions, and each one that changes (its Route, the endpoints of its
+// backends, its pods), until the context ends.
 func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error {
-	s := &statusWatch{c, a.statusPrinter(f), map[string]*routev1.Route{}, map[string]string{}, map[string]bool{}}
+	s := &statusWatch{
+		clients: c, statusPrinter: a.statusPrinter(f), routes: map[string]*routev1.Route{}, printed: map[string]string{}, due: map[string]bool{},
+		redraws: isTerminal(a.Out) && slices.Contains(drawnFormats, f.output), shown: map[string]session.Status{},
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	events := make(chan watch.Event)
 	of := record.Label
 	if f.session != "" {
 		of += "=" + f.session
 	}
-	backends := "" // of others too; those of a whole cluster are too many
+	backends := "" // all EndpointSlices of a namespace; those of a whole cluster are too many
 	if c.namespace == metav1.NamespaceAll {
 		backends = of
 	}
@@ -73,10 +81,10 @@ func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error
 	return g.Wait()
 }
 
-// follow passes on what a watch tells, from what is there on, until the context ends. A watch
-// that breaks goes on where it was, also after an API server that was away for a while.
+// follow passes on the events of a watch, existing objects first, until the context ends. A watch
+// that breaks continues where it was, even if the API server was away for a while.
 func follow(ctx context.Context, events chan<- watch.Event, selector string, begin func(metav1.ListOptions) (watch.Interface, error)) error {
-	const anyRecent = "0" // a version to begin at: what is there comes first
+	const anyRecent = "0" // a resourceVersion: existing objects come first
 	version, refusals := anyRecent, kube.Refusals{}
 	for ctx.Err() == nil {
 		w, err := begin(metav1.ListOptions{LabelSelector: selector, ResourceVersion: version})
@@ -99,7 +107,7 @@ func follow(ctx context.Context, events chan<- watch.Event, selector string, beg
 		for event := range w.ResultChan() {
 			o, err := meta.Accessor(event.Object)
 			if err != nil {
-				version = anyRecent // an error: what was missed is gone
+				version = anyRecent // an error: list again, since events were missed
 				break
 			}
 			version = o.GetResourceVersion()
@@ -117,7 +125,7 @@ func follow(ctx context.Context, events chan<- watch.Event, selector string, beg
 	return nil
 }
 
-// unlessForbidden: who may look at Routes alone sees what they tell.
+// unlessForbidden drops the error of a user who may watch Routes only: they see what Routes show.
 func unlessForbidden(err error) error {
 	if apierrors.IsForbidden(err) {
 		return nil
@@ -125,7 +133,8 @@ func unlessForbidden(err error) error {
 	return err
 }
 
-// print prints what events tell of, a little later, so that what changes together is one.
+// print prints the sessions that events concern, a little later, so that changes at the same time
+// are printed once.
 func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -141,7 +150,7 @@ func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) erro
 		case <-timer.C:
 			for _, key := range slices.Sorted(maps.Keys(s.due)) {
 				err := s.printDue(ctx, s.routes[key])
-				passes := store.Retriable(err) || kube.Refused(err) && len(s.printed) > 0 // he may
+				passes := store.Retriable(err) || kube.Refused(err) && len(s.printed) > 0 // the user has the rights
 				if err != nil && !passes {
 					return err
 				}
@@ -149,14 +158,15 @@ func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) erro
 					delete(s.due, key)
 				}
 			}
-			if len(s.due) > 0 { // the API server is away: the watches tell when for good
+			s.draw()
+			if len(s.due) > 0 { // the API server is away: the watches end when it refuses for good
 				timer.Reset(watchAgain)
 			}
 		}
 	}
 }
 
-// note takes in what a watch told of an object.
+// note takes in an event.
 func (s *statusWatch) note(what watch.EventType, o runtime.Object) {
 	switch o := o.(type) {
 	case *routev1.Route:
@@ -165,7 +175,7 @@ func (s *statusWatch) note(what watch.EventType, o runtime.Object) {
 		case s.route != "" && o.Name != s.route:
 		case what == watch.Deleted || found == nil:
 			if _, known := s.routes[key]; known {
-				fmt.Fprintf(s.ErrOut, "route %s: no session any more\n", key)
+				s.gone(key)
 			}
 			delete(s.routes, key)
 			delete(s.printed, key)
@@ -183,7 +193,7 @@ func (s *statusWatch) note(what watch.EventType, o runtime.Object) {
 	}
 }
 
-// touch marks the Routes of a namespace that something may have changed for.
+// touch marks the Routes of a namespace that a change concerns.
 func (s *statusWatch) touch(namespace string, concerns func(*routev1.Route) bool) {
 	for key, r := range s.routes {
 		if r.Namespace == namespace && concerns(r) {
@@ -192,7 +202,7 @@ func (s *statusWatch) touch(namespace string, concerns func(*routev1.Route) bool
 	}
 }
 
-// printDue prints a Route's session if it is no longer as it was printed.
+// printDue prints the session of a Route if it changed since it was printed.
 func (s *statusWatch) printDue(ctx context.Context, r *routev1.Route) error {
 	row, err := s.finder().Status(ctx, session.Found{Route: r, Session: record.Of(r)}, s.showsPods(), s.clock.Now())
 	if err != nil {
@@ -205,5 +215,36 @@ func (s *statusWatch) printDue(ctx context.Context, r *routev1.Route) error {
 		return err
 	}
 	s.printed[key] = string(text)
+	if s.redraws {
+		s.shown[key] = row
+		return nil
+	}
 	return s.statusPrinter.print([]session.Status{row})
+}
+
+// gone reports that a Route has no session any more.
+func (s *statusWatch) gone(key string) {
+	if s.redraws {
+		delete(s.shown, key)
+		s.draw()
+		return
+	}
+	fmt.Fprintf(s.ErrOut, "route %s: no session any more\n", key)
+}
+
+// home moves the cursor to the first line of a terminal and clears what is below.
+const home = "\x1b[H\x1b[J"
+
+// draw prints all sessions over what the terminal showed before.
+func (s *statusWatch) draw() {
+	if !s.redraws {
+		return
+	}
+	fmt.Fprintf(s.Out, "%severy change, %s\n\n", home, s.clock.Now().UTC().Format(time.TimeOnly+" MST"))
+	rows := []session.Status{}
+	for _, key := range slices.Sorted(maps.Keys(s.shown)) {
+		rows = append(rows, s.shown[key])
+	}
+	s.begun = false
+	_ = s.statusPrinter.print(rows) // to a terminal
 }

@@ -5,28 +5,29 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// toldError is why a command failed, for scripts: docs/output.md has the schema.
-type toldError struct {
+// jsonError is why a command failed, for scripts: docs/output.md has the schema.
+type jsonError struct {
 	Code    reason.Code `json:"code,omitempty"`
 	Message string      `json:"message"`
 	Fix     string      `json:"fix,omitempty"`
 }
 
-// tellError prints why a command failed and what to do about it: as JSON where that is the
-// command's output, a line then.
-func (a *app) tellError(c *cobra.Command, err error) {
+// printError prints why a command failed and what to do about it. Where the command's output is
+// JSON it prints one line of JSON.
+func (a *app) printError(c *cobra.Command, err error) {
 	fixes := a.fixes(err)
 	if f := c.Flags().Lookup("output"); f != nil && f.Value.String() == "json" {
 		encoder := json.NewEncoder(a.ErrOut)
 		encoder.SetEscapeHTML(false)
-		told := toldError{reason.CodeOf(err), err.Error(), strings.Join(fixes, "\n")}
-		_ = encoder.Encode(map[string]toldError{"error": told}) // nobody is left to be told
+		failure := jsonError{reason.CodeOf(err), err.Error(), strings.Join(fixes, "\n")}
+		_ = encoder.Encode(map[string]jsonError{"error": failure}) // there is nowhere left to report a failure to
 		return
 	}
 	fmt.Fprintln(a.ErrOut, "osc-debug: "+coded(err))
@@ -35,16 +36,27 @@ func (a *app) tellError(c *cobra.Command, err error) {
 	}
 }
 
-// coded is an error's text, with the code of its first reason.
+// coded is an error's text with the code of its first reason.
 func coded(err error) string {
-	text := strings.TrimRight(err.Error(), "\n")
+	text := printable(strings.TrimRight(err.Error(), "\n"))
 	if code := reason.CodeOf(err); code != "" {
 		return text + " (" + string(code) + ")"
 	}
 	return text
 }
 
-// fixes are what this user may do about an error's reasons, each once.
+// printable replaces control characters, but for line ends and tabs: text that others wrote into the
+// cluster must not steer this terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+}
+
+// fixes are what this user can do about the reasons of an error, each once.
 func (a *app) fixes(err error) (out []string) {
 	for _, e := range reason.All(err) {
 		fix := e.FixFor(a.verb, map[string]string{"namespace": a.namespace()})
@@ -55,7 +67,7 @@ func (a *app) fixes(err error) (out []string) {
 	return out
 }
 
-// namespace is the one that the user chose, for what he is told to do.
+// namespace is the namespace that the user chose, for the commands in fixes.
 func (a *app) namespace() string {
 	namespace, _, err := a.flags.ToRawKubeConfigLoader().Namespace()
 	if err != nil {

@@ -32,7 +32,7 @@ func (a *app) versionCommand() *cobra.Command {
 			case "json":
 				return json.NewEncoder(a.Out).Encode(info)
 			}
-			return usage(c, fmt.Errorf("--output %q: json is known", output))
+			return usage(c, fmt.Errorf("--output %q: must be json", output))
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "output format: json")

@@ -20,20 +20,20 @@ func (a *app) weightCommand() *cobra.Command {
 	var exact, failover, noGuard bool
 	o := session.Options{}
 	c := &cobra.Command{
-		Use: "weight PERCENT", Short: "Change the share of a session, or resume a held one",
-		Long: `Change the percentage of new clients that a live session's sandbox gets. A held session,
-whose traffic was taken back because its sandbox was not ready, is resumed. Its sandbox, and
-one that began with 0 %, is proven first, as at the beginning.`,
+		Use: "weight PERCENT", Short: "Change a session's share, or resume a held session",
+		Long: `Change the percentage of new clients that a session's sandbox gets. This also resumes a held
+session, whose traffic went back because its sandbox was not ready. A sandbox that serves
+nobody yet is proven first: that of a held session, and of one that began with 0 %.`,
 		Example: "  osc-debug weight 50\n  osc-debug weight 5 --route echo-route",
 		Args:    oneArg("a percentage"),
 		RunE: func(c *cobra.Command, args []string) error {
 			number, err := strconv.ParseFloat(strings.TrimSuffix(args[0], "%"), 64)
 			percent, outOfRange := route.NewPercent(number)
 			if err != nil || outOfRange != nil {
-				return usage(c, fmt.Errorf("%q: give a percentage from 0 to 100", args[0]))
+				return usage(c, fmt.Errorf("%q: must be a percentage from 0 to 100", args[0]))
 			}
 			if exact && failover {
-				return usage(c, errors.New("--exact and --failover exclude each other"))
+				return usage(c, errors.New("--exact and --failover cannot be used together"))
 			}
 			clients, target, err := a.running(c.Context(), routeName, id)
 			if err != nil {
@@ -59,10 +59,10 @@ one that began with 0 %, is proven first, as at the beginning.`,
 	sessionFlags(c, &routeName, &id)
 	fl.BoolVar(&exact, "exact", false, "at 100 percent leave nothing at the original (default: as the session began)")
 	fl.BoolVar(&failover, "failover", false, "at 100 percent keep the smallest share at the original (default: as the session began; with --no-guard it is kept)")
-	fl.BoolVar(&o.Force, "force", false, "give a sandbox more than 1.5 times the load of an original's pods")
-	fl.BoolVar(&noGuard, "no-guard", false, "do without a guard, for a session that began with --no-guard")
-	fl.StringSliceVar(&o.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, one for each router (default: the Route's host)")
-	fl.BoolVar(&o.NoProbe, "no-probe", false, "do not prove a sandbox that serves nobody before it does")
+	fl.BoolVar(&o.Force, "force", false, "allow more than 1.5 times the load of an original pod for each sandbox pod")
+	fl.BoolVar(&noGuard, "no-guard", false, "do not require a guard, for a session that began with --no-guard")
+	fl.StringSliceVar(&o.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, once for each router (default: the Route's host)")
+	fl.BoolVar(&o.NoProbe, "no-probe", false, "do not prove a sandbox that serves nobody yet")
 	a.completions(c)
 	return c
 }
@@ -70,16 +70,15 @@ one that began with 0 %, is proven first, as at the beginning.`,
 func (a *app) extendCommand() *cobra.Command {
 	var routeName, id string
 	c := &cobra.Command{
-		Use: "extend DURATION", Short: "Let a session live longer",
-		Long: `Move a session's end. It can't be moved beyond what the administrator allows (the
-setting maxDuration, counted from the session's first pod), since a sandbox's pods have
-a deadline of their own.`,
+		Use: "extend DURATION", Short: "Move a session's end",
+		Long: `Move a session's end. The administrator's setting maxDuration bounds it, counted from the
+creation of the session's first pod, because sandbox pods have a deadline.`,
 		Example: "  osc-debug extend 30m",
 		Args:    oneArg("a duration such as 30m"),
 		RunE: func(c *cobra.Command, args []string) error {
 			by, err := time.ParseDuration(args[0])
 			if err != nil || by <= 0 {
-				return usage(c, fmt.Errorf("%q: give a duration such as 30m", args[0]))
+				return usage(c, fmt.Errorf("%q: must be a duration such as 30m", args[0]))
 			}
 			clients, target, err := a.running(c.Context(), routeName, id)
 			if err != nil {
@@ -101,7 +100,7 @@ a deadline of their own.`,
 			if _, err := clients.Extend(c.Context(), target.Route, target.Session.ID, expires); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.ErrOut, "session %s lives until %s\n", target.Session.ID, clockTime(expires))
+			fmt.Fprintf(a.ErrOut, "session %s ends at %s\n", target.Session.ID, clockTime(expires))
 			return nil
 		},
 	}
@@ -110,7 +109,7 @@ a deadline of their own.`,
 	return c
 }
 
-// running picks the session that the user means, which is live or held.
+// running finds the session that the user means, which must be live or held.
 func (a *app) running(ctx context.Context, route, id string) (*clients, session.Found, error) {
 	c, err := a.clients()
 	if err != nil {
@@ -120,17 +119,17 @@ func (a *app) running(ctx context.Context, route, id string) (*clients, session.
 	return c, found, err
 }
 
-// sessionFlags are how every verb names a session.
+// sessionFlags are the flags that name a session.
 func sessionFlags(c *cobra.Command, route, id *string) {
 	c.Flags().StringVar(route, "route", "", "Route of the session")
 	c.Flags().StringVarP(id, "session", "s", "", "ID of the session")
 }
 
-// oneArg asks for exactly one positional argument.
+// oneArg requires exactly one positional argument.
 func oneArg(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return usage(c, fmt.Errorf("give %s", what))
+			return usage(c, fmt.Errorf("expected %s", what))
 		}
 		return nil
 	}

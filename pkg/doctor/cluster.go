@@ -19,7 +19,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-func (d *Doctor) apiServer(context.Context) (string, error) {
+// checkAPIServer checks that the API server answers and serves Routes.
+func (d *Doctor) checkAPIServer(context.Context) (string, error) {
 	version, err := d.Core.Discovery().ServerVersion()
 	if err != nil {
 		return "", reason.New(reason.APIServerUnreachable, "why", err)
@@ -30,13 +31,14 @@ func (d *Doctor) apiServer(context.Context) (string, error) {
 	return "Kubernetes " + version.GitVersion + " with Routes", nil
 }
 
-// serves says whether the API server has a group.
+// serves reports whether the API server serves an API group.
 func (d *Doctor) serves(group string) bool {
 	groups, err := d.Core.Discovery().ServerGroups()
 	return err == nil && slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == group })
 }
 
-func (d *Doctor) permissions(ctx context.Context) (string, error) {
+// checkPermissions checks the user's permissions, and sets d.user.
+func (d *Doctor) checkPermissions(ctx context.Context) (string, error) {
 	if review, err := d.Core.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{}); err == nil {
 		d.user = review.Status.UserInfo.Username
 	}
@@ -44,22 +46,23 @@ func (d *Doctor) permissions(ctx context.Context) (string, error) {
 		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: d.Namespace},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("your rights can't be asked for: %w", err)
+		return "", fmt.Errorf("cannot check your permissions: %w", err)
 	}
 	if err := preflight.Permissions(d.Namespace, d.user, &review.Status); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s may hold sessions in namespace %s", d.user, d.Namespace), nil
+	return fmt.Sprintf("%s can run sessions in namespace %s", d.user, d.Namespace), nil
 }
 
-func (d *Doctor) readSettings(ctx context.Context) (string, error) {
+// checkSettings reads the settings, and sets d.settings.
+func (d *Doctor) checkSettings(ctx context.Context) (string, error) {
 	d.settings = settings.Defaults()
 	for _, home := range []string{settings.Home, d.Namespace} {
 		s, err := settings.Read(ctx, d.Core, home)
 		switch {
 		case err == nil:
 			d.settings = s
-			return fmt.Sprintf("ConfigMap %s/%s: sessions up to %s, router reloads every %s", home, settings.ConfigName, s.MaxDuration, s.ReloadInterval), nil
+			return fmt.Sprintf("ConfigMap %s/%s: sessions last at most %s, routers reload every %s", home, settings.ConfigName, s.MaxDuration, s.ReloadInterval), nil
 		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
 			if reason.Of(err) == nil {
 				err = reason.New(reason.SettingsNotRead, "configmap", settings.ConfigName, "home", home, "why", err)
@@ -70,63 +73,67 @@ func (d *Doctor) readSettings(ctx context.Context) (string, error) {
 	return "", reason.New(reason.SettingsMissing, "home", settings.Home, "configmap", settings.ConfigName, "namespace", d.Namespace)
 }
 
-// findGuard is the cluster's guard, or the namespace's own where that one would end a
-// session and the cluster's would not.
+// findGuard returns the cluster's guard. It returns the namespace's own guard instead if only that one
+// can end sessions here, or if the cluster has none.
 func (d *Doctor) findGuard(ctx context.Context) (*standby.Guard, error) {
-	ends := func(g *standby.Guard, err error) bool {
-		return err == nil && g.Ends(d.Namespace, record.JournalVersion, d.Clock.Now()) == nil
+	canEnd := func(g *standby.Guard, err error) bool {
+		return err == nil && g.CheckCanEnd(d.Namespace, record.JournalVersion, d.Clock.Now()) == nil
 	}
 	g, err := standby.Read(ctx, d.Core, settings.Home)
-	if ends(g, err) {
+	if canEnd(g, err) {
 		return g, nil
 	}
 	own, ownErr := standby.Read(ctx, d.Core, d.Namespace)
-	if ends(own, ownErr) || err != nil && ownErr == nil {
+	if canEnd(own, ownErr) || err != nil && ownErr == nil {
 		return own, nil
 	}
 	return g, err
 }
 
-func (d *Doctor) guard(ctx context.Context) (string, error) {
+// checkGuard checks that a guard is running.
+func (d *Doctor) checkGuard(ctx context.Context) (string, error) {
 	g, err := d.findGuard(ctx)
 	if err != nil {
 		return "", reason.New(reason.NoGuardStandsBy, "home", settings.Home, "why", err)
 	}
-	if err := g.Stands(d.Clock.Now()); err != nil {
+	if err := g.CheckRunning(d.Clock.Now()); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s in namespace %s leads", g.Holder, g.Home), nil
+	return fmt.Sprintf("%s in namespace %s is the leader", g.Holder, g.Home), nil
 }
 
-func (d *Doctor) guardsRights(ctx context.Context) (string, error) {
+// checkGuardRights checks that the guard can end sessions in the namespace.
+func (d *Doctor) checkGuardRights(ctx context.Context) (string, error) {
 	g, err := d.findGuard(ctx)
 	if err != nil {
-		return "", unknown(reason.New(reason.NoGuardToAsk))
+		return "", asUnknown(reason.New(reason.NoGuardToAsk))
 	}
-	if err := g.MayEnd(d.Namespace, record.JournalVersion); err != nil {
+	if err := g.CheckCovers(d.Namespace, record.JournalVersion); err != nil {
 		return "", err
 	}
-	return "it may restore Routes and delete sandboxes here", nil
+	return "it can restore Routes and delete sandboxes in namespace " + d.Namespace, nil
 }
 
-func (d *Doctor) podSecurity(ctx context.Context) (string, error) {
+// checkPodSecurity checks that Pod Security allows privileged pods in the namespace.
+func (d *Doctor) checkPodSecurity(ctx context.Context) (string, error) {
 	ns, err := d.Core.CoreV1().Namespaces().Get(ctx, d.Namespace, metav1.GetOptions{})
 	if err != nil {
-		return "", unknown(reason.New(reason.PodSecurityNotRead, "namespace", d.Namespace, "why", err))
+		return "", asUnknown(reason.New(reason.PodSecurityNotRead, "namespace", d.Namespace, "why", err))
 	}
 	switch level := ns.Labels["pod-security.kubernetes.io/enforce"]; level {
 	case "privileged":
-		return "namespace " + d.Namespace + " enforces privileged: SCC and sandbox policy decide", nil
+		return "namespace " + d.Namespace + " allows privileged pods; SCCs and the sandbox policy restrict them", nil
 	case "":
-		return "", warning(reason.New(reason.PodSecurityUnset, "namespace", d.Namespace))
+		return "", asWarning(reason.New(reason.PodSecurityUnset, "namespace", d.Namespace))
 	default:
 		return "", reason.New(reason.PodSecurityEnforced, "namespace", d.Namespace, "level", level)
 	}
 }
 
-func (d *Doctor) scc(ctx context.Context) (string, error) {
+// checkSCC checks that the user can use SCC osc-debug-kata.
+func (d *Doctor) checkSCC(ctx context.Context) (string, error) {
 	if !d.serves("security.openshift.io") {
-		return "", unknown(reason.New(reason.SCCNotServed))
+		return "", asUnknown(reason.New(reason.SCCNotServed))
 	}
 	review, err := d.Core.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
@@ -138,34 +145,36 @@ func (d *Doctor) scc(ctx context.Context) (string, error) {
 	if !review.Status.Allowed {
 		return "", reason.New(reason.SCCNotUsable, "user", d.user)
 	}
-	return d.user + " may use SCC osc-debug-kata", nil
+	return d.user + " can use SCC osc-debug-kata", nil
 }
 
-func (d *Doctor) runtimeClasses(ctx context.Context) (string, error) {
+// checkRuntimeClass checks that the settings allow the RuntimeClass and that it exists.
+func (d *Doctor) checkRuntimeClass(ctx context.Context) (string, error) {
 	if allowed := d.settings.RuntimeClasses; len(allowed) > 0 && !slices.Contains(allowed, d.RuntimeClass) {
 		return "", reason.New(reason.RuntimeClassNotAllowed, "class", d.RuntimeClass, "allowed", strings.Join(allowed, ", "))
 	}
 	_, err := d.Core.NodeV1().RuntimeClasses().Get(ctx, d.RuntimeClass, metav1.GetOptions{})
 	switch {
 	case err == nil:
-		return "RuntimeClass " + d.RuntimeClass + " is there", nil
+		return "RuntimeClass " + d.RuntimeClass + " exists", nil
 	case apierrors.IsNotFound(err):
 		return "", reason.New(reason.NoRuntimeClass, "class", d.RuntimeClass)
 	case !apierrors.IsForbidden(err):
 		return "", err
 	}
-	// Ordinary users may not read it; the API server's judgement of a pod tells.
-	_, err = d.dryRun(ctx, d.pod())
+	// Ordinary users cannot read RuntimeClasses, but a dry run of a pod shows whether this one exists.
+	_, err = d.dryRun(ctx, d.newPod())
 	if reason.Is(preflight.Refused("a sandbox pod", err), reason.RuntimeClassNotFound) {
 		return "", reason.New(reason.NoRuntimeClass, "class", d.RuntimeClass)
 	}
 	if err != nil {
-		return "", unknown(reason.New(reason.RuntimeClassNotRead))
+		return "", asUnknown(reason.New(reason.RuntimeClassNotRead))
 	}
-	return "RuntimeClass " + d.RuntimeClass + " is there", nil
+	return "RuntimeClass " + d.RuntimeClass + " exists", nil
 }
 
-func (d *Doctor) sidecarImage(ctx context.Context) (string, error) {
+// checkSidecarImage checks that the sidecar image has a digest and that the settings allow it.
+func (d *Doctor) checkSidecarImage(ctx context.Context) (string, error) {
 	switch {
 	case d.Image == "":
 		return "", reason.New(reason.SidecarImageMissing)
@@ -174,35 +183,37 @@ func (d *Doctor) sidecarImage(ctx context.Context) (string, error) {
 	case len(d.settings.Images) > 0 && !slices.Contains(d.settings.Images, d.Image):
 		return "", reason.New(reason.SidecarImageNotAllowed, "image", d.Image, "allowed", strings.Join(d.settings.Images, ", "))
 	}
-	return d.Image + " is allowed; --try sees whether a node can pull it", nil
+	return d.Image + " is allowed; use --try to check that a node can pull it", nil
 }
 
-func (d *Doctor) sandboxPod(ctx context.Context) (string, error) {
-	admitted, err := d.dryRun(ctx, d.pod())
+// checkSandboxPod checks by a dry run that the API server admits a sandbox pod.
+func (d *Doctor) checkSandboxPod(ctx context.Context) (string, error) {
+	admitted, err := d.dryRun(ctx, d.newPod())
 	if err != nil {
 		return "", preflight.Refused("a sandbox pod", err)
 	}
 	if scc := admitted.Annotations["openshift.io/scc"]; scc != "" {
-		return "the API server admits one, under SCC " + scc, nil
+		return "the API server admits a sandbox pod, under SCC " + scc, nil
 	}
-	return "the API server admits one", nil
+	return "the API server admits a sandbox pod", nil
 }
 
-// sccPolicy has the API server judge a pod that no session marks: under the sandboxes' SCC it
-// must be refused, or the policy that judges sandboxes would not see it.
-func (d *Doctor) sccPolicy(ctx context.Context) (string, error) {
-	p := d.pod()
+// checkSCCPolicy sends a dry run of a pod without a session label, which the sandbox policy does not
+// check. If the API server admits the pod under SCC osc-debug-kata, policy osc-debug-scc is not in force.
+func (d *Doctor) checkSCCPolicy(ctx context.Context) (string, error) {
+	p := d.newPod()
 	delete(p.Labels, record.Label)
 	admitted, err := d.dryRun(ctx, p)
 	if err == nil && admitted.Annotations["openshift.io/scc"] == "osc-debug-kata" {
 		return "", reason.New(reason.SCCPolicyNotInForce)
 	}
-	return "a privileged pod that is not in a VM is refused", nil
+	return "a privileged pod outside a VM is rejected", nil
 }
 
-// sandboxPolicy has the API server judge a pod that the policy must refuse.
-func (d *Doctor) sandboxPolicy(ctx context.Context) (string, error) {
-	p := d.pod()
+// checkSandboxPolicy checks by a dry run that the sandbox policy rejects a sandbox pod without a
+// RuntimeClass, and then makes checkSCCPolicy.
+func (d *Doctor) checkSandboxPolicy(ctx context.Context) (string, error) {
+	p := d.newPod()
 	p.Spec.RuntimeClassName = nil
 	admitted, err := d.dryRun(ctx, p)
 	var status apierrors.APIStatus
@@ -210,11 +221,11 @@ func (d *Doctor) sandboxPolicy(ctx context.Context) (string, error) {
 	case err == nil && admitted.Annotations["openshift.io/scc"] == "osc-debug-kata":
 		return "", reason.New(reason.SCCWithoutSandboxPolicy)
 	case err == nil:
-		return "", warning(reason.New(reason.SandboxPolicyNotInForce))
+		return "", asWarning(reason.New(reason.SandboxPolicyNotInForce))
 	case reason.Is(preflight.Refused("a sandbox pod", err), reason.SandboxNotInVM):
-		return d.sccPolicy(ctx)
+		return d.checkSCCPolicy(ctx)
 	case errors.As(err, &status):
-		return "", unknown(reason.New(reason.SandboxPolicyNotSeen, "why", err))
+		return "", asUnknown(reason.New(reason.SandboxPolicyNotSeen, "why", err))
 	}
 	return "", err
 }

@@ -1,6 +1,6 @@
-// Package doctor finds out whether sessions can be held in a namespace: the same checks as
-// a session's own preflight, and those of the cluster around it. It reads, and has the API
-// server judge pods without making them; only Try makes one.
+// Package doctor checks whether sessions can run in a namespace. It makes the checks of a session's
+// preflight, and further checks of the cluster and its guard. It only reads and sends dry runs; only Try
+// creates a pod.
 package doctor
 
 import (
@@ -13,105 +13,107 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// Status is what a check found.
+// Status is the result of a check.
 type Status string
 
-// Statuses.
+// Results of a check.
 const (
 	OK      Status = "ok"
-	Missing Status = "missing" // sessions can't be held
-	Warning Status = "warning" // they can, but less safely
-	Unknown Status = "unknown" // can't be told from here
+	Missing Status = "missing" // sessions cannot run
+	Warning Status = "warning" // sessions can run, but less safely
+	Unknown Status = "unknown" // the check could not be made
 )
 
-// Finding is what a check found.
+// Finding is a check and its result.
 type Finding struct {
 	Check  string `json:"check"`
 	Status Status `json:"status"`
 	Detail string `json:"detail"`
-	Mend   string `json:"mend,omitempty"` // the command, or whom to ask
-	// Code is the reason's, "" where all is well, and where the cluster did not answer.
+	Mend   string `json:"mend,omitempty"` // the fix; "" for none
+	// Code is the code of the reason. It is "" if the check passed, and if the API server did not answer.
 	Code reason.Code `json:"code,omitempty"`
 }
 
-// Doctor looks at one namespace.
+// Doctor checks one namespace.
 type Doctor struct {
 	store.Store
-	Clock        *kube.Clock
+	Clock        *kube.Clock // the API server's time
 	Namespace    string
-	RuntimeClass string
+	RuntimeClass string // of the sandbox
 	Image        string // of the sidecar
-	Route        string // "" for none
-	// Command is a command of ours as the user gives it, by its verb; nil: plainly.
+	Route        string // a Route to check as well; "" for none
+	// Command returns the command line of an osc-debug command by its verb, for fixes. nil: "osc-debug"
+	// and the verb.
 	Command func(verb string) string
 
-	// What earlier checks found.
-	settings settings.Settings
-	user     string
+	settings settings.Settings // set by the check "settings"
+	user     string            // set by the check "permissions"
 }
 
-// check is one thing to look at. run returns what it found where all is well. An error that has
-// a reason says what is missing, a *trouble what is less than that.
+// check is one check. Its function returns the detail of a passed check. An error with a reason means
+// Missing, a *nonBlocking means Warning or Unknown, and any other error means Unknown.
 type check struct {
 	name string
 	run  func(*Doctor, context.Context) (detail string, err error)
 }
 
-// trouble is a finding that does not keep sessions from being held.
-type trouble struct {
+// nonBlocking is the error of a check that did not pass but does not prevent sessions.
+type nonBlocking struct {
 	status Status
 	why    *reason.Error
 }
 
-func (t *trouble) Error() string { return t.why.Error() }
+// Error returns the reason's sentence.
+func (n *nonBlocking) Error() string { return n.why.Error() }
 
-// Unwrap is its reason.
-func (t *trouble) Unwrap() error { return t.why }
+// Unwrap returns the reason.
+func (n *nonBlocking) Unwrap() error { return n.why }
 
-func warning(e *reason.Error) error { return &trouble{Warning, e} }
-func unknown(e *reason.Error) error { return &trouble{Unknown, e} }
+func asWarning(e *reason.Error) error { return &nonBlocking{Warning, e} }
+func asUnknown(e *reason.Error) error { return &nonBlocking{Unknown, e} }
 
-// checks in the order in which a person would ask them.
+// checks are in the order in which a person would make them.
 var checks = []check{
-	{"API server", (*Doctor).apiServer},
-	{"permissions", (*Doctor).permissions},
-	{"settings", (*Doctor).readSettings},
-	{"guard", (*Doctor).guard},
-	{"guard's rights", (*Doctor).guardsRights},
-	{"pod security", (*Doctor).podSecurity},
-	{"SCC", (*Doctor).scc},
-	{"runtime class", (*Doctor).runtimeClasses},
-	{"sidecar image", (*Doctor).sidecarImage},
-	{"sandbox pod", (*Doctor).sandboxPod},
-	{"sandbox policy", (*Doctor).sandboxPolicy},
+	{"API server", (*Doctor).checkAPIServer},
+	{"permissions", (*Doctor).checkPermissions},
+	{"settings", (*Doctor).checkSettings},
+	{"guard", (*Doctor).checkGuard},
+	{"guard's rights", (*Doctor).checkGuardRights},
+	{"pod security", (*Doctor).checkPodSecurity},
+	{"SCC", (*Doctor).checkSCC},
+	{"runtime class", (*Doctor).checkRuntimeClass},
+	{"sidecar image", (*Doctor).checkSidecarImage},
+	{"sandbox pod", (*Doctor).checkSandboxPod},
+	{"sandbox policy", (*Doctor).checkSandboxPolicy},
 }
 
-// Look runs all checks and tells each finding as it is made. An error is one of talking to
-// the cluster: nothing more can be said then.
-func (d *Doctor) Look(ctx context.Context, tell func(Finding)) error {
+// Look makes all checks and reports each finding when it is made. If the check of the API server does
+// not pass, it is the only one. Look returns an error only if ctx has ended: the cause.
+func (d *Doctor) Look(ctx context.Context, report func(Finding)) error {
 	for _, c := range checks {
-		f, err := d.look(ctx, c)
+		f, err := d.runCheck(ctx, c)
 		if err != nil {
 			return err
 		}
-		tell(f)
+		report(f)
 		if c.name == checks[0].name && f.Status == Missing {
-			return nil // nothing else can be asked
+			return nil // no other check can be made
 		}
 	}
 	if d.Route == "" {
 		return nil
 	}
-	return d.route(ctx, tell)
+	return d.checkRoute(ctx, report)
 }
 
-func (d *Doctor) look(ctx context.Context, c check) (Finding, error) {
+// runCheck makes one check.
+func (d *Doctor) runCheck(ctx context.Context, c check) (Finding, error) {
 	detail, err := c.run(d, ctx)
-	return d.found(ctx, c.name, detail, err)
+	return d.newFinding(ctx, c.name, detail, err)
 }
 
-// found makes a finding of what a check returned.
-func (d *Doctor) found(ctx context.Context, name, detail string, err error) (Finding, error) {
+// newFinding makes a finding from a check's detail and error. It returns an error only if ctx has ended.
+func (d *Doctor) newFinding(ctx context.Context, name, detail string, err error) (Finding, error) {
 	switch {
 	case err == nil:
 		return Finding{Check: name, Status: OK, Detail: detail}, nil
@@ -123,9 +125,9 @@ func (d *Doctor) found(ctx context.Context, name, detail string, err error) (Fin
 		return Finding{Check: name, Status: Unknown, Detail: err.Error()}, nil
 	}
 	status := Missing
-	if t := (*trouble)(nil); errors.As(err, &t) {
-		status = t.status
+	if n := (*nonBlocking)(nil); errors.As(err, &n) {
+		status = n.status
 	}
-	mend := e.FixFor(d.Command, map[string]string{"namespace": d.Namespace, "user": d.user})
-	return Finding{Check: name, Status: status, Detail: e.Error(), Mend: mend, Code: e.Code}, nil
+	fix := e.FixFor(d.Command, map[string]string{"namespace": d.Namespace, "user": d.user})
+	return Finding{Check: name, Status: status, Detail: e.Error(), Mend: fix, Code: e.Code}, nil
 }

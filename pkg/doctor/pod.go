@@ -13,12 +13,14 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// pod is a sandbox pod like any, whose program is the sidecar's own.
-func (d *Doctor) pod() *corev1.Pod {
-	return d.podOf(&routev1.Route{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: "doctor", UID: types.UID("doctor")}})
+// newPod returns a sandbox pod of a Route that does not exist, for dry runs. It contains only the
+// sidecar.
+func (d *Doctor) newPod() *corev1.Pod {
+	return d.newPodOf(&routev1.Route{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: "doctor", UID: types.UID("doctor")}})
 }
 
-func (d *Doctor) podOf(r *routev1.Route) *corev1.Pod {
+// newPodOf returns a sandbox pod of a Route. It contains only the sidecar.
+func (d *Doctor) newPodOf(r *routev1.Route) *corev1.Pod {
 	p := sandbox.Pods(sandbox.Input{
 		Session: record.NewID(), Route: r, Program: &workload.Program{Kind: "Pod", Name: "doctor"},
 		RuntimeClass: d.RuntimeClass, Image: d.Image, Replicas: 1,
@@ -26,7 +28,7 @@ func (d *Doctor) podOf(r *routev1.Route) *corev1.Pod {
 	return p
 }
 
-// dryRun has the API server judge a pod without making it.
+// dryRun sends a dry run of creating a pod, and returns the pod that the API server would store.
 func (d *Doctor) dryRun(ctx context.Context, p *corev1.Pod) (*corev1.Pod, error) {
 	return d.Core.CoreV1().Pods(d.Namespace).Create(ctx, p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: record.FieldManager})
 }

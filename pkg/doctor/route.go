@@ -10,49 +10,49 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/plan"
 )
 
-// route looks at one Route as a session's preflight does, and has the API server judge
-// everything that a session on it would write.
-func (d *Doctor) route(ctx context.Context, tell func(Finding)) error {
+// checkRoute checks a Route like a session's preflight. If all checks pass, it also sends dry runs of
+// everything that a session on the Route would write.
+func (d *Doctor) checkRoute(ctx context.Context, report func(Finding)) error {
 	facts, err := preflight.Gather(ctx, d.Core, d.Routes, d.Namespace, d.Route)
 	if err != nil {
 		if reason.Of(err) == nil {
 			err = reason.New(reason.RouteNotRead, "why", err)
 		}
-		f, err := d.found(ctx, "route", "", err)
+		f, err := d.newFinding(ctx, "route", "", err)
 		if err == nil {
-			tell(f)
+			report(f)
 		}
 		return err
 	}
-	sound := true
+	passed := true
 	for _, c := range preflight.Checks() {
 		if c.Name == "permissions" {
-			continue // looked at above
+			continue // already checked, by checkPermissions
 		}
-		f, err := d.found(ctx, "route: "+c.Name, c.Fine, c.Run(facts))
+		f, err := d.newFinding(ctx, "route: "+c.Name, c.Fine, c.Run(facts))
 		if err != nil {
 			return err
 		}
-		sound = sound && f.Status == OK
-		tell(f)
+		passed = passed && f.Status == OK
+		report(f)
 	}
-	if !sound {
+	if !passed {
 		return nil
 	}
-	runner := &session.Runner{Store: d.Store, Clock: d.Clock, Report: silent{}, Options: session.Options{Request: plan.Request{
+	runner := &session.Runner{Store: d.Store, Clock: d.Clock, Report: noReport{}, Options: session.Options{Request: plan.Request{
 		Namespace: d.Namespace, Route: d.Route, Percent: 1, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image, NoProbe: true,
 	}}}
 	_, err = runner.DryRun(ctx, true)
-	f, err := d.found(ctx, "route: dry run", "the API server admits everything that a session on it writes", err)
+	f, err := d.newFinding(ctx, "route: dry run", "the API server admits everything that a session on this Route writes", err)
 	if err == nil {
-		tell(f)
+		report(f)
 	}
 	return err
 }
 
-// silent is a report for nobody.
-type silent struct{}
+// noReport discards the progress of a dry run.
+type noReport struct{}
 
-func (silent) Step(string, string) {}
-func (silent) Note(string, ...any) {}
-func (silent) Warn(error)          {}
+func (noReport) Step(string, string) {}
+func (noReport) Note(string, ...any) {}
+func (noReport) Warn(error)          {}

@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
@@ -22,76 +21,67 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// LongestTry bounds Try: a guard deletes sandbox pods whose Route has no mark of them after
-// two minutes.
+// LongestTry is the longest timeout of Try. After two minutes a guard deletes sandbox pods whose Route
+// has no mark of the session.
 const LongestTry = 110 * time.Second
 
-// deletion bounds how long deleting the pod may take.
-const deletion = time.Minute
+// deleteTimeout bounds how long deleting the pod may take.
+const deleteTimeout = time.Minute
 
-// Try makes a sandbox pod with nothing but the sidecar in it, on the Route's account, sees
-// whether a node takes it and its image is pulled, and deletes it. It never has traffic.
-// Should this process die, the guard deletes the pod as an orphan, and its own deadline
-// ends it.
-func (d *Doctor) Try(ctx context.Context, timeout time.Duration, tell func(Finding)) error {
+// Try creates a sandbox pod of the Route that contains only the sidecar, waits until it runs on a node,
+// and deletes it. The pod never gets traffic. If this process dies, the guard deletes the pod as an
+// orphan, and the pod's own deadline ends it. Try reports one finding. Its error is a *store.Leftovers
+// if the pod could not be deleted.
+func (d *Doctor) Try(ctx context.Context, timeout time.Duration, report func(Finding)) error {
 	r, err := d.Routes.RouteV1().Routes(d.Namespace).Get(ctx, d.Route, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("read route %s/%s: %w", d.Namespace, d.Route, err)
 	}
-	pod := d.podOf(r)
-	deadline := int64((timeout + deletion).Seconds())
+	pod := d.newPodOf(r)
+	deadline := int64((timeout + deleteTimeout).Seconds())
 	pod.Spec.ActiveDeadlineSeconds = &deadline
 	pods := d.Core.CoreV1().Pods(d.Namespace)
-	made, err := pods.Create(ctx, pod, metav1.CreateOptions{FieldManager: record.FieldManager})
+	created, err := pods.Create(ctx, pod, metav1.CreateOptions{FieldManager: record.FieldManager})
 	if err != nil {
-		f, err := d.found(ctx, "sandbox starts", "", preflight.Refused("a sandbox pod", err))
+		f, err := d.newFinding(ctx, "sandbox starts", "", preflight.Refused("a sandbox pod", err))
 		if err == nil {
-			tell(f)
+			report(f)
 		}
 		return err
 	}
-	begin := time.Now()
-	seen, waited := d.started(ctx, made, timeout)
-	deleting, cancel := context.WithTimeout(context.WithoutCancel(ctx), deletion)
+	start := time.Now()
+	last, waitErr := d.waitUntilRunning(ctx, created, timeout)
+	deleteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
 	defer cancel()
-	err = pods.Delete(deleting, made.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64), Preconditions: &metav1.Preconditions{UID: &made.UID}})
+	err = pods.Delete(deleteCtx, created.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64), Preconditions: &metav1.Preconditions{UID: &created.UID}})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return &store.Leftovers{Namespace: d.Namespace, Objects: []string{"pod/" + made.Name}, Err: err}
+		return &store.Leftovers{Namespace: d.Namespace, Objects: []string{"pod/" + created.Name}, Err: err}
 	}
-	if waited != nil && ctx.Err() == nil {
-		waited = d.whyNot(seen)
+	if waitErr != nil && ctx.Err() == nil {
+		waitErr = d.explainNotRunning(last)
 	}
-	f, err := d.found(ctx, "sandbox starts", fmt.Sprintf("on node %s within %.0f s, its image pulled", seen.Spec.NodeName, time.Since(begin).Seconds()), waited)
+	f, err := d.newFinding(ctx, "sandbox starts", fmt.Sprintf("runs on node %s after %.0f s, image pulled", last.Spec.NodeName, time.Since(start).Seconds()), waitErr)
 	if err == nil {
-		tell(f)
+		report(f)
 	}
 	return err
 }
 
-// started waits until the pod's sidecar runs, or can't; it returns the pod as last seen.
-func (d *Doctor) started(ctx context.Context, pod *corev1.Pod, timeout time.Duration) (*corev1.Pod, error) {
+// waitUntilRunning waits until the pod's sidecar runs. It returns an error if the sidecar cannot start,
+// the pod is deleted or the time is over, and in any case the pod as last seen.
+func (d *Doctor) waitUntilRunning(ctx context.Context, pod *corev1.Pod, timeout time.Duration) (*corev1.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	pods := d.Core.CoreV1().Pods(d.Namespace)
-	named := func(o metav1.ListOptions) metav1.ListOptions {
+	onlyPod := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", pod.Name).String()
-		return o
 	}
-	list := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return pods.List(ctx, named(o))
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return pods.Watch(ctx, named(o))
-		},
-	}
-	seen := pod
-	_, err := watchtools.UntilWithSync(ctx, list, &corev1.Pod{}, nil, func(e watch.Event) (bool, error) {
+	last := pod
+	_, err := watchtools.UntilWithSync(ctx, cache.NewFilteredListWatchFromClient(d.Core.CoreV1().RESTClient(), "pods", d.Namespace, onlyPod), &corev1.Pod{}, nil, func(e watch.Event) (bool, error) {
 		p, ok := e.Object.(*corev1.Pod)
 		if !ok || e.Type == watch.Deleted {
-			return false, errors.New("the pod is gone")
+			return false, errors.New("the pod was deleted")
 		}
-		seen = p
+		last = p
 		for _, s := range p.Status.ContainerStatuses {
 			if s.State.Running != nil {
 				return true, nil
@@ -102,11 +92,11 @@ func (d *Doctor) started(ctx context.Context, pod *corev1.Pod, timeout time.Dura
 		}
 		return false, nil
 	})
-	return seen, err
+	return last, err
 }
 
-// whyNot says why a pod did not start.
-func (d *Doctor) whyNot(p *corev1.Pod) error {
+// explainNotRunning returns an error with the reason why a pod does not run.
+func (d *Doctor) explainNotRunning(p *corev1.Pod) error {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return reason.New(reason.NoNodeForSandbox, "class", d.RuntimeClass, "why", c.Message)

@@ -19,11 +19,12 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// stillThere is how soon to look at pods again that are being deleted; their deletion is
-// an event too.
-const stillThere = 10 * time.Second
+// podRecheck is when to check pods again that are being deleted. Usually the event of their deletion
+// comes first.
+const podRecheck = 10 * time.Second
 
-// act does what a live read agreed to, and returns when to look again.
+// act carries out a verdict that a live read gave, and returns when to check the session again (0: at
+// the next change). live is the Route as read, nil if it has no mark of the session.
 func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, v judge.Verdict) (time.Duration, error) {
 	switch v.Action {
 	case judge.Hold:
@@ -33,25 +34,25 @@ func (g *Guard) act(ctx context.Context, k key, m *memory, live *routev1.Route, 
 	case judge.Finish:
 		return g.finish(ctx, k, m, live, v)
 	}
-	g.tell(k, m, live, v.Reason)
-	return v.Look, nil
+	g.reportLeftAlone(k, m, live, v.Reason)
+	return v.RequeueAfter, nil
 }
 
-// hold takes traffic off a sandbox that is not ready and keeps it to be looked at.
+// hold moves traffic off a sandbox that is not ready, and keeps the sandbox for inspection.
 func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route, v judge.Verdict) error {
 	_, err := g.Urgent.Hold(ctx, live, k.id)
-	if apierrors.IsInvalid(err) { // no room for our backend: somebody added others
+	if apierrors.IsInvalid(err) { // no room for our backend, because someone else added backends
 		_, err = g.restore(ctx, k, m, live, v)
 		return err
 	}
 	if err != nil {
 		return err
 	}
-	g.restored(k, m, live, v, reason.New(reason.TrafficHeld))
+	g.reportRestored(k, m, live, v, reason.New(reason.TrafficHeld))
 	return nil
 }
 
-// restore puts the Route back; deleting comes after the drain.
+// restore restores the Route and returns when the drain ends, after which finish deletes the sandbox.
 func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Route, v judge.Verdict) (time.Duration, error) {
 	s := record.Of(live)
 	_, out, err := g.Urgent.Restore(ctx, live.Namespace, live.Name, k.id, live)
@@ -60,8 +61,8 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 	if s.State == record.Arming {
 		drain = 0 // it never had traffic
 	}
-	if err == nil || store.Unanswered(err) { // marks may be gone of which only this memory tells
-		m.drained = g.Clock.Now().Add(drain)
+	if err == nil || store.Unanswered(err) { // if the marks are gone, only this memory knows of the drain
+		m.drainEnds = g.Clock.Now().Add(drain)
 	}
 	if err != nil {
 		return 0, err
@@ -74,18 +75,19 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 		how = reason.New(reason.ForeignChangesStayed)
 	}
 	if late > 0 {
-		g.Log.Info("routers may be late after an outage, the sandbox stays longer", "session", k.String(), "drain", drain.String())
+		g.Log.Info("routers may be late after an outage; keeping the sandbox longer", "session", k.String(), "drain", drain.String())
 	}
-	g.restored(k, m, live, v, how)
+	g.reportRestored(k, m, live, v, how)
 	return max(drain, time.Millisecond), nil
 }
 
-// restored tells of a Route that was put back, and how.
-func (g *Guard) restored(k key, m *memory, live *routev1.Route, v judge.Verdict, how *reason.Error) {
+// reportRestored reports a restored Route by metrics, log and Event. The sentence of the reason how says
+// how it was restored.
+func (g *Guard) reportRestored(k key, m *memory, live *routev1.Route, v judge.Verdict, how *reason.Error) {
 	g.Metrics.restores.WithLabelValues(string(v.Reason)).Inc()
 	took, cause := time.Duration(0), v.Since
 	if !m.changed.IsZero() && (cause.IsZero() || m.changed.Before(cause)) {
-		cause = m.changed // it waited in the queue
+		cause = m.changed // include the time in the queue
 	}
 	if !cause.IsZero() {
 		took = max(0, g.Clock.Now().Sub(cause))
@@ -96,29 +98,30 @@ func (g *Guard) restored(k key, m *memory, live *routev1.Route, v judge.Verdict,
 		user = j.User
 	}
 	g.Log.Info(string(v.Action), "session", k.String(), "route", live.Name, "user", user, "reason", v.Reason, "after", took)
-	g.event(live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, user, v.Reason, words(how)))
+	g.queueEvent(live, v.Reason, fmt.Sprintf("session %s of %s: %s: %s", k.id, displayUser(user), v.Reason, describe(how, k.namespace)))
 }
 
-// finish deletes a session's sandbox and, when it is gone, the last mark on the Route.
+// finish deletes a session's sandbox and, once it is gone, the last mark on the Route. It returns when
+// to check again if pods are still being deleted.
 func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Route, v judge.Verdict) (time.Duration, error) {
 	if live == nil {
-		// The Route bears no mark, but maybe an entry of ours in its managedFields, and only the
-		// sandbox' objects tell of it: they go after it.
+		// The Route has no mark, but it may have our entry in managedFields. Only the sandbox's objects
+		// lead to that entry, so it must be removed before they are.
 		if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, nil); err != nil {
 			return 0, err
 		}
 	}
-	left, err := g.sweep(ctx, k, m, live)
+	left, err := g.deleteSandbox(ctx, k, m, live)
 	if err != nil {
 		return 0, err
 	}
-	if v.Reason == reason.Orphaned && m.deleted && !m.told[reason.Orphaned] {
-		m.told[reason.Orphaned] = true
+	if v.Reason == reason.Orphaned && m.deleted && !m.reported[reason.Orphaned] {
+		m.reported[reason.Orphaned] = true
 		g.Metrics.orphans.Inc()
-		g.Log.Info("deleted orphans", "session", k.String())
+		g.Log.Info("deleted orphaned sandbox", "session", k.String())
 	}
 	if left > 0 {
-		return stillThere, nil
+		return podRecheck, nil
 	}
 	if live == nil {
 		g.forget(k)
@@ -127,27 +130,28 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 	if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, live); err != nil {
 		return 0, err
 	}
-	g.Log.Info("closed", "session", k.String(), "route", k.route)
-	m.closed = true // forgotten when the event comes that tells of it
-	// What bears the label still is not this Route's session: it waits, and is counted, as an
-	// orphan.
-	m.drained, m.deleted = time.Time{}, false
+	g.Log.Info("closed session", "session", k.String(), "route", k.route)
+	m.closed = true // reconcile forgets the session at the event of this change
+	// Objects that still have the label are no longer this Route's session: treat and count them as
+	// orphans.
+	m.drainEnds, m.deleted = time.Time{}, false
 	return 0, nil
 }
 
-// sweep deletes what is a session's sandbox beyond doubt, and returns how many pods of it
-// are still there. The Service goes last, and with it the copied NetworkPolicies, which bind
-// the pods as long as they are. What only bears the marks is left alone.
-func (g *Guard) sweep(ctx context.Context, k key, m *memory, live *routev1.Route) (left int, err error) {
+// deleteSandbox deletes the objects that certainly belong to a session's sandbox, and returns how many
+// of its pods still exist. Objects that merely have the marks are left alone. The Service is deleted
+// last, because the copied NetworkPolicies are deleted with it, and they must apply to the pods until
+// the end.
+func (g *Guard) deleteSandbox(ctx context.Context, k key, m *memory, live *routev1.Route) (left int, err error) {
 	parts, _, err := g.Cleanup.Parts(ctx, k.namespace, k.route, k.id)
 	if err != nil {
-		return 0, fmt.Errorf("list the sandbox: %w", err)
+		return 0, fmt.Errorf("list sandbox objects: %w", err)
 	}
 	var failed error
 	for _, p := range parts {
 		if p.Pod != nil && g.isSandbox(p.Pod) {
-			there, err := g.remove(ctx, k, m, live, p)
-			if there {
+			exists, err := g.deletePart(ctx, k, m, live, p)
+			if exists {
 				left++
 			}
 			failed = errors.Join(failed, err)
@@ -158,16 +162,16 @@ func (g *Guard) sweep(ctx context.Context, k key, m *memory, live *routev1.Route
 	}
 	for _, p := range parts {
 		if p.Pod == nil {
-			_, err := g.remove(ctx, k, m, live, p)
+			_, err := g.deletePart(ctx, k, m, live, p)
 			failed = errors.Join(failed, err)
 		}
 	}
 	return 0, failed
 }
 
-// remove deletes a part that is the session's, and says whether it may still be there.
-func (g *Guard) remove(ctx context.Context, k key, m *memory, live *routev1.Route, p store.Part) (there bool, err error) {
-	if ours, err := g.ours(ctx, k, live, p.ObjectMeta); err != nil || !ours {
+// deletePart deletes an object if it belongs to the session, and reports whether it may still exist.
+func (g *Guard) deletePart(ctx context.Context, k key, m *memory, live *routev1.Route, p store.Part) (exists bool, err error) {
+	if ours, err := g.belongsToSession(ctx, k, live, p.ObjectMeta); err != nil || !ours {
 		return false, err
 	}
 	if p.DeletionTimestamp != nil {
@@ -182,9 +186,9 @@ func (g *Guard) remove(ctx context.Context, k key, m *memory, live *routev1.Rout
 	return true, nil
 }
 
-// isSandbox: a pod under a runtime class for sandboxes, with our sidecar, whichever image
-// the settings allowed when it was made. Kata's own classes (kata, kata-remote, kata-cc, …)
-// are such also when an administrator took them off the settings meanwhile.
+// isSandbox reports whether a pod has our sidecar and a RuntimeClass for sandboxes. The sidecar's image
+// does not matter, because the allowed images may have changed since the pod was created. Kata's own
+// classes (kata, kata-remote, kata-cc, …) count even if they were since removed from the settings.
 func (g *Guard) isSandbox(p *corev1.Pod) bool {
 	class := p.Spec.RuntimeClassName
 	if class == nil || !slices.Contains(g.Settings.RuntimeClasses, *class) && *class != "kata" && !strings.HasPrefix(*class, "kata-") {
@@ -193,13 +197,15 @@ func (g *Guard) isSandbox(p *corev1.Pod) bool {
 	return hasSidecar(p)
 }
 
+// hasSidecar reports whether a pod has a container with the name of our sidecar.
 func hasSidecar(p *corev1.Pod) bool {
 	return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == record.Sidecar })
 }
 
-// ours says whether an object that names the Route belongs to the session on it; where
-// the Route bears no mark of the session (live is nil), whether it still bears none.
-func (g *Guard) ours(ctx context.Context, k key, live *routev1.Route, o *metav1.ObjectMeta) (bool, error) {
+// belongsToSession reports whether an object that names the Route belongs to the session on it, by the
+// Route's UID. If live is nil, the Route had no mark of the session; the object then belongs to the
+// session unless a new read of that same Route shows a mark.
+func (g *Guard) belongsToSession(ctx context.Context, k key, live *routev1.Route, o *metav1.ObjectMeta) (bool, error) {
 	uid := o.Annotations[record.RouteUIDKey]
 	if uid == "" {
 		return false, nil

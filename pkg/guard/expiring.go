@@ -10,15 +10,16 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// expiring is a watch that tells, after a time, that what it knows is too old: the
-// informer behind it lists again, which brings back what an event that was lost would
-// have told. Up to half as much again is added, so that not all list at once.
-func expiring(w watch.Interface, after time.Duration) watch.Interface {
+// newExpiringWatch wraps a watch and sends the error 410 (Expired) after a time. The informer then lists
+// again, which makes up for events that were lost. The time is extended by up to half, at random, so
+// that the informers do not all list at once.
+func newExpiringWatch(w watch.Interface, after time.Duration) watch.Interface {
 	e := &expiringWatch{Interface: w, events: make(chan watch.Event), stopped: make(chan struct{})}
 	go e.run(after + rand.N(after/2+1))
 	return e
 }
 
+// expiringWatch is the watch that newExpiringWatch returns.
 type expiringWatch struct {
 	watch.Interface
 	events  chan watch.Event
@@ -26,14 +27,16 @@ type expiringWatch struct {
 	stop    sync.Once
 }
 
+// ResultChan returns the channel of the events. It is closed when the watch ends.
 func (e *expiringWatch) ResultChan() <-chan watch.Event { return e.events }
 
-// Stop ends the watch, and run with it.
+// Stop ends the watch and its goroutine.
 func (e *expiringWatch) Stop() {
 	e.stop.Do(func() { close(e.stopped) })
 	e.Interface.Stop()
 }
 
+// run passes events on until the watch ends, and sends the error after a time.
 func (e *expiringWatch) run(after time.Duration) {
 	defer close(e.events)
 	timer := time.NewTimer(after)

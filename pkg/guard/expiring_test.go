@@ -9,11 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// A watch passes events on, then says that it is too old, and ends with its source or
-// when it is stopped.
+// The watch passes events on and then sends Expired. It ends when its source ends or when it is stopped.
 func TestAnExpiringWatch(t *testing.T) {
 	source := watch.NewFake()
-	w := expiring(source, time.Second)
+	w := newExpiringWatch(source, time.Second)
 	go source.Add(&corev1.Pod{})
 	if event := <-w.ResultChan(); event.Type != watch.Added {
 		t.Errorf("got %s", event.Type)
@@ -26,10 +25,10 @@ func TestAnExpiringWatch(t *testing.T) {
 		t.Error("open after Stop")
 	}
 	source = watch.NewFake()
-	w = expiring(source, time.Hour)
+	w = newExpiringWatch(source, time.Hour)
 	source.Stop()
 	if _, open := <-w.ResultChan(); open {
-		t.Error("open after its source ended")
+		t.Error("open after its source has ended")
 	}
 	w.Stop()
 }

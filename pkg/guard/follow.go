@@ -16,34 +16,34 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// errSettings ends a life of the guard because its settings, or its rights, have changed.
-var errSettings = errors.New("settings changed")
+// errRestart is the cause that ends a Guard because its settings or permissions have changed.
+var errRestart = errors.New("settings or permissions changed")
 
-// readSettings reads what is set. What can't be used, or is gone, does not end sessions'
-// safety: the last that could holds.
+// readSettings reads the settings. If the ConfigMap is invalid or was deleted, it returns the last valid
+// settings, so that running sessions stay protected.
 func (g *Guard) readSettings(ctx context.Context) (settings.Settings, error) {
 	s, err := settings.Read(ctx, g.Urgent.Core, g.Home)
 	invalid := (*settings.Invalid)(nil)
-	if (errors.As(err, &invalid) || apierrors.IsNotFound(err)) && g.known != nil {
-		g.Log.Error("settings can't be used, the last ones stay", "error", err)
-		return *g.known, nil
+	if (errors.As(err, &invalid) || apierrors.IsNotFound(err)) && g.lastSettings != nil {
+		g.Log.Error("cannot use the settings; keeping the previous ones", "error", err)
+		return *g.lastSettings, nil
 	}
 	if err != nil {
 		return s, fmt.Errorf("read the settings: %w", err)
 	}
-	g.known = &s
+	g.lastSettings = &s
 	return s, nil
 }
 
-// followRights returns errSettings when the guard has got its rights in a namespace where
-// it lacked one, or the right to see nodes. Rights can't be watched; a lost one shows
-// itself: see checkRights.
-func (g *Guard) followRights(ctx context.Context, missing []string) error {
-	core, every := g.Urgent.Core, 30*time.Second
-	if len(missing) == 0 { // nodes alone: a team's guard may never see them
-		every = g.Relist
+// waitForRights polls until the guard has all permissions in one of the missing namespaces, or can read
+// nodes, and returns errRestart. Permissions cannot be watched. A lost permission makes a request fail:
+// see checkRights.
+func (g *Guard) waitForRights(ctx context.Context, missing []string) error {
+	core, interval := g.Urgent.Core, 30*time.Second
+	if len(missing) == 0 { // only nodes, which a team's guard may never be able to read
+		interval = g.Relist
 	}
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -52,41 +52,41 @@ func (g *Guard) followRights(ctx context.Context, missing []string) error {
 		case <-ticker.C:
 		}
 		for _, namespace := range missing {
-			if lacks, err := lacking(ctx, core, namespace, needs); err == nil && lacks == "" {
-				return errSettings
+			if lacks, err := missingRight(ctx, core, namespace, requiredRights); err == nil && lacks == "" {
+				return errRestart
 			}
 		}
-		if sees, err := seesNodes(ctx, core); err == nil && sees && !g.SeesNodes {
-			return errSettings
+		if sees, err := canSeeNodes(ctx, core); err == nil && sees && !g.SeesNodes {
+			return errRestart
 		}
 	}
 }
 
-// checkRights begins again without a namespace (or AllNamespaces) in which a request was
-// forbidden, if the guard has indeed lost a right there.
+// checkRights checks the guard's permissions in a namespace (or AllNamespaces) in which a request was
+// forbidden. If one is missing, it ends this Guard; the next one does not watch that namespace.
 func (g *Guard) checkRights(ctx context.Context, namespace string) {
-	if lacks, err := lacking(ctx, g.Urgent.Core, namespace, needs); err == nil && lacks != "" {
-		g.Log.Warn("right lost", "namespace", namespace, "right", lacks)
-		g.rights.note(namespace, false)
-		g.lost(errSettings)
+	if lacks, err := missingRight(ctx, g.Urgent.Core, namespace, requiredRights); err == nil && lacks != "" {
+		g.Log.Warn("lost a permission", "namespace", namespace, "right", lacks)
+		g.rights.set(namespace, false)
+		g.restart(errRestart)
 	}
 }
 
-// followSettings returns when the settings are no longer what they were: errSettings, or
-// the error of being forbidden to read them.
-func (g *Guard) followSettings(ctx context.Context, was settings.Settings) error {
-	maps := g.Urgent.Core.CoreV1().ConfigMaps(g.Home)
+// waitForSettings waits until the settings differ from current and returns errRestart. It also returns
+// if the guard is no longer allowed to read them, with that error, or if ctx ends.
+func (g *Guard) waitForSettings(ctx context.Context, current settings.Settings) error {
+	configMaps := g.Urgent.Core.CoreV1().ConfigMaps(g.Home)
 	for ctx.Err() == nil {
-		// A live read first: a watch from nowhere in particular begins where the API server's
-		// cache is, which may be behind.
-		m, err := maps.Get(ctx, settings.ConfigName, metav1.GetOptions{})
+		// Read the ConfigMap first and watch from its resourceVersion: a watch without one starts from the
+		// API server's cache, which may be behind.
+		m, err := configMaps.Get(ctx, settings.ConfigName, metav1.GetOptions{})
 		if err == nil {
-			if g.differs(m, was) {
-				return errSettings
+			if g.settingsDiffer(m, current) {
+				return errRestart
 			}
-			err = g.followMap(ctx, m, was)
+			err = g.watchConfigMap(ctx, m, current)
 		}
-		if errors.Is(err, errSettings) || apierrors.IsForbidden(err) {
+		if errors.Is(err, errRestart) || apierrors.IsForbidden(err) {
 			return err
 		}
 		select {
@@ -97,9 +97,9 @@ func (g *Guard) followSettings(ctx context.Context, was settings.Settings) error
 	return ctx.Err()
 }
 
-// followMap watches the settings' ConfigMap from what was read on, until the watch ends or
-// they are others.
-func (g *Guard) followMap(ctx context.Context, m *corev1.ConfigMap, was settings.Settings) error {
+// watchConfigMap watches the ConfigMap of the settings from the version m on. It returns errRestart when
+// the settings differ from current, and nil when the watch ends.
+func (g *Guard) watchConfigMap(ctx context.Context, m *corev1.ConfigMap, current settings.Settings) error {
 	w, err := g.Urgent.Core.CoreV1().ConfigMaps(g.Home).Watch(ctx, metav1.ListOptions{
 		FieldSelector:   fields.OneTermEqualSelector("metadata.name", settings.ConfigName).String(),
 		ResourceVersion: m.ResourceVersion,
@@ -109,19 +109,19 @@ func (g *Guard) followMap(ctx context.Context, m *corev1.ConfigMap, was settings
 	}
 	defer w.Stop()
 	for event := range w.ResultChan() {
-		if m, ok := event.Object.(*corev1.ConfigMap); ok && g.differs(m, was) {
-			return errSettings
+		if m, ok := event.Object.(*corev1.ConfigMap); ok && g.settingsDiffer(m, current) {
+			return errRestart
 		}
 	}
 	return nil
 }
 
-// differs says whether a ConfigMap has other settings, which can be used.
-func (g *Guard) differs(m *corev1.ConfigMap, was settings.Settings) bool {
-	now, err := settings.Parse(g.Home, m.Data)
+// settingsDiffer reports whether a ConfigMap has valid settings that differ from current.
+func (g *Guard) settingsDiffer(m *corev1.ConfigMap, current settings.Settings) bool {
+	read, err := settings.Parse(g.Home, m.Data)
 	if err != nil {
-		g.Log.Error("new settings can't be used, the old ones stay", "error", err)
+		g.Log.Error("cannot use the new settings; keeping the old ones", "error", err)
 		return false
 	}
-	return !reflect.DeepEqual(now, was)
+	return !reflect.DeepEqual(read, current)
 }

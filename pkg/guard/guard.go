@@ -1,7 +1,8 @@
-// Package guard ends what a debugging session left unfinished: traffic on a sandbox that
-// is not ready, sessions past their time, endings that were interrupted, marks that
-// somebody pruned. It goes by what the Routes say, acts only when its caches have
-// synced and a live read agrees, patches Routes and deletes sandboxes, nothing else.
+// Package guard ends debugging sessions that were left unfinished. It moves traffic off sandboxes that
+// are not ready, ends sessions that have expired, completes endings that were interrupted, and ends
+// sessions whose marks someone removed. It learns of sessions from the Routes. It acts only when its
+// caches have synced and a live read agrees with them. Apart from its Events and its status, it only
+// patches Routes and deletes sandboxes.
 package guard
 
 import (
@@ -27,70 +28,73 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// Guard watches namespaces. One process per cluster acts at a time: the caller sees to
-// that by leader election.
+// Guard watches namespaces and ends sessions, with one set of settings. Serve makes a new Guard when
+// the settings change. Only one replica acts at a time, which the caller ensures by leader election.
 type Guard struct {
-	// Urgent patches Routes, Cleanup deletes and writes Events: clients with limits of
-	// their own, so that a thousand sessions which end at once are first all restored.
+	// Urgent patches Routes. Cleanup deletes sandboxes and writes Events. The clients have separate
+	// rate limits, so that all Routes are restored first when a thousand sessions end at once.
 	Urgent, Cleanup store.Store
 	Home            string        // namespace of its settings, its status and its Lease
-	Clock           *kube.Clock   // the API server's
-	Relist          time.Duration // between lists of all that is watched
+	Clock           *kube.Clock   // the API server's time
+	Relist          time.Duration // how often to list all watched objects again
 	Settings        settings.Settings
-	SeesNodes       bool // it may look at nodes
+	SeesNodes       bool // whether it has permission to read nodes
 	Log             *slog.Logger
 	Metrics         *Metrics
 
-	watched map[string]*watched       // by namespace, AllNamespaces for all
-	nodes   cache.SharedIndexInformer // that are cordoned; nil without the right to see nodes
-	urgent  queue                     // sessions to look at
-	cleanup queue                     // sessions whose sandbox is to be deleted
-	events  chan func(context.Context)
-	acting  atomic.Bool
-	lost    context.CancelCauseFunc // begins again: a right was lost
-	known   *settings.Settings      // the last that could be used, this life's or an earlier one's
-	rights  *rights                 // from one life to the next
-	term    context.Context         // of the Lease under which memory was gathered
-	leaving []string                // namespaces that are set no more; their sessions are ended
-	mu      sync.Mutex
-	memory  map[key]*memory
-	synced  atomic.Bool
+	caches       map[string]*caches        // by namespace; AllNamespaces for all
+	nodes        cache.SharedIndexInformer // cordoned nodes; nil without permission to read nodes
+	urgent       queue                     // sessions to check
+	cleanup      queue                     // sessions whose sandbox has to be deleted
+	events       chan func(context.Context)
+	acting       atomic.Bool
+	restart      context.CancelCauseFunc // ends this Guard so that Serve makes a new one
+	lastSettings *settings.Settings      // last valid settings, of this Guard or an earlier one; nil: none yet
+	rights       *rightsCache            // shared with the next Guard
+	term         context.Context         // term of the Lease in which memory was collected
+	leaving      []string                // namespaces removed from the settings, whose sessions are still ended
+	mu           sync.Mutex              // guards memory, the map
+	memory       map[key]*memory
+	synced       atomic.Bool
 }
 
-// memory is what no object says of a session. Whoever works on the session holds it, but
-// for noted.
+// memory holds what no object records about a session. The embedded mutex guards all fields except
+// firstEvent; a worker holds it while it works on the session.
 type memory struct {
 	sync.Mutex
 	unreadySince, drainingSince, marklessSince time.Time
-	drained                                    time.Time            // when the sandbox is let go, since this guard restored the Route
-	deleted                                    bool                 // this guard deleted something of it
-	closed                                     bool                 // this guard removed its last mark
-	changed                                    time.Time            // when the event came that is looked at, zero: it is time alone
-	route                                      types.UID            // of the Route that bore the session's marks
-	noted                                      atomic.Int64         // when the first event came that was not looked at yet, in ns; 0: none did
-	told                                       map[reason.Code]bool // Events that were written
+	drainEnds                                  time.Time            // end of the drain after this guard restored the Route; zero: it did not
+	deleted                                    bool                 // this guard deleted an object of the session
+	closed                                     bool                 // this guard removed the last mark
+	changed                                    time.Time            // time of the event that caused the check; zero: no event did
+	routeUID                                   types.UID            // UID of the Route that had the session's marks
+	firstEvent                                 atomic.Int64         // Unix time in ns of the first event not yet checked; 0: none
+	reported                                   map[reason.Code]bool // Events that have been written
 }
 
-// Workers of both queues; they wait for the API server most of their time.
+// Numbers of workers of the two queues, which mostly wait for the API server.
 const (
 	urgentWorkers  = 16
 	cleanupWorkers = 8
-	eventsWaiting  = 1000 // Events are a courtesy: more are dropped
 )
 
-// orphan: see judge.Limits.
-const orphan = 2 * time.Minute
+// maxQueuedEvents bounds the queue of Events; more are dropped. No session depends on an Event.
+const maxQueuedEvents = 1000
 
-// settle is how long one cache may be behind another: a Route without marks whose sandbox is
-// there means something only after that.
-const settle = 5 * time.Second
+// orphanAge is judge.Limits.Orphan.
+const orphanAge = 2 * time.Minute
 
+// cacheLag is how long one cache may be behind another. If the caches show a sandbox but no marks on
+// its Route, the guard waits for this time before it reports that.
+const cacheLag = 5 * time.Second
+
+// limits returns the durations that the verdicts depend on.
 func (g *Guard) limits() judge.Limits {
-	return judge.Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: orphan}
+	return judge.Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: orphanAge}
 }
 
-// namespaces are all that are watched: AllNamespaces alone where it is among them.
-func (g *Guard) namespaces() []string {
+// watchedNamespaces lists the namespaces to watch, or only AllNamespaces if that is among them.
+func (g *Guard) watchedNamespaces() []string {
 	all := slices.Concat(g.Settings.Namespaces, g.leaving)
 	if slices.Contains(all, settings.AllNamespaces) {
 		return []string{settings.AllNamespaces}
@@ -98,24 +102,23 @@ func (g *Guard) namespaces() []string {
 	return all
 }
 
-// Watch fills the caches of the namespaces, in goroutines that spawn starts and that end
-// with the context; it returns when all have synced. Standby replicas watch too, so that
-// taking over costs nothing.
+// Watch fills the caches and returns when all have synced. spawn starts their goroutines, which end
+// when ctx ends. Standby replicas watch too, so that one can take over without delay.
 func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
-	g.watched = map[string]*watched{}
+	g.caches = map[string]*caches{}
 	if g.memory == nil {
 		g.memory = map[key]*memory{}
 	}
-	g.events = make(chan func(context.Context), eventsWaiting)
+	g.events = make(chan func(context.Context), maxQueuedEvents)
 	var synced []cache.InformerSynced
-	namespaces := g.namespaces()
+	namespaces := g.watchedNamespaces()
 	for _, namespace := range namespaces {
-		w, err := g.watchNamespace(namespace, g.look)
+		c, err := g.newCaches(namespace, g.enqueue)
 		if err != nil {
 			return err
 		}
-		g.watched[namespace] = w
-		for _, i := range w.all() {
+		g.caches[namespace] = c
+		for _, i := range c.all() {
 			spawn(func() { i.RunWithContext(ctx) })
 			synced = append(synced, i.HasSynced)
 		}
@@ -135,17 +138,17 @@ func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
 	return nil
 }
 
-// Ready says whether the caches have synced.
+// Ready reports whether the caches have synced.
 func (g *Guard) Ready() bool { return g.synced.Load() }
 
-// Act ends sessions until the context ends. Watch must have returned before.
+// Act ends sessions until ctx ends. Watch must have returned before.
 func (g *Guard) Act(ctx context.Context) {
 	g.acting.Store(true)
-	for _, w := range g.watched { // what happened before was not noted: look at all once
-		for _, i := range w.all() {
+	for _, c := range g.caches { // earlier events were not queued: check every session once
+		for _, i := range c.all() {
 			for _, o := range i.GetIndexer().List() {
-				for _, k := range w.keysOf(o) {
-					g.look(k, w.urgent(k, o))
+				for _, k := range c.keysOf(o) {
+					g.enqueue(k, c.isUrgent(k, o))
 				}
 			}
 		}
@@ -159,22 +162,23 @@ func (g *Guard) Act(ctx context.Context) {
 	}
 	running.Go(func() { g.writeEvents(ctx) })
 	<-ctx.Done()
-	g.shutDown()
+	g.shutDownQueues()
 	running.Wait()
 }
 
-// shutDown ends the queues; those of a life that never acted too.
-func (g *Guard) shutDown() {
+// shutDownQueues must be called for every Guard, also one that never acted.
+func (g *Guard) shutDownQueues() {
 	g.urgent.ShutDown()
 	g.cleanup.ShutDown()
 }
 
-// look has a session looked at. A standby replica notes nothing: it would only grow.
-func (g *Guard) look(k key, urgent bool) {
+// enqueue queues a session to be checked. On a standby replica it does nothing, because the queue
+// would only grow.
+func (g *Guard) enqueue(k key, urgent bool) {
 	if !g.acting.Load() || !record.ValidID(k.id) {
 		return
 	}
-	g.recall(k).noted.CompareAndSwap(0, g.Clock.Now().UnixNano())
+	g.memoryOf(k).firstEvent.CompareAndSwap(0, g.Clock.Now().UnixNano())
 	if urgent {
 		g.urgent.Add(k)
 	} else {
@@ -188,8 +192,8 @@ func newQueue() queue {
 	return workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[key](200*time.Millisecond, 10*time.Second))
 }
 
-// work takes sessions from a queue until it is shut down. Those whose sandbox is to be
-// deleted go to the other queue: deleting waits for nobody's traffic.
+// work checks sessions from a queue until the queue is shut down. Only workers of the cleanup queue
+// delete sandboxes (deletes), so that no session's traffic waits for deletions.
 func (g *Guard) work(ctx context.Context, q queue, deletes bool) {
 	for {
 		k, shutdown := q.Get()
@@ -197,8 +201,8 @@ func (g *Guard) work(ctx context.Context, q queue, deletes bool) {
 			return
 		}
 		if ctx.Err() == nil {
-			look, err := g.reconcileSafely(ctx, k, deletes)
-			g.again(q, k, look, err)
+			after, err := g.reconcileSafely(ctx, k, deletes)
+			g.requeue(q, k, after, err)
 			if apierrors.IsForbidden(err) {
 				g.checkRights(ctx, g.scope(k.namespace))
 			}
@@ -207,9 +211,9 @@ func (g *Guard) work(ctx context.Context, q queue, deletes bool) {
 	}
 }
 
-// reconcileSafely is reconcile, whose panic is an error of the one session: what a Route says
-// is written by its users, and must not take the guard from all others.
-func (g *Guard) reconcileSafely(ctx context.Context, k key, deletes bool) (look time.Duration, err error) {
+// reconcileSafely calls reconcile and turns a panic into an error of this one session. Users write
+// the Routes, and the contents of one must not stop the guard for all other sessions.
+func (g *Guard) reconcileSafely(ctx context.Context, k key, deletes bool) (requeueAfter time.Duration, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			g.Log.Error("panic", "session", k.String(), "panic", r, "stack", string(debug.Stack()))
@@ -219,55 +223,57 @@ func (g *Guard) reconcileSafely(ctx context.Context, k key, deletes bool) (look 
 	return g.reconcile(ctx, k, deletes)
 }
 
-// again has a session looked at again when it is time.
-func (g *Guard) again(q queue, k key, look time.Duration, err error) {
+// requeue queues a session again after it was checked: after an error with a backoff, and otherwise
+// after a time, 0 for not at all.
+func (g *Guard) requeue(q queue, k key, after time.Duration, err error) {
 	switch {
-	case apierrors.IsConflict(err): // somebody wrote the Route meanwhile: judge it afresh
+	case apierrors.IsConflict(err): // the Route has changed since it was read: decide again
 		q.AddRateLimited(k)
 	case err != nil:
 		g.Metrics.failures.Inc()
-		g.Log.Error("session not ended, trying again", "session", k.String(), "error", err)
+		g.Log.Error("cannot end session, retrying", "session", k.String(), "error", err)
 		q.AddRateLimited(k)
-	case look > 0:
+	case after > 0:
 		q.Forget(k)
-		g.urgent.AddAfter(k, look)
+		g.urgent.AddAfter(k, after)
 	default:
 		q.Forget(k)
 	}
 }
 
-// scope is what the settings call a namespace that is watched.
+// scope returns the key of g.caches for a namespace: AllNamespaces if all are watched.
 func (g *Guard) scope(namespace string) string {
-	if g.watched[settings.AllNamespaces] != nil {
+	if g.caches[settings.AllNamespaces] != nil {
 		return settings.AllNamespaces
 	}
 	return namespace
 }
 
-// in gives the caches that hold a namespace.
-func (g *Guard) in(namespace string) *watched {
-	return g.watched[g.scope(namespace)]
+// cachesOf returns the caches that contain a namespace, nil if it is not watched.
+func (g *Guard) cachesOf(namespace string) *caches {
+	return g.caches[g.scope(namespace)]
 }
 
-// recall gives the memory of a session.
-func (g *Guard) recall(k key) *memory {
+// memoryOf returns the memory of a session, and creates it if necessary.
+func (g *Guard) memoryOf(k key) *memory {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.memory[k]
 	if m == nil {
-		m = &memory{told: map[reason.Code]bool{}}
+		m = &memory{reported: map[reason.Code]bool{}}
 		g.memory[k] = m
 	}
 	return m
 }
 
-// forgetAll forgets all sessions.
+// forgetAll deletes the memory of all sessions.
 func (g *Guard) forgetAll() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	clear(g.memory)
 }
 
+// forget deletes the memory of a session.
 func (g *Guard) forget(k key) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

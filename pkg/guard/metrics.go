@@ -9,7 +9,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Metrics are what the guard counts.
+// Metrics are the guard's Prometheus metrics.
 type Metrics struct {
 	Registry   *prometheus.Registry
 	restores   *prometheus.CounterVec
@@ -20,22 +20,22 @@ type Metrics struct {
 	leader     prometheus.Gauge
 }
 
-// NewMetrics makes them, all named osc_debug_guard_*.
+// NewMetrics makes and registers the metrics, all named osc_debug_guard_*.
 func NewMetrics() *Metrics {
-	const space, part = "osc_debug", "guard"
+	const namespace, subsystem = "osc_debug", "guard"
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
-		restores: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: space, Subsystem: part, Name: "restores_total",
-			Help: "Routes put back, by reason."}, []string{"reason"}),
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: space, Subsystem: part, Name: "restore_seconds",
+		restores: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "restores_total",
+			Help: "Restored Routes, by reason."}, []string{"reason"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Subsystem: subsystem, Name: "restore_seconds",
 			Help: "Time from the cause of a restore to the patched Route.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}),
-		failures: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Subsystem: part, Name: "failures_total",
-			Help: "Attempts to end a session that failed; each is tried again."}),
-		orphans: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Subsystem: part, Name: "orphans_total",
-			Help: "Sessions whose sandbox was deleted because their Route bore no mark of them."}),
-		unreadable: prometheus.NewCounter(prometheus.CounterOpts{Namespace: space, Subsystem: part, Name: "unreadable_journals_total",
-			Help: "Sessions left alone because their journal can't be read."}),
-		leader: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: space, Subsystem: part, Name: "leader",
+		failures: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "failures_total",
+			Help: "Failed attempts to end a session; each is retried."}),
+		orphans: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "orphans_total",
+			Help: "Sessions whose sandbox was deleted because their Route had no mark of them."}),
+		unreadable: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "unreadable_journals_total",
+			Help: "Sessions left alone because their journal cannot be read."}),
+		leader: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "leader",
 			Help: "1 while this replica holds the Lease."}),
 	}
 	m.Registry.MustRegister(m.restores, m.seconds, m.failures, m.orphans, m.unreadable, m.leader,
@@ -43,32 +43,35 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Leading notes whether this replica holds the Lease.
-func (m *Metrics) Leading(is bool) {
+// SetLeader records whether this replica holds the Lease.
+func (m *Metrics) SetLeader(leads bool) {
 	m.leader.Set(0)
-	if is {
+	if leads {
 		m.leader.Set(1)
 	}
 }
 
-// sessions counts the sessions by state at each scrape, from the caches.
-type sessions struct {
+// sessionCollector counts sessions by state at each scrape, from the caches of the current Guard.
+type sessionCollector struct {
 	current func() *Guard
 	desc    *prometheus.Desc
 }
 
-// CountSessions registers the count of sessions by state, from the caches of a Guard.
+// CountSessions registers a metric of the number of sessions by state. current returns the current
+// Guard, nil for none.
 func (m *Metrics) CountSessions(current func() *Guard) {
-	m.Registry.MustRegister(sessions{current, prometheus.NewDesc("osc_debug_guard_sessions", "Sessions by state.", []string{"state"}, nil)})
+	m.Registry.MustRegister(sessionCollector{current, prometheus.NewDesc("osc_debug_guard_sessions", "Sessions by state.", []string{"state"}, nil)})
 }
 
-func (s sessions) Describe(c chan<- *prometheus.Desc) { c <- s.desc }
+// Describe sends the metric's description.
+func (s sessionCollector) Describe(c chan<- *prometheus.Desc) { c <- s.desc }
 
-func (s sessions) Collect(c chan<- prometheus.Metric) {
+// Collect sends the number of sessions in each state.
+func (s sessionCollector) Collect(c chan<- prometheus.Metric) {
 	count := map[record.State]int{record.Arming: 0, record.Live: 0, record.Held: 0, record.Draining: 0}
 	if g := s.current(); g != nil && g.Ready() {
-		for _, w := range g.watched {
-			for _, o := range w.routes.GetStore().List() {
+		for _, caches := range g.caches {
+			for _, o := range caches.routes.GetStore().List() {
 				if r, ok := o.(*routev1.Route); ok {
 					if found := record.Of(r); found != nil {
 						count[found.State]++

@@ -9,37 +9,20 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// byNode is the index of pods by the node that they are on.
+// byNode is the index of the pod cache by node name.
 const byNode = "node"
 
-// watchNodes makes the cache of cordoned nodes: others are not asked for, so that a large
-// cluster's heartbeats cost nothing. A drain begins with a cordon.
+// watchNodes makes the cache of cordoned nodes, because a node's drain begins with a cordon. It does not
+// watch other nodes, so that the heartbeats of a large cluster cost nothing.
 func (g *Guard) watchNodes() error {
-	nodes := g.Urgent.Core.CoreV1().Nodes()
-	cordoned := func(o *metav1.ListOptions) {
+	g.nodes = g.newInformer(g.Urgent.Core.CoreV1().RESTClient(), "nodes", metav1.NamespaceAll, &corev1.Node{}, func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("spec.unschedulable", "true").String()
-	}
-	g.nodes = cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			cordoned(&o)
-			return nodes.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			cordoned(&o)
-			w, err := nodes.Watch(ctx, o)
-			if err != nil {
-				return nil, err
-			}
-			return expiring(w, g.Relist), nil
-		},
-	}, &corev1.Node{}, 0, cache.Indexers{})
+	})
 	if err := g.nodes.SetTransform(func(o any) (any, error) {
 		if n, ok := o.(*corev1.Node); ok {
 			return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, ResourceVersion: n.ResourceVersion}}, nil
@@ -53,14 +36,14 @@ func (g *Guard) watchNodes() error {
 		if !ok {
 			return
 		}
-		for _, w := range g.watched {
-			pods, err := w.pods.GetIndexer().ByIndex(byNode, n.Name)
+		for _, c := range g.caches {
+			pods, err := c.pods.GetIndexer().ByIndex(byNode, n.Name)
 			if err != nil {
-				continue // the index is there: it was made with the cache
+				continue // cannot happen: every cache has the index
 			}
 			for _, p := range pods {
-				for _, k := range w.keysOf(p) {
-					g.look(k, true)
+				for _, k := range c.keysOf(p) {
+					g.enqueue(k, true)
 				}
 			}
 		}
@@ -68,9 +51,9 @@ func (g *Guard) watchNodes() error {
 	return err
 }
 
-// cordoned lists the cordoned nodes that a session's own pods are on, by the caches: traffic
-// goes by what it says, so a pod that somebody else gave the session's marks must not count.
-func (g *Guard) cordoned(w *watched, k key, r *routev1.Route) []string {
+// cordonedNodes lists the cordoned nodes that run a session's pods, by the caches. Because a cordoned
+// node ends the session, a pod to which another user gave the session's marks must not count.
+func (g *Guard) cordonedNodes(c *caches, k key, r *routev1.Route) []string {
 	if g.nodes == nil {
 		return nil
 	}
@@ -79,23 +62,23 @@ func (g *Guard) cordoned(w *watched, k key, r *routev1.Route) []string {
 		j = s.Journal
 	}
 	var out []string
-	for _, p := range w.podsOf(k) {
+	for _, p := range c.podsOf(k) {
 		if !record.NamesPod(p.Name, k.id, j) {
 			continue
 		}
-		if _, is, err := g.nodes.GetStore().GetByKey(p.Spec.NodeName); err == nil && is {
+		if _, found, err := g.nodes.GetStore().GetByKey(p.Spec.NodeName); err == nil && found {
 			out = append(out, p.Spec.NodeName)
 		}
 	}
 	return out
 }
 
-// stillCordoned reads nodes that the caches call cordoned.
-func (g *Guard) stillCordoned(ctx context.Context, names []string) (bool, error) {
+// anyStillCordoned reads nodes that are cordoned by the cache, and reports whether one still is.
+func (g *Guard) anyStillCordoned(ctx context.Context, names []string) (bool, error) {
 	for _, name := range names {
 		n, err := g.Urgent.Core.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		switch {
-		case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // a lost right to nodes must not keep a session from its end
+		case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // without permission to read nodes, sessions must still be ended
 		case err != nil:
 			return false, fmt.Errorf("read node %s: %w", name, err)
 		case n.Spec.Unschedulable:

@@ -16,64 +16,64 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// reconcile looks at one session and does what is due; what is to be deleted it hands to
-// the workers that delete. It returns when to look again.
+// reconcile checks one session and does what is due. Unless deletes is true, it leaves deleting to the
+// workers of the cleanup queue. It returns when to check the session again, 0 for at the next change.
 func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Duration, error) {
-	w := g.in(k.namespace)
-	if w == nil {
+	c := g.cachesOf(k.namespace)
+	if c == nil {
 		return 0, nil
 	}
-	m := g.recall(k)
+	m := g.memoryOf(k)
 	m.Lock()
 	defer m.Unlock()
-	cached := w.cachedRoute(k)
-	nodes := g.cordoned(w, k, cached)
-	objects := w.objects(k)
+	cached := c.cachedRoute(k)
+	nodes := g.cordonedNodes(c, k, cached)
+	objects := c.countObjects(k)
 	now := g.Clock.Now()
 	if m.closed && cached == nil && objects == 0 {
-		g.forget(k) // what changed is the guard's own doing
+		g.forget(k) // the change is the guard's own
 		return 0, nil
 	}
-	if ns := m.noted.Swap(0); ns != 0 && m.changed.IsZero() {
+	if ns := m.firstEvent.Swap(0); ns != 0 && m.changed.IsZero() {
 		m.changed = time.Unix(0, ns)
 	}
-	facts := g.facts(cached, deref(of[*discoveryv1.EndpointSlice](w.slices, k)), k, m, now)
+	facts := g.gatherFacts(cached, deref(objectsOf[*discoveryv1.EndpointSlice](c.slices, k)), k, m, now)
 	facts.Objects, facts.Cordoned = objects, len(nodes) > 0
 	verdict := judge.Decide(facts, g.limits(), now)
-	// The cache shows what this guard believes to have restored: only a live read can tell
-	// whether it lags, or that did not happen.
-	doubtful := !m.drained.IsZero() && facts.Session.Unended()
+	// The cache shows marks that this guard's restore should have removed. Only a live read shows whether
+	// the cache lags or the restore did not happen.
+	doubtful := !m.drainEnds.IsZero() && facts.Session.Unended()
 	if cached != nil {
-		m.route = cached.UID
+		m.routeUID = cached.UID
 	}
 	if verdict.Action == judge.Nothing && cached != nil && !doubtful {
 		m.changed = time.Time{}
-		g.tell(k, m, cached, verdict.Reason)
-		g.tellChanged(k, m, cached, facts.Session)
-		return verdict.Look, nil
+		g.reportLeftAlone(k, m, cached, verdict.Reason)
+		g.reportChanged(k, m, cached, facts.Session)
+		return verdict.RequeueAfter, nil
 	}
 	store := g.Urgent
 	if deletes {
 		store = g.Cleanup
 	} else if verdict.Action == judge.Finish {
-		g.cleanup.Add(k) // its traffic is back: no request of those that restore is spent on it
+		g.cleanup.Add(k) // its traffic is back: keep the urgent requests for restores
 		return 0, nil
 	}
-	live, slices, err := g.live(ctx, store, k)
+	live, slices, err := g.readLive(ctx, store, k)
 	if err != nil {
 		return 0, err
 	}
-	now = g.Clock.Now() // which the answer may have corrected
+	now = g.Clock.Now() // the response may have corrected the clock
 	if live != nil && record.Of(live).Unended() {
-		m.drained = time.Time{} // a restore that was not heard of did not happen
+		m.drainEnds = time.Time{} // the restore whose response was lost did not happen
 	}
-	facts = g.facts(live, slices, k, m, now)
+	facts = g.gatherFacts(live, slices, k, m, now)
 	facts.Objects = objects
-	if facts.Cordoned, err = g.stillCordoned(ctx, nodes); err != nil {
+	if facts.Cordoned, err = g.anyStillCordoned(ctx, nodes); err != nil {
 		return 0, err
 	}
 	verdict = judge.Decide(facts, g.limits(), now)
-	if live == nil && objects == 0 && verdict.Action == judge.Nothing && verdict.Look == 0 {
+	if live == nil && objects == 0 && verdict.Action == judge.Nothing && verdict.RequeueAfter == 0 {
 		g.forget(k) // the session is over
 		return 0, nil
 	}
@@ -81,21 +81,21 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 		g.cleanup.Add(k)
 		return 0, nil
 	}
-	look, err := g.act(ctx, k, m, live, verdict)
+	requeueAfter, err := g.act(ctx, k, m, live, verdict)
 	if err != nil {
-		g.tellRefused(k, m, live, err)
+		g.reportNotEnded(k, m, live, err)
 		return 0, err
 	}
 	m.changed = time.Time{}
 	if verdict.Action == judge.Nothing && facts.Session == nil {
-		look = g.tellMarksGone(k, m, facts, look, now)
+		requeueAfter = g.reportMarksGone(k, m, facts, requeueAfter, now)
 	}
-	return look, nil
+	return requeueAfter, nil
 }
 
-// cachedRoute is the Route with the session's label, nil where the cache has none.
-func (w *watched) cachedRoute(k key) *routev1.Route {
-	for _, r := range of[*routev1.Route](w.routes, k) {
+// cachedRoute returns the Route with the session's label from the cache, nil for none.
+func (c *caches) cachedRoute(k key) *routev1.Route {
+	for _, r := range objectsOf[*routev1.Route](c.routes, k) {
 		if r.Name == k.route {
 			return r
 		}
@@ -103,9 +103,9 @@ func (w *watched) cachedRoute(k key) *routev1.Route {
 	return nil
 }
 
-// live reads the Route, nil when it is gone or its marks name another session, and, where
-// that may have traffic, the EndpointSlices of the session.
-func (g *Guard) live(ctx context.Context, store store.Store, k key) (*routev1.Route, []discoveryv1.EndpointSlice, error) {
+// readLive reads the Route from the API server and, if the session may have traffic, its
+// EndpointSlices. The Route is nil if it does not exist or has no mark of this session.
+func (g *Guard) readLive(ctx context.Context, store store.Store, k key) (*routev1.Route, []discoveryv1.EndpointSlice, error) {
 	r, err := store.Routes.RouteV1().Routes(k.namespace).Get(ctx, k.route, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil, nil
@@ -127,18 +127,19 @@ func (g *Guard) live(ctx context.Context, store store.Store, k key) (*routev1.Ro
 	return r, slices.Items, nil
 }
 
-// facts gathers what is judged, and notes since when things are so.
-func (g *Guard) facts(r *routev1.Route, slices []discoveryv1.EndpointSlice, k key, m *memory, now time.Time) judge.Facts {
-	f := judge.Facts{Drained: m.drained}
+// gatherFacts collects the facts for a verdict, except Objects and Cordoned. It records in the memory
+// since when each condition holds.
+func (g *Guard) gatherFacts(r *routev1.Route, slices []discoveryv1.EndpointSlice, k key, m *memory, now time.Time) judge.Facts {
+	f := judge.Facts{DrainEnds: m.drainEnds}
 	if r == nil {
-		f.MarklessSince = since(&m.marklessSince, true, now)
+		f.MarklessSince = trackSince(&m.marklessSince, true, now)
 		return f
 	}
-	since(&m.marklessSince, false, now)
+	trackSince(&m.marklessSince, false, now)
 	f.Session = record.Of(r)
 	if f.Session == nil || f.Session.ID != k.id {
 		f.Session = nil
-		f.MarklessSince = since(&m.marklessSince, true, now)
+		f.MarklessSince = trackSince(&m.marklessSince, true, now)
 		return f
 	}
 	own := record.ServiceName(k.id)
@@ -152,15 +153,15 @@ func (g *Guard) facts(r *routev1.Route, slices []discoveryv1.EndpointSlice, k ke
 	if j := f.Session.Journal; j != nil {
 		f.SameUID = j.RouteUID == string(r.UID)
 	}
-	f.UnreadySince = since(&m.unreadySince, f.Session.State == record.Live && f.Ready == 0, now)
-	f.DrainingSince = since(&m.drainingSince, f.Session.State == record.Draining, now)
+	f.UnreadySince = trackSince(&m.unreadySince, f.Session.State == record.Live && f.Ready == 0, now)
+	f.DrainingSince = trackSince(&m.drainingSince, f.Session.State == record.Draining, now)
 	return f
 }
 
-// since keeps the time at which something became so.
-func since(t *time.Time, so bool, now time.Time) time.Time {
+// trackSince stores in t since when a condition holds, zero if it does not hold, and returns that.
+func trackSince(t *time.Time, holds bool, now time.Time) time.Time {
 	switch {
-	case !so:
+	case !holds:
 		*t = time.Time{}
 	case t.IsZero():
 		*t = now
@@ -168,7 +169,7 @@ func since(t *time.Time, so bool, now time.Time) time.Time {
 	return *t
 }
 
-// sessionOf is record.Of for a Route that may not be known.
+// sessionOf is record.Of, and nil for a nil Route.
 func sessionOf(r *routev1.Route) *record.Session {
 	if r == nil {
 		return nil
@@ -176,6 +177,7 @@ func sessionOf(r *routev1.Route) *record.Session {
 	return record.Of(r)
 }
 
+// deref copies the values that the pointers in a list refer to.
 func deref[T any](list []*T) []T {
 	out := make([]T, 0, len(list))
 	for _, p := range list {

@@ -16,8 +16,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// needs are the rights that ending a session takes in its namespace.
-var needs = []authorizationv1.ResourceAttributes{
+// requiredRights are the permissions that ending sessions in a namespace needs.
+var requiredRights = []authorizationv1.ResourceAttributes{
 	{Group: "route.openshift.io", Resource: "routes", Verb: "get"},
 	{Group: "route.openshift.io", Resource: "routes", Verb: "list"},
 	{Group: "route.openshift.io", Resource: "routes", Verb: "watch"},
@@ -32,89 +32,93 @@ var needs = []authorizationv1.ResourceAttributes{
 	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "watch"},
 }
 
-// allow gives the namespaces in which the guard may do all it has to, and those in which it
-// lacks a right, which the log names. What was allowed once is asked for again only after a
-// request was forbidden: to begin again with many namespaces must not outlast the Lease.
-func (g *Guard) allow(ctx context.Context, namespaces []string) (allowed, missing []string, err error) {
+// splitByRights splits namespaces into those in which the guard has all required permissions and those
+// in which it lacks one, which it logs. It checks a namespace that was allowed before only after a
+// request there was forbidden, because a restart with many namespaces must not take longer than the
+// Lease lasts.
+func (g *Guard) splitByRights(ctx context.Context, namespaces []string) (allowed, missing []string, err error) {
 	for _, namespace := range namespaces {
-		if !g.rights.known(namespace) {
-			lacks, err := lacking(ctx, g.Urgent.Core, namespace, needs)
+		if !g.rights.isAllowed(namespace) {
+			lacks, err := missingRight(ctx, g.Urgent.Core, namespace, requiredRights)
 			if err != nil {
 				return nil, nil, err
 			}
 			if lacks != "" {
-				g.Log.Warn("namespace not watched: the guard lacks a right", "namespace", namespace, "right", lacks)
+				g.Log.Warn("not watching namespace: the guard lacks a permission", "namespace", namespace, "right", lacks)
 				missing = append(missing, namespace)
 				continue
 			}
-			g.rights.note(namespace, true)
+			g.rights.set(namespace, true)
 		}
 		allowed = append(allowed, namespace)
 	}
 	return allowed, missing, nil
 }
 
-// rights remembers the namespaces in which the guard was found to have all rights, from one
-// life to the next.
-type rights struct {
-	mu  sync.Mutex
-	has map[string]bool
+// rightsCache stores the namespaces in which the guard has all required permissions, for the next Guard
+// too.
+type rightsCache struct {
+	mu      sync.Mutex
+	allowed map[string]bool
 }
 
-func (r *rights) known(namespace string) bool {
+// isAllowed reports whether the guard had all required permissions in a namespace when last checked.
+func (r *rightsCache) isAllowed(namespace string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.has[namespace]
+	return r.allowed[namespace]
 }
 
-func (r *rights) note(namespace string, has bool) {
+// set stores the result of a check.
+func (r *rightsCache) set(namespace string, allowed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.has == nil {
-		r.has = map[string]bool{}
+	if r.allowed == nil {
+		r.allowed = map[string]bool{}
 	}
-	r.has[namespace] = has
+	r.allowed[namespace] = allowed
 }
 
-// seesNodes says whether the guard may look at nodes, which one without rights in the
-// whole cluster may not.
-func seesNodes(ctx context.Context, core kubernetes.Interface) (bool, error) {
-	lacks, err := lacking(ctx, core, settings.AllNamespaces, []authorizationv1.ResourceAttributes{
+// canSeeNodes reports whether the guard can read nodes. A guard without cluster-wide permissions, such
+// as a team's, cannot.
+func canSeeNodes(ctx context.Context, core kubernetes.Interface) (bool, error) {
+	lacks, err := missingRight(ctx, core, settings.AllNamespaces, []authorizationv1.ResourceAttributes{
 		{Resource: "nodes", Verb: "get"}, {Resource: "nodes", Verb: "list"}, {Resource: "nodes", Verb: "watch"},
 	})
 	return lacks == "", err
 }
 
-// lacking is the first of some rights that the guard has not.
-func lacking(ctx context.Context, core kubernetes.Interface, namespace string, needs []authorizationv1.ResourceAttributes) (string, error) {
-	for _, need := range needs {
-		need.Namespace = namespace
+// missingRight returns the first permission that the guard lacks in a namespace (or AllNamespaces), as
+// "verb resource", and "" if it has all.
+func missingRight(ctx context.Context, core kubernetes.Interface, namespace string, required []authorizationv1.ResourceAttributes) (string, error) {
+	for _, right := range required {
+		right.Namespace = namespace
 		if namespace == settings.AllNamespaces {
-			need.Namespace = metav1.NamespaceAll
+			right.Namespace = metav1.NamespaceAll
 		}
 		review, err := core.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &need},
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right},
 		}, metav1.CreateOptions{})
 		if err != nil {
-			return "", fmt.Errorf("ask for the guard's own rights: %w", err)
+			return "", fmt.Errorf("check the guard's permissions: %w", err)
 		}
 		if !review.Status.Allowed {
-			return need.Verb + " " + need.Resource, nil
+			return right.Verb + " " + right.Resource, nil
 		}
 	}
 	return "", nil
 }
 
-// publish writes down what the guard covers, for the command to read. The ConfigMap
-// comes with the guard's manifests: the guard may not create one.
-func publish(ctx context.Context, core kubernetes.Interface, home string, status standby.Status) error {
+// writeStatus writes the guard's status to its ConfigMap, which commands read. The ConfigMap is part of
+// the guard's manifests, because the guard has no permission to create one.
+func writeStatus(ctx context.Context, core kubernetes.Interface, home string, status standby.Status) error {
 	data, err := json.Marshal(map[string]any{"data": status.Data()})
 	if err != nil {
 		return err
 	}
 	_, err = core.CoreV1().ConfigMaps(home).Patch(ctx, settings.StatusName, types.MergePatchType, data, metav1.PatchOptions{FieldManager: "osc-guard"})
 	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("ConfigMap %s/%s is not there: apply the guard's manifests again: %w", home, settings.StatusName, err)
+		return fmt.Errorf("ConfigMap %s/%s not found (apply the guard's manifests again): %w", home, settings.StatusName, err)
 	}
 	return err
 }

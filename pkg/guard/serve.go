@@ -25,40 +25,42 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// Options are what a guard process is started with.
+// Options configure a guard process.
 type Options struct {
 	Config *rest.Config
 	Home   string        // namespace of its settings, its status and its Lease
-	Name   string        // of this replica, in the Lease
-	Listen string        // address of /metrics, /healthz and /readyz
-	Relist time.Duration // between lists of all that is watched
+	Name   string        // name of this replica in the Lease
+	Listen string        // address to serve /metrics, /healthz and /readyz on
+	Relist time.Duration // how often to list all watched objects again
 	Log    *slog.Logger
 }
 
-// Requests a second, and bursts. Restoring costs three requests: a thousand sessions
-// that end in one minute need 50 a second, which one API server answers beside its
-// work; 100 leaves room for conflicts. Deleting may take longer and gets less.
+// Rate limits of the clients: requests per second, and bursts. Restoring takes three requests per
+// session. A thousand sessions that end within a minute need 50 requests per second, which one API
+// server can answer besides its other work; 100 leaves room for conflicts. Deleting may take longer
+// and gets less.
 const (
 	urgentQPS, urgentBurst   = 100, 200
 	cleanupQPS, cleanupBurst = 40, 80
 )
 
-// Serve runs a replica until the context ends: watches, and acts while it holds the
-// Lease. Changed settings begin it again from the start.
+// Serve runs a replica of the guard until ctx ends. It watches, and it acts while it holds the Lease.
+// When settings or permissions change, it starts again with a new Guard. It returns an error if it
+// cannot make the clients or serve HTTP.
 func Serve(ctx context.Context, o Options) error {
 	clock, outage, metrics := &kube.Clock{}, &kube.Outage{}, NewMetrics()
-	urgent, err := clients(o.Config, clock, outage, urgentQPS, urgentBurst)
+	urgent, err := newStore(o.Config, clock, outage, urgentQPS, urgentBurst)
 	if err != nil {
 		return err
 	}
-	cleanup, err := clients(o.Config, clock, outage, cleanupQPS, cleanupBurst)
+	cleanup, err := newStore(o.Config, clock, outage, cleanupQPS, cleanupBurst)
 	if err != nil {
 		return err
 	}
-	var current atomic.Pointer[Guard] // the one of this life
+	var current atomic.Pointer[Guard]
 	metrics.CountSessions(current.Load)
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(lead.LeaseDuration)
-	server := &http.Server{Addr: o.Listen, Handler: pages(metrics, watchdog, current.Load), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: o.Listen, Handler: newHandler(metrics, watchdog, current.Load), ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
 	defer server.Close()
@@ -68,23 +70,23 @@ func Serve(ctx context.Context, o Options) error {
 		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Name},
 	}, watchdog, o.Log)
 	defer campaign.Stop()
-	rights := &rights{}
-	var before *Guard // the life before this one
+	rights := &rightsCache{}
+	var previous *Guard
 	for ctx.Err() == nil {
 		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics,
 			rights: rights, urgent: newQueue(), cleanup: newQueue()}
-		if before != nil {
-			g.known, g.memory, g.term = before.known, before.memory, before.term
+		if previous != nil {
+			g.lastSettings, g.memory, g.term = previous.lastSettings, previous.memory, previous.term
 		}
-		before = g
+		previous = g
 		current.Store(g)
 		err := g.run(ctx, campaign)
 		switch {
-		case errors.Is(err, errSettings):
-			o.Log.Info("settings or rights changed, beginning again")
+		case errors.Is(err, errRestart):
+			o.Log.Info("settings or permissions changed; restarting")
 			continue
 		case err != nil && ctx.Err() == nil:
-			o.Log.Error("beginning again", "error", err)
+			o.Log.Error("restarting after an error", "error", err)
 		}
 		campaign.Stop()
 		select {
@@ -97,16 +99,17 @@ func Serve(ctx context.Context, o Options) error {
 	return nil
 }
 
-func clients(config *rest.Config, clock *kube.Clock, outage *kube.Outage, qps float32, burst int) (store.Store, error) {
+// newStore makes a store with clients of its own rate limit: qps requests per second.
+func newStore(config *rest.Config, clock *kube.Clock, outage *kube.Outage, qps float32, burst int) (store.Store, error) {
 	c := kube.Wrap(config, clock, outage)
 	c.QPS, c.Burst, c.UserAgent = qps, burst, "osc-guard"
 	core, routes, err := kube.Clients(c)
 	return store.Store{Core: core, Routes: routes, Once: true, Outage: outage}, err
 }
 
-// pages are the process' HTTP pages. A replica is alive unless it believes to hold a
-// Lease that it long failed to renew, and ready when its caches have synced.
-func pages(m *Metrics, watchdog *leaderelection.HealthzAdaptor, current func() *Guard) http.Handler {
+// newHandler serves /metrics, /healthz and /readyz. A replica is healthy unless it leads and has not
+// renewed its Lease for too long. It is ready when its caches have synced.
+func newHandler(m *Metrics, watchdog *leaderelection.HealthzAdaptor, current func() *Guard) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
@@ -126,57 +129,58 @@ func pages(m *Metrics, watchdog *leaderelection.HealthzAdaptor, current func() *
 	return mux
 }
 
-// syncTime is how long a replica that may hold the Lease may take to begin again, until its
-// caches have synced; then it leaves the sessions to the other one.
-const syncTime = time.Minute
+// syncTimeout bounds how long the caches of a replica that may hold the Lease may take to sync after a
+// restart. After that the replica leaves the sessions to another one.
+const syncTimeout = time.Minute
 
-// run is a Guard's life, with one set of settings. What it started has ended when it
-// returns; the Lease stays held, until the campaign is stopped.
-func (g *Guard) run(process context.Context, c *lead.Campaign) error {
-	ctx, cancel := context.WithCancelCause(process)
+// run runs the Guard until its settings or permissions change, the Lease is lost or processCtx ends, and
+// returns the cause. All goroutines that it started have ended when it returns. The Lease is kept until
+// the campaign is stopped.
+func (g *Guard) run(processCtx context.Context, campaign *lead.Campaign) error {
+	ctx, cancel := context.WithCancelCause(processCtx)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel(nil)
-	defer g.shutDown()
-	if c.Runs() {
-		late := time.AfterFunc(syncTime, func() {
+	defer g.shutDownQueues()
+	if campaign.Running() {
+		timer := time.AfterFunc(syncTimeout, func() {
 			if !g.Ready() {
-				cancel(fmt.Errorf("its caches have not synced within %s", syncTime))
+				cancel(fmt.Errorf("caches have not synced within %s", syncTimeout))
 			}
 		})
-		defer late.Stop()
+		defer timer.Stop()
 	}
-	asked, err := g.readSettings(ctx)
+	configured, err := g.readSettings(ctx)
 	if err != nil {
 		return err
 	}
-	g.Settings = asked
-	allowed, missing, err := g.allow(ctx, g.Settings.Namespaces)
+	g.Settings = configured
+	allowed, missing, err := g.splitByRights(ctx, g.Settings.Namespaces)
 	if err != nil {
 		return err
 	}
-	if g.leaving, err = g.left(ctx, asked.Namespaces); err != nil {
+	if g.leaving, err = g.removedNamespaces(ctx, configured.Namespaces); err != nil {
 		return err
 	}
 	g.Settings.Namespaces = allowed
 	if g.Settings.Drain < g.Settings.ReloadInterval {
-		g.Log.Warn("setting drain is shorter than reloadInterval: a sandbox may go before the router lets go of it")
+		g.Log.Warn("setting drain is shorter than reloadInterval: a sandbox may be deleted while routers still send traffic to it")
 	}
-	if g.SeesNodes, err = seesNodes(ctx, g.Urgent.Core); err != nil {
+	if g.SeesNodes, err = canSeeNodes(ctx, g.Urgent.Core); err != nil {
 		return err
 	}
-	running.Go(func() { cancel(g.followSettings(ctx, asked)) })
+	running.Go(func() { cancel(g.waitForSettings(ctx, configured)) })
 	if len(missing) > 0 || !g.SeesNodes {
-		running.Go(func() { cancel(g.followRights(ctx, missing)) })
+		running.Go(func() { cancel(g.waitForRights(ctx, missing)) })
 	}
-	g.lost = cancel
+	g.restart = cancel
 	if err := g.Watch(ctx, running.Go); err != nil {
 		return err
 	}
-	c.Begin()
-	if term := c.Lead(ctx); term != nil {
+	campaign.Start()
+	if term := campaign.WaitForTerm(ctx); term != nil {
 		if term != g.term {
-			g.forgetAll() // another replica may have led meanwhile: since when things are so is not known
+			g.forgetAll() // another replica may have led since, so the recorded times are no longer valid
 		}
 		g.term = term
 		defer context.AfterFunc(term, func() { cancel(lead.ErrLost) })()
@@ -185,28 +189,28 @@ func (g *Guard) run(process context.Context, c *lead.Campaign) error {
 	return context.Cause(ctx)
 }
 
-// lead acts until the context ends, which it does when the Lease is lost.
+// lead publishes the status and acts until ctx ends, at the latest when the Lease is lost.
 func (g *Guard) lead(ctx context.Context) {
-	g.Metrics.Leading(true)
-	defer g.Metrics.Leading(false)
+	g.Metrics.SetLeader(true)
+	defer g.Metrics.SetLeader(false)
 	var publishing sync.WaitGroup
 	defer publishing.Wait()
 	publishing.Go(func() {
 		g.publish(ctx, g.leaving)
-		g.leave(ctx)
+		g.dropEmptyNamespaces(ctx)
 	})
 	g.Act(ctx)
 }
 
-// publish writes down what the guard covers, until that succeeds.
+// publish writes the guard's status and retries until that succeeds or ctx ends.
 func (g *Guard) publish(ctx context.Context, leaving []string) {
 	status := standby.Status{Journal: record.JournalVersion, Namespaces: g.Settings.Namespaces, Leaving: leaving, Nodes: g.SeesNodes}
 	for ctx.Err() == nil {
-		err := publish(ctx, g.Urgent.Core, g.Home, status)
+		err := writeStatus(ctx, g.Urgent.Core, g.Home, status)
 		if err == nil {
 			return
 		}
-		g.Log.Error("status not published: new sessions may not find this guard", "error", err)
+		g.Log.Error("cannot publish status, retrying; new sessions may not find this guard", "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(lead.RetryPeriod):
@@ -214,7 +218,7 @@ func (g *Guard) publish(ctx context.Context, leaving []string) {
 	}
 }
 
-// Hostname is a replica's name: its pod's.
+// Hostname returns the default name of a replica: the host name, which in a pod is the pod's name.
 func Hostname() string {
 	name, err := os.Hostname()
 	if err != nil {

@@ -15,30 +15,39 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// event has an Event written on a Route, by and by: no restore waits for it, and a thousand
-// that wait keep no Route in memory.
-func (g *Guard) event(r *routev1.Route, code reason.Code, note string) {
+// queueEvent queues an Event on a Route, so that no restore waits for it. The queue does not keep the
+// Route, so that a thousand queued Events need little memory.
+func (g *Guard) queueEvent(r *routev1.Route, code reason.Code, note string) {
 	namespace, name, uid := r.Namespace, r.Name, string(r.UID)
 	write := func(ctx context.Context) {
 		if err := g.Cleanup.Event(ctx, namespace, name, uid, "DebugSession"+string(code), note); err != nil && ctx.Err() == nil {
-			g.Log.Warn("Event not written", "route", namespace+"/"+name, "error", err)
+			g.Log.Warn("cannot write Event", "route", namespace+"/"+name, "error", err)
 		}
 	}
 	select {
 	case g.events <- write:
 	default:
-		g.Log.Warn("Event dropped: too many wait", "route", namespace+"/"+name, "reason", code)
+		g.Log.Warn("dropped Event: the queue is full", "route", namespace+"/"+name, "reason", code)
 	}
 }
 
-// words are what an Event says of a reason: its sentence, and what to do.
-func words(e *reason.Error) string {
-	if fix := e.Fix(nil); fix != "" {
-		return e.Error() + ": " + fix
+// describe returns the text of an Event for a reason: its sentence and its fix.
+func describe(e *reason.Error, namespace string) string {
+	if fix := e.Fix(map[string]string{"namespace": namespace}); fix != "" {
+		return e.Error() + "; " + fix
 	}
 	return e.Error()
 }
 
+// displayUser returns the user's name for the text of an Event.
+func displayUser(user string) string {
+	if user == "" {
+		return "an unknown user"
+	}
+	return user
+}
+
+// writeEvents writes queued Events until ctx ends.
 func (g *Guard) writeEvents(ctx context.Context) {
 	for {
 		select {
@@ -50,54 +59,57 @@ func (g *Guard) writeEvents(ctx context.Context) {
 	}
 }
 
-// tell writes, once per session, of something that the guard leaves alone.
-func (g *Guard) tell(k key, m *memory, r *routev1.Route, code reason.Code) {
-	if code == "" || r == nil || m.told[code] {
+// reportLeftAlone reports, once per session, that the guard leaves the session alone for a reason.
+func (g *Guard) reportLeftAlone(k key, m *memory, r *routev1.Route, code reason.Code) {
+	if code == "" || r == nil || m.reported[code] {
 		return
 	}
-	m.told[code] = true
+	m.reported[code] = true
 	g.Metrics.unreadable.Inc()
-	g.Log.Warn("session left alone", "session", k.String(), "route", r.Name, "reason", code)
-	note := fmt.Sprintf("session %s: %s", k.id, words(reason.New(reason.Unreadable, "route", r.Name)))
+	g.Log.Warn("leaving session alone", "session", k.String(), "route", r.Name, "reason", code)
+	note := fmt.Sprintf("session %s: %s", k.id, describe(reason.New(reason.Unreadable, "route", r.Name), k.namespace))
 	if code == reason.NoWayBack {
-		note = words(reason.New(reason.NoWayBack, "namespace", r.Namespace, "route", r.Name, "session", k.id))
+		note = describe(reason.New(reason.NoWayBack, "namespace", r.Namespace, "route", r.Name, "session", k.id), k.namespace)
 	}
-	g.event(r, code, note)
+	g.queueEvent(r, code, note)
 }
 
-// tellChanged writes, once per session, that others changed a live session's weights: who left
-// it to the guard has no command that says so.
-func (g *Guard) tellChanged(k key, m *memory, r *routev1.Route, s *record.Session) {
-	if s == nil || s.Journal == nil || s.State != record.Live || m.told[reason.Changed] {
+// reportChanged reports, once per session, that someone else changed the weights of a live session. A
+// user who left the session to the guard has no command running that would say so.
+func (g *Guard) reportChanged(k key, m *memory, r *routev1.Route, s *record.Session) {
+	if s == nil || s.Journal == nil || s.State != record.Live || m.reported[reason.Changed] {
 		return
 	}
 	if changes := record.Changed(r, s.Journal); len(changes) > 0 {
-		m.told[reason.Changed] = true
+		m.reported[reason.Changed] = true
 		why := reason.New(reason.Changed, "changes", strings.Join(changes, ", "))
-		g.event(r, reason.Changed, fmt.Sprintf("session %s of %s: %s", k.id, s.Journal.User, words(why)))
+		g.queueEvent(r, reason.Changed, fmt.Sprintf("session %s of %s: %s", k.id, displayUser(s.Journal.User), describe(why, k.namespace)))
 	}
 }
 
-// tellMarksGone writes, once per session, that somebody took its marks off the Route while its
-// sandbox is there. It returns when to look again: look, or sooner, where caches may just lag.
-func (g *Guard) tellMarksGone(k key, m *memory, f judge.Facts, look time.Duration, now time.Time) time.Duration {
-	if m.route == "" || m.closed || m.told[reason.MarksGone] || f.Objects == 0 || !f.Drained.IsZero() {
-		return look
+// reportMarksGone reports, once per session, that someone removed the session's marks from the Route
+// while its sandbox exists. It returns when to check again: requeueAfter, or sooner if one cache may
+// only be behind another.
+func (g *Guard) reportMarksGone(k key, m *memory, f judge.Facts, requeueAfter time.Duration, now time.Time) time.Duration {
+	if m.routeUID == "" || m.closed || m.reported[reason.MarksGone] || f.Objects == 0 || !f.DrainEnds.IsZero() {
+		return requeueAfter
 	}
-	if wait := f.MarklessSince.Add(settle).Sub(now); wait > 0 {
-		return min(look, wait)
+	if wait := f.MarklessSince.Add(cacheLag).Sub(now); wait > 0 {
+		return min(requeueAfter, wait)
 	}
-	m.told[reason.MarksGone] = true
-	bore := &routev1.Route{ObjectMeta: metav1.ObjectMeta{Namespace: k.namespace, Name: k.route, UID: m.route}}
-	g.event(bore, reason.MarksGone, fmt.Sprintf("session %s: %s", k.id, words(reason.New(reason.MarksGone, "time", orphan-settle))))
-	return look
+	m.reported[reason.MarksGone] = true
+	r := &routev1.Route{ObjectMeta: metav1.ObjectMeta{Namespace: k.namespace, Name: k.route, UID: m.routeUID}} // it may be deleted
+	note := describe(reason.New(reason.MarksGone, "time", orphanAge-cacheLag), k.namespace)
+	g.queueEvent(r, reason.MarksGone, fmt.Sprintf("session %s: %s", k.id, note))
+	return requeueAfter
 }
 
-// tellRefused writes, once per session, of an end that the API server refuses for good.
-func (g *Guard) tellRefused(k key, m *memory, r *routev1.Route, err error) {
-	if r == nil || store.Retriable(err) || m.told[reason.NotEnded] {
+// reportNotEnded reports, once per session, that the API server rejects ending it with an error that
+// is not temporary.
+func (g *Guard) reportNotEnded(k key, m *memory, r *routev1.Route, err error) {
+	if r == nil || store.Retriable(err) || m.reported[reason.NotEnded] {
 		return
 	}
-	m.told[reason.NotEnded] = true
-	g.event(r, reason.NotEnded, fmt.Sprintf("session %s: %s", k.id, words(reason.New(reason.NotEnded, "why", err))))
+	m.reported[reason.NotEnded] = true
+	g.queueEvent(r, reason.NotEnded, fmt.Sprintf("session %s: %s", k.id, describe(reason.New(reason.NotEnded, "why", err), k.namespace)))
 }

@@ -19,65 +19,48 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// key names a session on a Route. Who may label a Route can give it another's session
-// label: each Route is judged by its own marks, and objects by the Route that they name.
+// key identifies a session on a Route. The session ID alone would not do: a user who can label a Route
+// can copy the label of another session. The guard therefore decides about each Route by that Route's
+// own marks, and about other objects by the Route that they name.
 type key struct{ namespace, id, route string }
 
-// byKey is the index of all caches.
-const byKey = "session"
+// bySession is the index of all caches by namespace and session ID.
+const bySession = "session"
 
-// watched are the caches of one namespace, or of all: only what has a session's label.
-type watched struct {
+// caches hold the objects of one namespace, or of all, that have a session's label.
+type caches struct {
 	routes, services, slices, pods cache.SharedIndexInformer
 }
 
-func (w *watched) all() []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{w.routes, w.services, w.slices, w.pods}
+// all lists the caches.
+func (c *caches) all() []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{c.routes, c.services, c.slices, c.pods}
 }
 
-// watchNamespace makes the caches; changed is told the sessions of each event.
-func (g *Guard) watchNamespace(namespace string, changed func(k key, urgent bool)) (*watched, error) {
+// newCaches makes the caches of a namespace. They call changed for each session that an event
+// concerns.
+func (g *Guard) newCaches(namespace string, changed func(k key, urgent bool)) (*caches, error) {
 	scope := namespace
 	if namespace == settings.AllNamespaces {
 		namespace = metav1.NamespaceAll
 	}
-	routes, core := g.Urgent.Routes.RouteV1().Routes(namespace), g.Urgent.Core
-	w := &watched{
-		routes: g.informer(&routev1.Route{},
-			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return routes.List(ctx, o) },
-			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return routes.Watch(ctx, o) }),
-		services: g.informer(&corev1.Service{},
-			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				return core.CoreV1().Services(namespace).List(ctx, o)
-			},
-			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				return core.CoreV1().Services(namespace).Watch(ctx, o)
-			}),
-		slices: g.informer(&discoveryv1.EndpointSlice{},
-			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				return core.DiscoveryV1().EndpointSlices(namespace).List(ctx, o)
-			},
-			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				return core.DiscoveryV1().EndpointSlices(namespace).Watch(ctx, o)
-			}),
-		pods: g.informer(&corev1.Pod{},
-			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				return core.CoreV1().Pods(namespace).List(ctx, o)
-			},
-			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				return core.CoreV1().Pods(namespace).Watch(ctx, o)
-			}),
+	routes, core := g.Urgent.Routes.RouteV1().RESTClient(), g.Urgent.Core
+	c := &caches{
+		routes:   g.newInformer(routes, "routes", namespace, &routev1.Route{}, hasLabel),
+		services: g.newInformer(core.CoreV1().RESTClient(), "services", namespace, &corev1.Service{}, hasLabel),
+		slices:   g.newInformer(core.DiscoveryV1().RESTClient(), "endpointslices", namespace, &discoveryv1.EndpointSlice{}, hasLabel),
+		pods:     g.newInformer(core.CoreV1().RESTClient(), "pods", namespace, &corev1.Pod{}, hasLabel),
 	}
-	tell := func(o any) {
-		if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
-			o = gone.Obj
+	handle := func(o any) {
+		if deleted, ok := o.(cache.DeletedFinalStateUnknown); ok {
+			o = deleted.Obj
 		}
-		for _, k := range w.keysOf(o) {
-			changed(k, w.urgent(k, o))
+		for _, k := range c.keysOf(o) {
+			changed(k, c.isUrgent(k, o))
 		}
 	}
-	for _, i := range w.all() {
-		if err := i.SetTransform(slim); err != nil {
+	for _, i := range c.all() {
+		if err := i.SetTransform(stripObject); err != nil {
 			return nil, err
 		}
 		err := i.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
@@ -90,65 +73,63 @@ func (g *Guard) watchNamespace(namespace string, changed func(k key, urgent bool
 			return nil, err
 		}
 		_, err = i.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: tell, DeleteFunc: tell,
-			UpdateFunc: func(old, now any) { tell(old); tell(now) }, // the label may have another value
+			AddFunc: handle, DeleteFunc: handle,
+			UpdateFunc: func(before, after any) { handle(before); handle(after) }, // the session ID in the label may have changed
 		})
 		if err != nil {
 			return nil, fmt.Errorf("watch namespace %q: %w", namespace, err)
 		}
 	}
-	return w, nil
+	return c, nil
 }
 
-type (
-	lister  func(context.Context, metav1.ListOptions) (runtime.Object, error)
-	watcher func(context.Context, metav1.ListOptions) (watch.Interface, error)
-)
+// hasLabel selects what has a session's label.
+func hasLabel(o *metav1.ListOptions) { o.LabelSelector = record.Label }
 
-func (g *Guard) informer(kind runtime.Object, list lister, follow watcher) cache.SharedIndexInformer {
-	return cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.LabelSelector = record.Label
-			return list(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.LabelSelector = record.Label
-			w, err := follow(ctx, o)
-			if err != nil {
-				return nil, err
-			}
-			return expiring(w, g.Relist), nil
-		},
-	}, kind, 0, cache.Indexers{
-		byKey: func(o any) ([]string, error) {
-			m, err := meta.Accessor(o)
-			if err != nil {
-				return nil, err
-			}
-			return []string{byKeyOf(m.GetNamespace(), m.GetLabels()[record.Label])}, nil
-		},
-		byNode: func(o any) ([]string, error) {
-			if p, ok := o.(*corev1.Pod); ok && p.Spec.NodeName != "" {
-				return []string{p.Spec.NodeName}, nil
-			}
-			return nil, nil
-		},
-	})
+// newInformer makes a cache of the objects of a resource that are selected. It lists them again
+// every now and then: see newExpiringWatch.
+func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kind runtime.Object, selected func(*metav1.ListOptions)) cache.SharedIndexInformer {
+	source := cache.NewFilteredListWatchFromClient(client, resource, namespace, selected)
+	start := source.WatchFuncWithContext
+	source.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		w, err := start(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		return newExpiringWatch(w, g.Relist), nil
+	}
+	return cache.NewSharedIndexInformer(source, kind, 0, cache.Indexers{bySession: indexSession, byNode: indexNode})
 }
 
-func byKeyOf(namespace, id string) string { return namespace + "/" + id }
+func indexSession(o any) ([]string, error) {
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return nil, err
+	}
+	return []string{sessionIndex(m.GetNamespace(), m.GetLabels()[record.Label])}, nil
+}
 
-// urgent says whether somebody's traffic may depend on what changed: a Route with marks, or
-// that had some, or an object of a session whose Route is known. Other objects, which anybody
-// can make by the thousand, must not keep those waiting.
-func (w *watched) urgent(k key, o any) bool {
+func indexNode(o any) ([]string, error) {
+	if p, ok := o.(*corev1.Pod); ok && p.Spec.NodeName != "" {
+		return []string{p.Spec.NodeName}, nil
+	}
+	return nil, nil
+}
+
+// sessionIndex returns a value of the index bySession.
+func sessionIndex(namespace, id string) string { return namespace + "/" + id }
+
+// isUrgent reports whether users' traffic may depend on an object that changed: a Route that has or
+// had marks, or an object of a session whose Route is in the cache. Any user can create thousands of
+// other objects with the label, and these must not delay the urgent ones.
+func (c *caches) isUrgent(k key, o any) bool {
 	_, isRoute := o.(*routev1.Route)
-	return isRoute || w.cachedRoute(k) != nil
+	return isRoute || c.cachedRoute(k) != nil
 }
 
-// keysOf are the sessions that an object belongs to: a Route bears its own, a session's
-// Service or pod names its Route, an EndpointSlice is of every Route with its label.
-func (w *watched) keysOf(o any) []key {
+// keysOf lists the sessions that an object belongs to. A Route has its own marks, a session's Service
+// or pod names its Route, and an EndpointSlice belongs to every Route with the same label.
+func (c *caches) keysOf(o any) []key {
 	m, err := meta.Accessor(o)
 	if err != nil {
 		return nil
@@ -159,23 +140,23 @@ func (w *watched) keysOf(o any) []key {
 		k.route = m.GetName()
 	case *discoveryv1.EndpointSlice:
 		var out []key
-		for _, r := range of[*routev1.Route](w.routes, k) {
+		for _, r := range objectsOf[*routev1.Route](c.routes, k) {
 			out = append(out, key{k.namespace, k.id, r.Name})
 		}
 		return out
 	default:
-		k.route = partOf(o)
+		k.route = routeNamedBy(o)
 	}
 	if k.route == "" {
-		return nil // nothing of it names a Route: not ours to touch
+		return nil // it names no Route, so it is not a session's
 	}
 	return []key{k}
 }
 
-// partOf is the Route that a session's Service or pod names; "" for what can't be one: the
-// Service is named after its session, and a sandbox runs under a runtime class beside the
-// sidecar.
-func partOf(o any) string {
+// routeNamedBy returns the Route that a session's Service or pod names in its annotations, and "" for
+// an object that cannot belong to a session. A session's Service is named after the session, and a
+// sandbox pod has a RuntimeClass and a sidecar.
+func routeNamedBy(o any) string {
 	switch o := o.(type) {
 	case *corev1.Service:
 		if o.Name == record.ServiceName(o.Labels[record.Label]) {
@@ -189,6 +170,7 @@ func partOf(o any) string {
 	return ""
 }
 
+// namespaceOf returns the namespace of an object, "" if it has no metadata.
 func namespaceOf(o any) string {
 	m, err := meta.Accessor(o)
 	if err != nil {
@@ -197,27 +179,28 @@ func namespaceOf(o any) string {
 	return m.GetNamespace()
 }
 
+// String returns namespace/route/id, for the log.
 func (k key) String() string { return k.namespace + "/" + k.route + "/" + k.id }
 
-// slim leaves of an object what the guard looks at, so that a thousand sessions fit in
-// little memory, and what others write on labelled objects of theirs does not fill it.
-func slim(o any) (any, error) {
+// stripObject keeps only the fields of an object that the guard reads. A thousand sessions then need
+// little memory, and other users cannot fill it with labelled objects.
+func stripObject(o any) (any, error) {
 	switch o := o.(type) {
 	case *routev1.Route:
 		spec := routev1.RouteSpec{To: o.Spec.To, AlternateBackends: o.Spec.AlternateBackends, Port: o.Spec.Port}
-		return &routev1.Route{ObjectMeta: slimMeta(&o.ObjectMeta), Spec: spec}, nil
+		return &routev1.Route{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: spec}, nil
 	case *corev1.Service:
-		return &corev1.Service{ObjectMeta: slimMeta(&o.ObjectMeta)}, nil
+		return &corev1.Service{ObjectMeta: stripMeta(&o.ObjectMeta)}, nil
 	case *corev1.Pod:
 		var containers []corev1.Container
 		for _, c := range o.Spec.Containers {
 			containers = append(containers, corev1.Container{Name: c.Name})
 		}
-		return &corev1.Pod{ObjectMeta: slimMeta(&o.ObjectMeta), Spec: corev1.PodSpec{
+		return &corev1.Pod{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: corev1.PodSpec{
 			RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers,
 		}}, nil
 	case *discoveryv1.EndpointSlice:
-		s := &discoveryv1.EndpointSlice{ObjectMeta: slimMeta(&o.ObjectMeta), AddressType: o.AddressType, Ports: o.Ports}
+		s := &discoveryv1.EndpointSlice{ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType, Ports: o.Ports}
 		for _, e := range o.Endpoints {
 			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, TargetRef: e.TargetRef})
 		}
@@ -226,23 +209,25 @@ func slim(o any) (any, error) {
 	return o, nil
 }
 
-// slimMeta keeps who an object is and which session it names.
-func slimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
+// stripMeta keeps the identity of an object and the session and the Route that it names.
+func stripMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp,
-		Labels:      kept(m.Labels, record.Label, discoveryv1.LabelServiceName),
-		Annotations: kept(m.Annotations, record.RouteNameKey, record.RouteUIDKey, record.JournalKey),
+		Labels:      selectKeys(m.Labels, record.Label, discoveryv1.LabelServiceName),
+		Annotations: selectKeys(m.Annotations, record.RouteNameKey, record.RouteUIDKey, record.JournalKey),
 	}
 }
 
-func kept(set map[string]string, keys ...string) map[string]string {
+// selectKeys returns the entries with these keys, nil for none. It cuts values that are longer than a
+// journal may be, and keeps them too long to be read.
+func selectKeys(set map[string]string, keys ...string) map[string]string {
 	var out map[string]string
 	for _, k := range keys {
-		v, there := set[k]
-		if !there {
+		v, ok := set[k]
+		if !ok {
 			continue
 		}
-		if len(v) > record.MaxJournal { // it can't be read anyway
+		if len(v) > record.MaxJournal {
 			v = strings.Clone(v[:record.MaxJournal+1])
 		}
 		if out == nil {
@@ -253,11 +238,12 @@ func kept(set map[string]string, keys ...string) map[string]string {
 	return out
 }
 
-// of gives the objects of a kind that bear a session's label.
-func of[T any](i cache.SharedIndexInformer, k key) []T {
-	found, err := i.GetIndexer().ByIndex(byKey, byKeyOf(k.namespace, k.id))
+// objectsOf lists the objects in a cache that have a session's label. Some may belong to another Route
+// than the key's.
+func objectsOf[T any](i cache.SharedIndexInformer, k key) []T {
+	found, err := i.GetIndexer().ByIndex(bySession, sessionIndex(k.namespace, k.id))
 	if err != nil {
-		return nil // the index is there: it was made with the cache
+		return nil // cannot happen: every cache has the index
 	}
 	var out []T
 	for _, o := range found {
@@ -268,20 +254,20 @@ func of[T any](i cache.SharedIndexInformer, k key) []T {
 	return out
 }
 
-// objects counts the session's Services and pods.
-func (w *watched) objects(k key) (n int) {
-	for _, s := range of[*corev1.Service](w.services, k) {
-		if partOf(s) == k.route {
+// countObjects counts the Services and pods of a session.
+func (c *caches) countObjects(k key) (n int) {
+	for _, s := range objectsOf[*corev1.Service](c.services, k) {
+		if routeNamedBy(s) == k.route {
 			n++
 		}
 	}
-	return n + len(w.podsOf(k))
+	return n + len(c.podsOf(k))
 }
 
-// podsOf are the session's pods.
-func (w *watched) podsOf(k key) (out []*corev1.Pod) {
-	for _, p := range of[*corev1.Pod](w.pods, k) {
-		if partOf(p) == k.route {
+// podsOf lists the pods of a session.
+func (c *caches) podsOf(k key) (out []*corev1.Pod) {
+	for _, p := range objectsOf[*corev1.Pod](c.pods, k) {
+		if routeNamedBy(p) == k.route {
 			out = append(out, p)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package kube is how we talk to the API server: each request bounded in time, what may be
-// done twice tried again, and the server's clock learned from its answers.
+// Package kube makes clients for the API server that bound each request in time, retry idempotent
+// requests, and estimate the server's clock from its responses.
 package kube
 
 import (
@@ -11,22 +11,22 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Wrap returns a copy of a configuration whose clients keep to that. The clock and the outage
-// learn from all of them.
+// Wrap returns a copy of config whose clients bound and retry requests. All of them feed clock and
+// outage, which must not be nil.
 func Wrap(config *rest.Config, clock *Clock, outage *Outage) *rest.Config {
 	c := rest.CopyConfig(config)
 	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return retrying{outageTransport{outage, &clockTransport{clock, bounded{next: next, within: requestTime}}}}
+		return retrying{outageTransport{outage, &clockTransport{clock, bounded{next: next, timeout: requestTimeout}}}}
 	})
 	return c
 }
 
-// Clients are those of Kubernetes' own kinds, and of Routes. The former speak protobuf, which
-// costs both sides less to read and leaves less behind; Routes have no such form everywhere.
+// Clients returns a client for Kubernetes' own kinds and one for Routes. The first uses protobuf,
+// which takes less time and memory on both sides. Not every API server offers protobuf for Routes.
 func Clients(config *rest.Config) (kubernetes.Interface, routeclient.Interface, error) {
-	binary := rest.CopyConfig(config)
-	binary.ContentType, binary.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
-	core, err := kubernetes.NewForConfig(binary)
+	protobuf := rest.CopyConfig(config)
+	protobuf.ContentType, protobuf.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
+	core, err := kubernetes.NewForConfig(protobuf)
 	if err != nil {
 		return nil, nil, err
 	}

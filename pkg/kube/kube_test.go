@@ -16,8 +16,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 )
 
-// What may be done twice is done again after an answer that may be another in a moment;
-// everything else is done once.
+// Idempotent requests are retried after a transient failure; every other request is sent once.
 func TestRetries(t *testing.T) {
 	for name, c := range map[string]struct {
 		method, path string
@@ -73,25 +72,25 @@ func TestRetries(t *testing.T) {
 				t.Errorf("%d requests, wanted %d", requests.Load(), c.want)
 			}
 			if off := time.Until(clock.Now()).Abs(); off > 2*time.Second {
-				t.Errorf("the clock learned from the answers is off by %s", off)
+				t.Errorf("the clock is off by %s", off)
 			}
 		})
 	}
 }
 
-// A write whose caller gives up while it is under way is waited for: its answer tells whether
-// there is something to undo. A read is not.
+// If the caller gives up while a write is under way, the transport still waits for the response: it
+// shows whether there is something to undo. It does not wait for a read.
 func TestAWriteThatWasSentIsWaitedFor(t *testing.T) {
 	for request, answered := range map[string]bool{
 		"PATCH /api/v1/pods": true, "POST /api/v1/pods": true, "DELETE /api/v1/pods": true, "GET /api/v1/pods": false,
-		"POST /api/v1/pods?dryRun=All": false, "PUT /apis/coordination.k8s.io/v1/namespaces/x/leases/y": false, // who holds it must know in time
+		"POST /api/v1/pods?dryRun=All": false, "PUT /apis/coordination.k8s.io/v1/namespaces/x/leases/y": false, // the guard must know in time whether it holds the Lease
 	} {
 		t.Run(request, func(t *testing.T) {
 			method, path, _ := strings.Cut(request, " ")
-			arrived, goOn := make(chan struct{}), make(chan struct{})
+			arrived, proceed := make(chan struct{}), make(chan struct{})
 			server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 				close(arrived)
-				<-goOn
+				<-proceed
 			}))
 			defer server.Close()
 			transport, err := rest.TransportFor(Wrap(&rest.Config{Host: server.URL}, &Clock{}, &Outage{}))
@@ -106,8 +105,8 @@ func TestAWriteThatWasSentIsWaitedFor(t *testing.T) {
 			go func() {
 				<-arrived
 				giveUp()
-				time.Sleep(50 * time.Millisecond) // for a transport that would give up with it
-				close(goOn)
+				time.Sleep(50 * time.Millisecond) // a transport that wrongly gives up has done so by then
+				close(proceed)
 			}()
 			resp, err := transport.RoundTrip(r)
 			if (err == nil) != answered {
@@ -117,14 +116,14 @@ func TestAWriteThatWasSentIsWaitedFor(t *testing.T) {
 				_ = resp.Body.Close()
 			}
 			if _, err := transport.RoundTrip(r); err == nil {
-				t.Error("sent after its caller gave up")
+				t.Error("the request was sent after its caller gave up")
 			}
 		})
 	}
 }
 
-// The clock comes to within a second of the server's, and all answers together set it back
-// by no more than that.
+// The clock is within a second of the server's, and all responses together turn it back by no more
+// than a second.
 func TestClockLearns(t *testing.T) {
 	for name, skew := range map[string]time.Duration{"same": 0, "an hour ahead": time.Hour, "an hour behind": -time.Hour, "300 ms": 300 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
@@ -134,10 +133,10 @@ func TestClockLearns(t *testing.T) {
 			for i := range 500 {
 				sent := local.Add(time.Duration(i) * 37 * time.Millisecond)
 				received := sent.Add(5 * time.Millisecond)
-				c.learn(sent.Add(2*time.Millisecond+skew).Truncate(time.Second), sent, received)
+				c.adjust(sent.Add(2*time.Millisecond+skew).Truncate(time.Second), sent, received)
 				offset := time.Duration(c.offset.Load())
 				if off := (offset - skew).Abs(); off > time.Second+5*time.Millisecond {
-					t.Fatalf("answer %d: off by %s", i, off)
+					t.Fatalf("response %d: off by %s", i, off)
 				}
 				if i > 0 {
 					back += max(0, last-offset)
@@ -145,38 +144,38 @@ func TestClockLearns(t *testing.T) {
 				last = offset
 			}
 			if back > time.Second+5*time.Millisecond {
-				t.Fatalf("set back by %s in all", back)
+				t.Fatalf("turned back by %s in total", back)
 			}
 		})
 	}
 	var c Clock
 	start := time.Now()
-	c.learn(start.Add(time.Hour).Truncate(time.Second), start, start)
-	c.learn(start.Truncate(time.Second), start, start) // somebody set a clock right
+	c.adjust(start.Add(time.Hour).Truncate(time.Second), start, start)
+	c.adjust(start.Truncate(time.Second), start, start) // someone corrected the server's clock
 	if off := time.Duration(c.offset.Load()).Abs(); off > time.Second {
-		t.Fatalf("off by %s after a clock was set", off)
+		t.Fatalf("off by %s after the server's clock was corrected", off)
 	}
 }
 
-// hanging is a server that takes requests and never answers.
-type hanging struct{}
+// hangingTransport accepts requests and never answers.
+type hangingTransport struct{}
 
-func (hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+func (hangingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
 }
 
-// streaming is one whose answer begins at once, and goes on until its request's context ends.
-type streaming struct{}
+// streamingTransport answers at once with a body that ends when the request's context ends.
+type streamingTransport struct{}
 
-func (streaming) RoundTrip(r *http.Request) (*http.Response, error) {
+func (streamingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	in, out := io.Pipe()
 	context.AfterFunc(r.Context(), func() { _ = out.CloseWithError(r.Context().Err()) })
 	return &http.Response{StatusCode: http.StatusOK, Body: in}, nil
 }
 
-// Nothing hangs: neither what is never answered, nor a stream that never begins. One that
-// has begun goes on for as long as its caller wants.
+// Requests that are never answered end, and so do streams that never begin. A stream that has begun
+// continues for as long as its caller wants.
 func TestRequestsAreBounded(t *testing.T) {
 	for _, request := range []string{"GET /api/v1/pods", "PATCH /api/v1/pods", "GET /api/v1/pods?watch=true", "GET /api/v1/pods/x/log?follow=true"} {
 		t.Run(request, func(t *testing.T) {
@@ -186,29 +185,29 @@ func TestRequestsAreBounded(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				begin := time.Now()
-				if _, err := (bounded{next: hanging{}, within: requestTime}).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "no answer within") {
+				start := time.Now()
+				if _, err := (bounded{next: hangingTransport{}, timeout: requestTimeout}).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "no answer within") {
 					t.Error(err)
 				}
-				if took := time.Since(begin); took != requestTime {
+				if took := time.Since(start); took != requestTimeout {
 					t.Errorf("it took %s", took)
 				}
-				resp, err := bounded{next: streaming{}, within: requestTime}.RoundTrip(r)
+				resp, err := bounded{next: streamingTransport{}, timeout: requestTimeout}.RoundTrip(r)
 				if err != nil {
 					t.Fatal(err)
 				}
 				ended := make(chan error, 1)
 				go func() { _, err := io.Copy(io.Discard, resp.Body); ended <- err }()
-				time.Sleep(2 * requestTime)
+				time.Sleep(2 * requestTimeout)
 				synctest.Wait()
 				select {
 				case err := <-ended:
-					if streams(r) {
-						t.Errorf("a stream that began was ended: %v", err)
+					if isStream(r) {
+						t.Errorf("a running stream was ended: %v", err)
 					}
 				default:
-					if !streams(r) {
-						t.Error("an answer without an end is not ended")
+					if !isStream(r) {
+						t.Error("an endless response was not ended")
 					}
 				}
 				_ = resp.Body.Close()
@@ -217,17 +216,17 @@ func TestRequestsAreBounded(t *testing.T) {
 	}
 }
 
-// A command in a pod whose node never answers is given up: the connection is there, the
-// upgrade is not.
+// A command in a pod whose node never answers times out: the connection is established, but not
+// upgraded.
 func TestAnUpgradeThatHangsIsGivenUp(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() // connections wait in its queue
+	defer listener.Close() // connections wait in its accept queue
 	config := &rest.Config{Host: "http://" + listener.Addr().String()}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return bounded{next: next, within: 100 * time.Millisecond}
+		return bounded{next: next, timeout: 100 * time.Millisecond}
 	})
 	exec, err := remotecommand.NewWebSocketExecutor(config, "GET", config.Host+"/api/v1/namespaces/x/pods/y/exec?command=id&stdout=true")
 	if err != nil {
@@ -238,14 +237,14 @@ func TestAnUpgradeThatHangsIsGivenUp(t *testing.T) {
 	}
 }
 
-// What is named like a command's stream is none.
+// Only exec and attach of a pod upgrade, not other resources with such names.
 func TestWhatUpgrades(t *testing.T) {
 	for path, want := range map[string]bool{
 		"/api/v1/namespaces/x/pods/y/exec": true, "/api/v1/namespaces/exec/pods/attach/attach": true,
 		"/apis/route.openshift.io/v1/namespaces/x/routes/exec": false, "/apis/route.openshift.io/v1/namespaces/pods/routes/exec": false,
 		"/api/v1/namespaces/x/pods/exec": false, "/api/v1/namespaces/exec": false, "/exec": false,
 	} {
-		if got := upgrades(request(t.Context(), path)); got != want {
+		if got := isUpgrade(request(t.Context(), path)); got != want {
 			t.Errorf("%s: %v", path, got)
 		}
 	}

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// A sandbox outlives its restored Route the longer, the longer Routes were not to be seen.
+// The longer an outage was, the longer routers may use old Routes.
 func TestRoutersAreLateAfterAnOutage(t *testing.T) {
 	type event struct {
-		at, took time.Duration // when it was sent, how long its answer took
-		code     int           // 0: none came
+		at, took time.Duration // when the request was sent, how long the response took
+		code     int           // 0: no response
 	}
 	const s = time.Second
 	for name, c := range map[string]struct {
@@ -34,10 +34,10 @@ func TestRoutersAreLateAfterAnOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o, begin := &Outage{}, time.Now()
+				o, start := &Outage{}, time.Now()
 				for _, e := range c.events {
-					time.Sleep(time.Until(begin.Add(e.at)))
-					transport := outageTransport{o, answer(func() (*http.Response, error) {
+					time.Sleep(time.Until(start.Add(e.at)))
+					transport := outageTransport{o, roundTripFunc(func() (*http.Response, error) {
 						time.Sleep(e.took)
 						if e.code == 0 {
 							return nil, errors.New("connection refused")
@@ -45,10 +45,10 @@ func TestRoutersAreLateAfterAnOutage(t *testing.T) {
 						return &http.Response{StatusCode: e.code}, nil
 					})}
 					_, _ = transport.RoundTrip(request(t.Context(), "/apis/route.openshift.io/v1/routes"))
-					_, _ = outageTransport{o, answer(func() (*http.Response, error) { return nil, errors.New("no such node") })}.
-						RoundTrip(request(t.Context(), "/api/v1/nodes/x")) // routers don't care
+					_, _ = outageTransport{o, roundTripFunc(func() (*http.Response, error) { return nil, errors.New("no such node") })}.
+						RoundTrip(request(t.Context(), "/api/v1/nodes/x")) // does not concern routers
 				}
-				time.Sleep(time.Until(begin.Add(c.now)))
+				time.Sleep(time.Until(start.Add(c.now)))
 				if got := o.Late(time.Now()); got != c.want {
 					t.Errorf("%s, wanted %s", got, c.want)
 				}
@@ -57,9 +57,10 @@ func TestRoutersAreLateAfterAnOutage(t *testing.T) {
 	}
 }
 
-type answer func() (*http.Response, error)
+// roundTripFunc is a transport that calls a function.
+type roundTripFunc func() (*http.Response, error)
 
-func (a answer) RoundTrip(*http.Request) (*http.Response, error) { return a() }
+func (f roundTripFunc) RoundTrip(*http.Request) (*http.Response, error) { return f() }
 
 func request(ctx context.Context, path string) *http.Request {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://api"+path, nil)

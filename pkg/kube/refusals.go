@@ -6,22 +6,22 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// refusedFor is how long refusals are taken for those of an API server that has just started.
-const refusedFor = 30 * time.Second
+// refusalGrace is how long a 401 or 403 may be temporary.
+const refusalGrace = 30 * time.Second
 
-// Refusals tells refusals that may pass from those that don't: until an API server has read the
-// roles, or while who checks tokens for it is away, it refuses everybody. So who was seen to have
-// a right asks again for a while.
+// Refusals distinguishes temporary responses 401 and 403 from permanent ones. An API server rejects
+// every user until it has read the roles, and while its authenticator is down. A caller that was
+// allowed before therefore retries for 30 s.
 type Refusals struct {
-	Allowed bool      // the right was seen
-	since   time.Time // zero: not refused
+	Allowed bool      // the caller was allowed before
+	since   time.Time // when the refusals began; zero: not refused
 }
 
-// Served notes that the API server did what it was asked, or was away, which says nothing
-// against a right.
+// Served records that the API server performed a request, or did not answer, which says nothing
+// about permissions.
 func (r *Refusals) Served() { r.Allowed, r.since = true, time.Time{} }
 
-// MayPass says whether an error is a refusal after which to ask again.
+// MayPass reports whether err is a refusal that may be temporary, so that the caller should retry.
 func (r *Refusals) MayPass(err error) bool {
 	if !r.Allowed || !Refused(err) {
 		return false
@@ -29,8 +29,8 @@ func (r *Refusals) MayPass(err error) bool {
 	if r.since.IsZero() {
 		r.since = time.Now()
 	}
-	return time.Since(r.since) < refusedFor
+	return time.Since(r.since) < refusalGrace
 }
 
-// Refused says whether an error is the API server's refusal of who asks.
+// Refused reports whether err is a response 401 or 403.
 func Refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }

@@ -9,27 +9,28 @@ import (
 	"time"
 )
 
-// attempts and the pauses between them bound how long a request is tried again: with
-// pauses of 0.1, 0.2, 0.4 and 0.8 s, half as much again by chance, about two seconds.
+// Retries of a request take about two seconds: the pauses are 0.1, 0.2, 0.4 and 0.8 s, each plus up
+// to half of it as jitter.
 const (
 	attempts   = 5
 	firstPause = 100 * time.Millisecond
 )
 
-// retrying tries again what may be done twice: reads, deletions (which name the very
-// object), dry runs and questions about rights. Other writes are up to who makes them.
+// retrying retries idempotent requests: reads, deletions (which name the UID of the object), dry
+// runs and access reviews. Callers retry other writes themselves.
 type retrying struct{ next http.RoundTripper }
 
+// RoundTrip sends a request, at most five times if it is idempotent.
 func (t retrying) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !twice(r) {
+	if !isIdempotent(r) {
 		return t.next.RoundTrip(r)
 	}
 	for try := 1; ; try++ {
 		resp, err := t.next.RoundTrip(r)
-		if try == attempts || !passing(resp, err) || r.Context().Err() != nil {
+		if try == attempts || !isTransient(resp, err) || r.Context().Err() != nil {
 			return resp, err
 		}
-		again, cloneErr := clone(r)
+		copied, cloneErr := cloneRequest(r)
 		if cloneErr != nil {
 			return resp, err
 		}
@@ -40,15 +41,15 @@ func (t retrying) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err := pause(r.Context(), try); err != nil {
 			return nil, err
 		}
-		r = again
+		r = copied
 	}
 }
 
-// twice says whether a request does no more when it is made twice.
-func twice(r *http.Request) bool {
+// isIdempotent reports whether sending a request twice has the same effect as sending it once.
+func isIdempotent(r *http.Request) bool {
 	switch {
-	case streams(r):
-		return false // whoever watches begins again himself
+	case isStream(r):
+		return false // a watch's caller starts it again
 	case r.Method == http.MethodGet || r.Method == http.MethodDelete:
 		return true
 	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "reviews"):
@@ -57,9 +58,9 @@ func twice(r *http.Request) bool {
 	return r.URL.Query().Has("dryRun")
 }
 
-// passing: an answer, or none, that may be another one in a moment. client-go itself tries
-// again where the API server says when.
-func passing(resp *http.Response, err error) bool {
+// isTransient reports whether a retry may succeed. A response with Retry-After does not count:
+// client-go itself retries that.
+func isTransient(resp *http.Response, err error) bool {
 	if err != nil {
 		return true
 	}
@@ -73,19 +74,21 @@ func passing(resp *http.Response, err error) bool {
 	return false
 }
 
-func clone(r *http.Request) (*http.Request, error) {
-	again := r.Clone(r.Context())
+// cloneRequest copies a request with a fresh body. It fails for a body that cannot be read twice.
+func cloneRequest(r *http.Request) (*http.Request, error) {
+	copied := r.Clone(r.Context())
 	if r.Body == nil || r.Body == http.NoBody {
-		return again, nil
+		return copied, nil
 	}
 	if r.GetBody == nil {
 		return nil, http.ErrBodyNotAllowed
 	}
 	var err error
-	again.Body, err = r.GetBody()
-	return again, err
+	copied.Body, err = r.GetBody()
+	return copied, err
 }
 
+// pause waits before the retry that follows attempt try, counted from 1.
 func pause(ctx context.Context, try int) error {
 	wait := firstPause << (try - 1)
 	select {

@@ -15,35 +15,35 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Check is one thing that must hold.
+// Check is one condition that a Route must meet.
 type Check struct {
 	Name string
-	Run  func(*Facts) error // an error with a reason, whose fix says what to do
-	Fine string             // what holds when nothing stands in the way
-	// Forcible: with --force a session is held all the same.
+	Run  func(*Facts) error // returns an error with a reason, nil if the condition is met
+	Fine string             // what doctor prints if the condition is met
+	// Forcible checks only cause a warning if the user gives --force.
 	Forcible bool
 }
 
-// Checks are the checks of a Route, in the order a person would ask them.
+// Checks returns the checks of a Route, in the order in which they run.
 func Checks() []Check {
 	return []Check{
-		{Name: "permissions", Run: permissions},
-		{Name: "session", Run: noSession, Fine: "no session is on it"},
-		{Name: "owner", Run: noOwner, Fine: "no controller makes it"},
-		{Name: "admitted", Run: admitted, Fine: "a router serves it"},
-		{Name: "certificate", Run: noExternalCertificate, Fine: "its certificate is its own"},
-		{Name: "re-encryption", Run: reencryption, Fine: "the router can verify the sandbox, or need not"},
-		{Name: "backends", Run: backends, Fine: "there is room for one more"},
-		{Name: "balance", Run: balance, Fine: "the router goes by weights"},
-		{Name: "idled", Run: idled, Fine: "its workload is awake"},
-		{Name: "traffic", Run: traffic, Fine: "a backend carries traffic"},
-		{Name: "primary", Run: primary, Fine: "its primary backend serves users", Forcible: true},
-		{Name: "GitOps", Run: gitops, Fine: "no GitOps tool applies it", Forcible: true},
+		{Name: "permissions", Run: checkPermissions},
+		{Name: "session", Run: checkSession, Fine: "no session on the Route"},
+		{Name: "owner", Run: checkOwner, Fine: "no controller manages it"},
+		{Name: "admitted", Run: checkAdmitted, Fine: "admitted by a router"},
+		{Name: "certificate", Run: checkCertificate, Fine: "no external certificate"},
+		{Name: "re-encryption", Run: checkReencryption, Fine: "the router can verify the sandbox or does not need to"},
+		{Name: "backends", Run: checkBackends, Fine: "room for one more backend"},
+		{Name: "balance", Run: checkBalance, Fine: "the router uses weights"},
+		{Name: "idled", Run: checkIdled, Fine: "the primary Service is not idled"},
+		{Name: "traffic", Run: checkTraffic, Fine: "a backend receives traffic"},
+		{Name: "primary", Run: checkPrimary, Fine: "the primary backend serves users", Forcible: true},
+		{Name: "GitOps", Run: checkGitOps, Fine: "no GitOps tool applies it", Forcible: true},
 	}
 }
 
-// Judge runs the checks and returns the first refusal, nil when a session can be held.
-// With force it passes by what may be forced and returns that as warnings.
+// Judge runs the checks and returns the first error, nil if a session can start. With force, errors
+// of forcible checks become warnings.
 func Judge(f *Facts, force bool) (warnings []error, err error) {
 	for _, c := range Checks() {
 		refusal := c.Run(f)
@@ -58,14 +58,14 @@ func Judge(f *Facts, force bool) (warnings []error, err error) {
 	return warnings, nil
 }
 
-func noSession(f *Facts) error {
+func checkSession(f *Facts) error {
 	if s := record.Of(f.Route); s != nil {
 		return &record.InSession{Namespace: f.Route.Namespace, Name: f.Route.Name, Session: s}
 	}
 	return nil
 }
 
-func noOwner(f *Facts) error {
+func checkOwner(f *Facts) error {
 	for _, o := range f.Route.OwnerReferences {
 		if o.Kind == "Ingress" || o.Controller != nil && *o.Controller {
 			return reason.New(reason.RouteHasOwner, "namespace", f.Route.Namespace, "route", f.Route.Name, "owner", o.Kind+" "+o.Name)
@@ -74,24 +74,24 @@ func noOwner(f *Facts) error {
 	return nil
 }
 
-func admitted(f *Facts) error {
+func checkAdmitted(f *Facts) error {
 	if len(route.Admitted(f.Route)) > 0 {
 		return nil
 	}
 	var why []string
 	for _, i := range f.Route.Status.Ingress {
 		for _, c := range i.Conditions {
-			why = append(why, fmt.Sprintf("router %s says %s: %s", i.RouterName, c.Reason, c.Message))
+			why = append(why, fmt.Sprintf("router %s: %s: %s", i.RouterName, c.Reason, c.Message))
 		}
 	}
 	if why == nil {
-		why = []string{"no router has looked at it"}
+		why = []string{"no router has reported a status"}
 	}
 	return reason.New(reason.RouteNotAdmitted, "namespace", f.Route.Namespace, "route", f.Route.Name, "why", strings.Join(why, "; "))
 }
 
-// OtherRouters tells of routers that don't serve the Route, where others do: each has a
-// judgement of its own, and the session is proven at one.
+// OtherRouters returns a warning for each router that does not admit the Route. Every router decides
+// for itself, and the session is proven only at routers that serve the Route.
 func OtherRouters(r *routev1.Route) (warnings []error) {
 	for _, i := range r.Status.Ingress {
 		for _, c := range i.Conditions {
@@ -103,8 +103,9 @@ func OtherRouters(r *routev1.Route) (warnings []error) {
 	return warnings
 }
 
-// Unproven refuses a session that would be proven at fewer routers than serve the Route:
-// each reloads, and reaches the sandbox, by itself. probed is how many addresses were given.
+// Unproven returns an error if fewer routers would be probed than serve the Route. Each router reloads
+// and reaches the sandbox independently, so a proof at one says nothing about the others. probed is
+// the number of router addresses that the user gave.
 func Unproven(r *routev1.Route, probed int) error {
 	serving := route.Admitted(r)
 	if len(serving) < 2 || probed >= len(serving) {
@@ -113,14 +114,14 @@ func Unproven(r *routev1.Route, probed int) error {
 	return reason.New(reason.RoutersNotProbed, "namespace", r.Namespace, "route", r.Name, "count", len(serving), "routers", strings.Join(serving, ", "), "probed", max(probed, 1))
 }
 
-func noExternalCertificate(f *Facts) error {
+func checkCertificate(f *Facts) error {
 	if tls := f.Route.Spec.TLS; tls != nil && tls.ExternalCertificate != nil {
 		return reason.New(reason.ExternalCertificate, "namespace", f.Route.Namespace, "route", f.Route.Name)
 	}
 	return nil
 }
 
-func backends(f *Facts) error {
+func checkBackends(f *Facts) error {
 	refs := f.Route.Spec.AlternateBackends
 	if len(refs) >= route.MaxAlternates {
 		return reason.New(reason.AlternateBackendsFull, "namespace", f.Route.Namespace, "route", f.Route.Name, "count", len(refs))
@@ -133,7 +134,7 @@ func backends(f *Facts) error {
 	return nil
 }
 
-func balance(f *Facts) error {
+func checkBalance(f *Facts) error {
 	switch b := route.Balance(f.Route); b {
 	case "source", "leastconn":
 		return reason.New(reason.BalanceIgnoresWeights, "namespace", f.Route.Namespace, "route", f.Route.Name, "balance", b)
@@ -141,9 +142,9 @@ func balance(f *Facts) error {
 	return nil
 }
 
-// reencryption: without a CA the router asks of each server a certificate for its own
-// Service's name (facts of openshift/router's template: verifyhost).
-func reencryption(f *Facts) error {
+// checkReencryption: without a destination CA, the router requires from each server a certificate for
+// the name of that server's own Service (verifyhost in openshift/router's HAProxy template).
+func checkReencryption(f *Facts) error {
 	if tls := f.Route.Spec.TLS; tls == nil || tls.Termination != routev1.TLSTerminationReencrypt || tls.DestinationCACertificate != "" {
 		return nil
 	}
@@ -154,7 +155,7 @@ func reencryption(f *Facts) error {
 	return reason.New(reason.DestinationCAMissing, "namespace", f.Route.Namespace, "route", f.Route.Name)
 }
 
-func idled(f *Facts) error {
+func checkIdled(f *Facts) error {
 	service := f.Namespace.Service(f.Route.Spec.To.Name)
 	if service == nil || service.Annotations[idledAt] == "" {
 		return nil
@@ -162,18 +163,19 @@ func idled(f *Facts) error {
 	return reason.New(reason.ServiceIdled, "namespace", f.Route.Namespace, "route", f.Route.Name, "service", service.Name, "since", service.Annotations[idledAt])
 }
 
-// idledAt is what 'oc idle' writes (github.com/openshift/api/unidling/v1alpha1).
+// idledAt is the annotation that 'oc idle' writes (github.com/openshift/api/unidling/v1alpha1).
 const idledAt = "idling.alpha.openshift.io/idled-at"
 
-func traffic(f *Facts) error {
+func checkTraffic(f *Facts) error {
 	if len(route.Shares(route.Backends(f.Route, f.Servers()))) == 0 {
 		return reason.New(reason.NoReadyBackend, "namespace", f.Route.Namespace, "route", f.Route.Name)
 	}
 	return nil
 }
 
-// primary: with weight 0 it is what users were moved away from, as after a blue-green switch.
-func primary(f *Facts) error {
+// checkPrimary: if the primary backend has weight 0, users were moved away from it, as after a
+// blue-green switch, and a clone of it would run the wrong program.
+func checkPrimary(f *Facts) error {
 	to := f.Route.Spec.To.Name
 	shares := route.Shares(route.Backends(f.Route, f.Servers()))
 	if len(shares) == 0 || shares[to] > 0 || f.Namespace.Service(to) == nil {
@@ -183,7 +185,7 @@ func primary(f *Facts) error {
 	return reason.New(reason.PrimaryServesNobody, "namespace", f.Route.Namespace, "route", f.Route.Name, "service", to, "others", strings.Join(slices.Sorted(maps.Keys(shares)), ", "))
 }
 
-// Servers counts the HAProxy servers of each of the Route's Services.
+// Servers returns the number of HAProxy servers of each of the Route's Services.
 func (f *Facts) Servers() map[string]int {
 	out := map[string]int{}
 	for _, b := range route.Backends(f.Route, nil) {

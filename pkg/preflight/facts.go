@@ -1,5 +1,5 @@
-// Package preflight finds out, before anything is changed, whether a session can be
-// held on a Route, and says of each obstacle what it is and what mends it.
+// Package preflight checks, before anything is changed, whether a session can run on a Route. Each
+// obstacle is an error with a reason, which includes the fix.
 package preflight
 
 import (
@@ -20,19 +20,20 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// Facts are what the checks judge.
+// Facts holds what the checks examine.
 type Facts struct {
 	Route     *routev1.Route
 	Namespace *workload.Namespace
-	User      string // "" when the API server would not say
-	Rules     *authorizationv1.SubjectRulesReviewStatus
-	Now       time.Time // the API server's clock
+	User      string                                    // "" if the API server did not return it
+	Rules     *authorizationv1.SubjectRulesReviewStatus // nil if the API server did not return them
+	Now       time.Time                                 // the API server's clock
 }
 
-// Gather reads them, each kind of object once.
+// Gather reads the facts about a Route, each kind of object once. It returns an error with reason
+// RouteNotFound or ReadForbidden if that is why it fails.
 func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, namespace, name string) (*Facts, error) {
 	f := &Facts{}
-	whole := ctx
+	parent := ctx // not cancelled when one of the requests below fails
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		f.Route, err = routes.RouteV1().Routes(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -49,11 +50,11 @@ func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.I
 		return err
 	})
 	g.Go(func() error {
-		review, err := core.AuthenticationV1().SelfSubjectReviews().Create(whole, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		review, err := core.AuthenticationV1().SelfSubjectReviews().Create(parent, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 		if err == nil {
 			f.User = review.Status.UserInfo.Username
 		}
-		return nil // the name is a courtesy to others, and to who is refused
+		return nil // the name is informative only: for other users, and in messages
 	})
 	g.Go(func() error {
 		review, err := core.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
@@ -62,12 +63,12 @@ func Gather(ctx context.Context, core kubernetes.Interface, routes routeclient.I
 		if err == nil {
 			f.Rules = &review.Status
 		}
-		return nil // without it the API server's own refusals have to do
+		return nil // without the rules, the API server rejects requests one by one
 	})
 	if err := g.Wait(); apierrors.IsForbidden(err) {
 		return nil, reason.Forbidden(reason.ReadForbidden, "why", err, "namespace", namespace, "user", f.User)
 	} else if err != nil {
 		return nil, err
 	}
-	return f, f.Namespace.Describe(whole, core, f.Route.Spec.To.Name)
+	return f, f.Namespace.ReadDetails(parent, core, f.Route.Spec.To.Name)
 }

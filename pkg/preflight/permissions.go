@@ -9,11 +9,11 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// need is a right that a session uses. ClusterRole osc-debug-user (manifests/rbac) and role
-// edit grant all of them.
-type need struct{ group, resource, verb string }
+// permission is one that a session needs.
+type permission struct{ group, resource, verb string }
 
-var needs = []need{
+// requiredPermissions are granted by ClusterRole osc-debug-user (manifests/rbac) and by role edit.
+var requiredPermissions = []permission{
 	{"route.openshift.io", "routes", "get"},
 	{"route.openshift.io", "routes", "patch"},
 	{"", "services", "create"},
@@ -29,22 +29,23 @@ var needs = []need{
 	{"apps", "replicasets", "list"},
 }
 
-func permissions(f *Facts) error { return Permissions(f.Namespace.Name, f.User, f.Rules) }
+func checkPermissions(f *Facts) error { return Permissions(f.Namespace.Name, f.User, f.Rules) }
 
-// Permissions names each verb that a user, "" for one who is not known, lacks in a namespace. An incomplete answer (an
-// authorizer that can't list its rules) proves nothing and passes.
+// Permissions returns an error with reason PermissionsMissing that lists the permissions the user
+// lacks in the namespace. user is "" if unknown. If rules are nil or incomplete, as with an authorizer
+// that cannot list its rules, they prove nothing and the result is nil.
 func Permissions(namespace, user string, rules *authorizationv1.SubjectRulesReviewStatus) error {
 	if rules == nil || rules.Incomplete {
 		return nil
 	}
 	var missing []string
-	for _, n := range needs {
-		if !granted(rules.ResourceRules, n) {
-			resource := n.resource
-			if n.group != "" {
-				resource += "." + n.group
+	for _, p := range requiredPermissions {
+		if !isGranted(rules.ResourceRules, p) {
+			resource := p.resource
+			if p.group != "" {
+				resource += "." + p.group
 			}
-			missing = append(missing, n.verb+" "+resource)
+			missing = append(missing, p.verb+" "+resource)
 		}
 	}
 	if missing == nil {
@@ -57,12 +58,12 @@ func Permissions(namespace, user string, rules *authorizationv1.SubjectRulesRevi
 	return reason.Forbidden(reason.PermissionsMissing, "namespace", namespace, "who", who, "verbs", strings.Join(missing, ", "), "user", user)
 }
 
-func granted(rules []authorizationv1.ResourceRule, n need) bool {
-	has := func(list []string, wanted string) bool {
+func isGranted(rules []authorizationv1.ResourceRule, p permission) bool {
+	includes := func(list []string, wanted string) bool {
 		return slices.Contains(list, wanted) || slices.Contains(list, "*")
 	}
 	for _, r := range rules {
-		if len(r.ResourceNames) == 0 && has(r.Verbs, n.verb) && has(r.APIGroups, n.group) && has(r.Resources, n.resource) {
+		if len(r.ResourceNames) == 0 && includes(r.Verbs, p.verb) && includes(r.APIGroups, p.group) && includes(r.Resources, p.resource) {
 			return true
 		}
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// A Route that a GitOps tool applies is refused with the rule by which it lets go.
+// A Route that a GitOps tool applies is rejected; the fix contains the setting that makes the tool
+// ignore the session's changes.
 func TestGitOpsMarks(t *testing.T) {
 	for name, c := range map[string]struct {
 		meta metav1.ObjectMeta
@@ -24,12 +25,12 @@ func TestGitOpsMarks(t *testing.T) {
 		"Argo CD's annotation": {meta: metav1.ObjectMeta{Annotations: map[string]string{"argocd.argoproj.io/tracking-id": "shop:route.openshift.io/Route:shop/web"}}, code: reason.ArgoCDAppliesRoute, rule: []string{"RespectIgnoreDifferences=true", "name: web", "/metadata/annotations/osc-debug.dev~1journal]"}},
 		"Argo CD's manager":    {meta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}, {Manager: "argocd-controller"}}}, code: reason.ArgoCDAppliesRoute, rule: []string{"ignoreDifferences"}},
 		"Flux' Kustomization":  {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}}, code: reason.FluxAppliesRoute, rule: []string{"oc annotate route web -n shop kustomize.toolkit.fluxcd.io/reconcile=disabled"}},
-		"Flux told to let go":  {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}},
+		"Flux, disabled":       {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}},
 		"Flux once only":       {meta: metav1.ObjectMeta{Labels: map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}, Annotations: map[string]string{"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}}},
 		"Flux' HelmRelease":    {meta: metav1.ObjectMeta{Labels: map[string]string{"helm.toolkit.fluxcd.io/name": "shop"}}, code: reason.HelmReleaseAppliesRoute, rule: []string{"driftDetection", "target: {kind: Route, name: web}"}},
 	} {
 		c.meta.Namespace, c.meta.Name = "shop", "web"
-		err := gitops(&Facts{Route: &routev1.Route{ObjectMeta: c.meta}})
+		err := checkGitOps(&Facts{Route: &routev1.Route{ObjectMeta: c.meta}})
 		if reason.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -55,7 +56,7 @@ func TestQuotasCountAllPodsOfASession(t *testing.T) {
 		spec       corev1.ResourceQuotaSpec
 		hard, used corev1.ResourceList
 		n          int
-		refused    string // words of the refusal
+		refused    string // words in the error
 		line       string
 	}{
 		"room":          {hard: corev1.ResourceList{"pods": quantity("5")}, used: corev1.ResourceList{"pods": quantity("3")}, n: 2, line: "quota q: pods 3 of 5 used, the session takes 2"},
@@ -72,7 +73,7 @@ func TestQuotasCountAllPodsOfASession(t *testing.T) {
 	} {
 		lines, err := Quota([]corev1.ResourceQuota{{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: c.spec, Status: corev1.ResourceQuotaStatus{Hard: c.hard, Used: c.used}}}, pod, c.n)
 		if reason.Is(err, reason.QuotaTooSmall) != (c.refused != "") {
-			t.Errorf("%s: %v, wanted a refusal because %q", name, err, c.refused)
+			t.Errorf("%s: %v, wanted an error with %q", name, err, c.refused)
 		}
 		for _, word := range strings.Fields(c.refused) {
 			if err != nil && !strings.Contains(err.Error(), word) {
@@ -110,7 +111,7 @@ func TestRoutersThatDoNotServe(t *testing.T) {
 			}
 		}
 	}
-	for probed, refused := range []bool{true, true, false} { // by the two that serve it
+	for probed, refused := range []bool{true, true, false} { // of the two that serve it
 		if err := Unproven(r, probed); reason.Is(err, reason.RoutersNotProbed) != refused || err != nil && !strings.Contains(err.Error(), "default, internal") {
 			t.Errorf("%d probed: %v", probed, err)
 		}

@@ -12,17 +12,18 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// Quota tells what a session's pods, n like pod, and its Service take of the namespace's
-// quotas, a line each, and refuses what is more than is left.
+// Quota compares a session's n pods and its Service with what is left of the namespace's quotas. It
+// returns one line for each quota that counts them, and an error with reason QuotaTooSmall for the
+// first resource of which too little is left. pod is any of the session's pods.
 func Quota(quotas []corev1.ResourceQuota, pod *corev1.Pod, n int) (lines []string, err error) {
-	takes := takes(pod, int64(n))
+	usage := sessionUsage(pod, int64(n))
 	for _, q := range quotas {
-		if !scoped(q.Spec) {
+		if !countsSandboxPods(q.Spec) {
 			continue
 		}
 		var parts []string
-		for _, name := range sorted(q.Status.Hard) {
-			need, counted := takes[name]
+		for _, name := range sortedNames(q.Status.Hard) {
+			need, counted := usage[name]
 			if !counted || need.IsZero() {
 				continue
 			}
@@ -41,8 +42,8 @@ func Quota(quotas []corev1.ResourceQuota, pod *corev1.Pod, n int) (lines []strin
 	return lines, err
 }
 
-// takes is what a quota counts of a session.
-func takes(pod *corev1.Pod, n int64) corev1.ResourceList {
+// sessionUsage returns what quotas count for a session with n pods.
+func sessionUsage(pod *corev1.Pod, n int64) corev1.ResourceList {
 	out := corev1.ResourceList{
 		corev1.ResourcePods: *resource.NewQuantity(n, resource.DecimalSI), "count/pods": *resource.NewQuantity(n, resource.DecimalSI),
 		corev1.ResourceServices: *resource.NewQuantity(1, resource.DecimalSI), "count/services": *resource.NewQuantity(1, resource.DecimalSI),
@@ -60,18 +61,18 @@ func takes(pod *corev1.Pod, n int64) corev1.ResourceList {
 	return out
 }
 
-// scoped says whether a quota counts sandbox pods: they have a deadline, their sidecar has
-// requests, and no priority class.
-func scoped(spec corev1.ResourceQuotaSpec) bool {
-	not := []corev1.ResourceQuotaScope{corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeBestEffort, corev1.ResourceQuotaScopePriorityClass}
+// countsSandboxPods reports whether a quota's scopes include sandbox pods. These have a deadline
+// (scope Terminating), requests (scope NotBestEffort) and no priority class.
+func countsSandboxPods(spec corev1.ResourceQuotaSpec) bool {
+	excluding := []corev1.ResourceQuotaScope{corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeBestEffort, corev1.ResourceQuotaScopePriorityClass}
 	for _, s := range spec.Scopes {
-		if slices.Contains(not, s) {
+		if slices.Contains(excluding, s) {
 			return false
 		}
 	}
 	if spec.ScopeSelector != nil {
 		for _, e := range spec.ScopeSelector.MatchExpressions {
-			if slices.Contains(not, e.ScopeName) && e.Operator != corev1.ScopeSelectorOpDoesNotExist && e.Operator != corev1.ScopeSelectorOpNotIn {
+			if slices.Contains(excluding, e.ScopeName) && e.Operator != corev1.ScopeSelectorOpDoesNotExist && e.Operator != corev1.ScopeSelectorOpNotIn {
 				return false
 			}
 		}
@@ -79,7 +80,7 @@ func scoped(spec corev1.ResourceQuotaSpec) bool {
 	return true
 }
 
-func sorted(list corev1.ResourceList) []corev1.ResourceName {
+func sortedNames(list corev1.ResourceList) []corev1.ResourceName {
 	var out []corev1.ResourceName
 	for name := range list {
 		out = append(out, name)

@@ -12,8 +12,9 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// policyCodes are what the sandbox policy refuses of a clone; its messages begin with these
-// (manifests/policy/policy.yaml). Its other messages have codes too, of what no command makes.
+// policyCodes are the codes of the sandbox policy's rejections that a clone can meet; the policy's
+// messages begin with them (manifests/policy/policy.yaml). Its other messages also have codes, but
+// no command creates such pods.
 var policyCodes = []reason.Code{
 	reason.SandboxNotInVM,
 	reason.HostNamespaceNotAllowed,
@@ -26,39 +27,40 @@ var policyCodes = []reason.Code{
 	reason.ImageNotAllowed,
 }
 
-// denial finds the code in what the API server says of a denial by a ValidatingAdmissionPolicy
-// (k8s.io/apiserver, pkg/admission/plugin/policy/validating).
-var denial = regexp.MustCompile(`denied request: ([A-Z][A-Za-z]+): `)
+// denialCode matches the code in the API server's message about a denial by a
+// ValidatingAdmissionPolicy (k8s.io/apiserver, pkg/admission/plugin/policy/validating).
+var denialCode = regexp.MustCompile(`denied request: ([A-Z][A-Za-z]+): `)
 
-// Refused says what the API server's refusal of an object means for who meets it, nil where it
-// refused nothing.
+// Refused turns the API server's rejection of an object into an error with a reason. object is what
+// messages call the object, such as "a sandbox pod". It returns err itself if it is nil or already has a
+// reason.
 func Refused(object string, err error) error {
 	if err == nil || reason.Of(err) != nil {
-		return err // a judgement of our own, as when somebody was faster, is none of the API server's
+		return err // our own error, such as another session on the Route, not the API server's
 	}
-	if aboutRights(err) {
-		return reason.Forbidden(refusal(err.Error()), "object", object, "why", err)
+	if isDenial(err) {
+		return reason.Forbidden(codeOf(err.Error()), "object", object, "why", err)
 	}
-	return reason.New(refusal(err.Error()), "object", object, "why", err)
+	return reason.New(codeOf(err.Error()), "object", object, "why", err)
 }
 
-// refusal picks the code of what the API server says.
-func refusal(text string) reason.Code {
-	if m := denial.FindStringSubmatch(text); m != nil && slices.Contains(policyCodes, reason.Code(m[1])) {
+// codeOf picks the code for a message of the API server.
+func codeOf(text string) reason.Code {
+	if m := denialCode.FindStringSubmatch(text); m != nil && slices.Contains(policyCodes, reason.Code(m[1])) {
 		return reason.Code(m[1])
 	}
-	for _, f := range foreign {
-		if strings.Contains(text, f.words) {
-			return f.code
+	for _, m := range pluginMessages {
+		if strings.Contains(text, m.text) {
+			return m.code
 		}
 	}
 	return reason.APIServerRefuses
 }
 
-// aboutRights says whether the API server refused by who asks or by what it admits, and not by
-// the object's form or the cluster's state. Admission policies and webhooks choose their reason
-// themselves: Invalid, but of no field, or none at all.
-func aboutRights(err error) bool {
+// isDenial reports whether authorization or admission rejected the object, as opposed to an invalid
+// object or the state of the cluster. Admission policies and webhooks choose the status reason
+// themselves: Invalid without a field, or none at all.
+func isDenial(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false
@@ -74,6 +76,6 @@ func aboutRights(err error) bool {
 	return true
 }
 
-// OfLimits says whether a quota or LimitRange of the namespace is why the API server
-// refused something.
+// OfLimits reports whether the API server rejected an object because of a quota or LimitRange of the
+// namespace.
 func OfLimits(err error) bool { return reason.Is(err, reason.QuotaExceeded, reason.LimitRangeExceeded) }

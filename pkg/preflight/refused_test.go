@@ -16,12 +16,12 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// What the API server refuses has a code by the plugin that refused it, and is a matter of
-// rights or not.
+// Each rejection by the API server gets the code of the plugin that rejected it, and is marked as
+// one about permissions or not.
 func TestRefusalsOfTheAPIServer(t *testing.T) {
 	pods, routes := schema.GroupResource{Resource: "pods"}, schema.GroupResource{Group: "route.openshift.io", Resource: "routes"}
 	forbidden := func(text string) error { return apierrors.NewForbidden(pods, "web", errors.New(text)) }
-	policy := func(text string) error { // as pkg/admission/plugin/policy/validating of k8s.io/apiserver makes it
+	policy := func(text string) error { // as k8s.io/apiserver, pkg/admission/plugin/policy/validating, returns it
 		text = "ValidatingAdmissionPolicy 'osc-debug-sandbox' with binding 'osc-debug-sandbox' denied request: " + text
 		err := apierrors.NewForbidden(pods, "web", errors.New(text))
 		err.ErrStatus.Reason, err.ErrStatus.Code = metav1.StatusReasonInvalid, 422
@@ -37,13 +37,13 @@ func TestRefusalsOfTheAPIServer(t *testing.T) {
 		code   reason.Code
 		rights bool
 	}{
-		"policy":             {policy("SandboxNotInVM: a sandbox runs under a runtime class for VMs: kata"), reason.SandboxNotInVM, true},
-		"policy's image":     {policy("ImageNotAllowed: a container that is privileged"), reason.ImageNotAllowed, true},
-		"policy, other code": {policy("SandboxWithoutRoute: a sandbox belongs to a Route"), reason.APIServerRefuses, true},
+		"policy":             {policy("SandboxNotInVM: a sandbox must use a RuntimeClass for VMs: kata"), reason.SandboxNotInVM, true},
+		"policy's image":     {policy("ImageNotAllowed: a container that is privileged or adds capabilities"), reason.ImageNotAllowed, true},
+		"policy, other code": {policy("SandboxWithoutRoute: a sandbox must be owned by its Route"), reason.APIServerRefuses, true},
 		"another's policy":   {policy("QuotaExceeded: ask Bob"), reason.APIServerRefuses, true},
 		"no parameters":      {policy("failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"), reason.PolicyParamsMissing, true},
 		"webhook":            {webhook, reason.APIServerRefuses, true},
-		"no right":           {forbidden(`User "bob" cannot create resource "pods"`), reason.APIServerRefuses, true},
+		"no permission":      {forbidden(`User "bob" cannot create resource "pods"`), reason.APIServerRefuses, true},
 		"pod security":       {forbidden(`violates PodSecurity "restricted:latest": privileged`), reason.PodSecurityForbids, true},
 		"no SCC":             {forbidden(`unable to validate against any security context constraint: [provider "osc-debug-kata": Forbidden: not usable by user or serviceaccount]`), reason.SCCNotGranted, true},
 		"SCC's capability": {forbidden(`unable to validate against any security context constraint: [spec.containers[0].securityContext.capabilities.add: Invalid value: "NET_RAW": capability may not be added]`),
@@ -52,7 +52,7 @@ func TestRefusalsOfTheAPIServer(t *testing.T) {
 		"limit range":   {forbidden("maximum cpu usage per Container is 100m, but limit is 1"), reason.LimitRangeExceeded, true},
 		"ratio":         {forbidden("cpu max limit to request ratio per Container is 2, but provided ratio is 20.000000"), reason.LimitRangeExceeded, true},
 		"quota":         {forbidden("exceeded quota: pods, requested: pods=1, used: pods=1, limited: pods=1"), reason.QuotaExceeded, true},
-		"quota's wish":  {forbidden("failed quota: sandboxes: must specify limits.cpu for: app"), reason.QuotaWantsResources, true},
+		"quota: unset":  {forbidden("failed quota: sandboxes: must specify limits.cpu for: app"), reason.QuotaWantsResources, true},
 		"custom host":   {invalid("user does not have update permission on custom-host"), reason.CustomHostForbidden, false},
 		"invalid field": {invalid("no"), reason.APIServerRefuses, false},
 		"conflict":      {apierrors.NewConflict(routes, "web", errors.New("modified")), reason.APIServerRefuses, false},
@@ -71,11 +71,12 @@ func TestRefusalsOfTheAPIServer(t *testing.T) {
 		}
 	}
 	if err := Refused("a pod", nil); err != nil {
-		t.Errorf("nothing refused: %v", err)
+		t.Errorf("no error to convert: %v", err)
 	}
 }
 
-// Every message of the sandbox policy begins with a code, and all that commands know are there.
+// Every message of the sandbox policy begins with a code, and the policy has every code in
+// policyCodes.
 func TestThePolicysMessagesHaveCodes(t *testing.T) {
 	text, err := manifests.Files.ReadFile("policy/policy.yaml")
 	if err != nil {

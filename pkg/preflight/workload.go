@@ -11,8 +11,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// Unclonable says why a program can't, or must not, run a second time in a sandbox; emptied
-// are the volumes that the sandbox gets without their contents.
+// Unclonable returns an error with a reason if a program cannot, or must not, run a second time in a
+// sandbox. emptied names the volumes that are empty in the sandbox.
 func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) error {
 	spec := p.Spec
 	if p.Gateway != "" {
@@ -29,7 +29,7 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 			return reason.New(reason.RawDeviceVolume, "workload", p, "container", c.Name)
 		}
 		for name := range c.Resources.Limits {
-			if !slices.Contains(ordinaryResources, name) {
+			if !slices.Contains(allowedResources, name) {
 				return reason.New(reason.ExtendedResource, "workload", p, "container", c.Name, "resource", name)
 			}
 		}
@@ -41,8 +41,8 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 		if v.HostPath != nil {
 			return reason.New(reason.HostPathVolume, "workload", p, "path", v.HostPath.Path, "volume", v.Name)
 		}
-		if !ordinaryVolume(v) {
-			return reason.New(reason.VolumeKindUnsupported, "workload", p, "volume", v.Name, "kinds", ordinaryVolumes)
+		if !isAllowedVolume(v) {
+			return reason.New(reason.VolumeKindUnsupported, "workload", p, "volume", v.Name, "kinds", allowedVolumeKinds)
 		}
 		if v.PersistentVolumeClaim == nil {
 			continue
@@ -51,21 +51,21 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 		switch claim := ns.Claim(name); {
 		case claim == nil:
 			return reason.New(reason.ClaimUnreadable, "workload", p, "claim", name, "volume", v.Name)
-		case !shared(claim, v):
-			return reason.New(reason.ClaimInUse, "workload", p, "claim", name, "volume", v.Name, "modes", modes(claim))
-		case slices.Contains(p.MembersVolumes, v.Name) && writable(p, v):
+		case !isShareable(claim, v):
+			return reason.New(reason.ClaimInUse, "workload", p, "claim", name, "volume", v.Name, "modes", accessModes(claim))
+		case slices.Contains(p.MemberVolumes, v.Name) && isMountedWritable(p, v):
 			return reason.New(reason.ClaimOfMember, "workload", p, "claim", name, "volume", v.Name, "member", p.Live.Name)
 		}
 	}
 	return nil
 }
 
-// Risks are what makes a clone do harm, or not do its work, with some programs but not with
-// others, which only the user can tell: refusals without --force.
+// Risks returns what makes a clone of some programs harmful or useless. Only the user knows whether
+// it does so for this program, so these are errors without --force and warnings with it.
 func Risks(p *workload.Program, ns *workload.Namespace, emptied []string) (out []error) {
 	for _, v := range p.Spec.Volumes {
 		claim := v.PersistentVolumeClaim
-		if claim == nil || slices.Contains(emptied, v.Name) || !writable(p, v) || len(ns.Mounting(claim.ClaimName)) > 1 {
+		if claim == nil || slices.Contains(emptied, v.Name) || !isMountedWritable(p, v) || len(ns.PodsMounting(claim.ClaimName)) > 1 {
 			continue
 		}
 		out = append(out, reason.New(reason.ClaimHasOneWriter, "workload", p, "claim", claim.ClaimName, "volume", v.Name))
@@ -76,13 +76,13 @@ func Risks(p *workload.Program, ns *workload.Namespace, emptied []string) (out [
 	return out
 }
 
-// secondaryNetworks are those that a pod asks of Multus, but for the one by which Istio's
-// CNI plugin hooks in.
+// secondaryNetworks returns the networks that a pod requests from Multus, without the one that Istio's
+// CNI plugin uses.
 func secondaryNetworks(annotations map[string]string) string {
 	text := annotations["k8s.v1.cni.cncf.io/networks"]
 	networks := strings.Split(text, ",")
 	var elements []struct{ Name string }
-	if json.Unmarshal([]byte(text), &elements) == nil { // the long form
+	if json.Unmarshal([]byte(text), &elements) == nil { // JSON list instead of comma-separated names
 		networks = nil
 		for _, e := range elements {
 			networks = append(networks, e.Name)
@@ -95,8 +95,8 @@ func secondaryNetworks(annotations map[string]string) string {
 	return strings.Join(networks, ", ")
 }
 
-// writable says whether a container of a program mounts a volume to write.
-func writable(p *workload.Program, v corev1.Volume) bool {
+// isMountedWritable reports whether a container of the program mounts a volume read-write.
+func isMountedWritable(p *workload.Program, v corev1.Volume) bool {
 	if c := v.PersistentVolumeClaim; c != nil && c.ReadOnly {
 		return false
 	}
@@ -106,26 +106,28 @@ func writable(p *workload.Program, v corev1.Volume) bool {
 	return slices.ContainsFunc(p.Spec.Containers, writes) || slices.ContainsFunc(p.Spec.InitContainers, writes)
 }
 
-// What the sandbox policy lets a sandbox have: see manifests/policy and manifests/scc.
-var ordinaryResources = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
+// allowedResources are those that the sandbox policy allows (manifests/policy).
+var allowedResources = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
 
-const ordinaryVolumes = "configMap, csi, downwardAPI, emptyDir, ephemeral, persistentVolumeClaim, projected, secret"
+// allowedVolumeKinds are those that the sandbox policy and the SCC allow (manifests/policy,
+// manifests/scc).
+const allowedVolumeKinds = "configMap, csi, downwardAPI, emptyDir, ephemeral, persistentVolumeClaim, projected, secret"
 
-func ordinaryVolume(v corev1.Volume) bool {
+func isAllowedVolume(v corev1.Volume) bool {
 	return v.ConfigMap != nil || v.CSI != nil || v.DownwardAPI != nil || v.EmptyDir != nil || v.Ephemeral != nil ||
 		v.PersistentVolumeClaim != nil || v.Projected != nil || v.Secret != nil
 }
 
-// shared says whether a claim may be mounted on several nodes at once as a volume does it.
-func shared(c *corev1.PersistentVolumeClaim, v corev1.Volume) bool {
-	alone := func(m corev1.PersistentVolumeAccessMode) bool {
+// isShareable reports whether the claim of volume v can be mounted on several nodes at once.
+func isShareable(c *corev1.PersistentVolumeClaim, v corev1.Volume) bool {
+	singleNode := func(m corev1.PersistentVolumeAccessMode) bool {
 		return m == corev1.ReadWriteOnce || m == corev1.ReadWriteOncePod
 	}
-	readOnly := v.PersistentVolumeClaim.ReadOnly || !slices.ContainsFunc(c.Spec.AccessModes, alone)
+	readOnly := v.PersistentVolumeClaim.ReadOnly || !slices.ContainsFunc(c.Spec.AccessModes, singleNode)
 	return slices.Contains(c.Spec.AccessModes, corev1.ReadWriteMany) || readOnly && slices.Contains(c.Spec.AccessModes, corev1.ReadOnlyMany)
 }
 
-func modes(c *corev1.PersistentVolumeClaim) (out string) {
+func accessModes(c *corev1.PersistentVolumeClaim) (out string) {
 	for i, m := range c.Spec.AccessModes {
 		if i > 0 {
 			out += ", "

@@ -1,6 +1,6 @@
-// Package reason names why something was refused, warned of, ended or found missing. Each reason
-// has a stable code for scripts and tests, a sentence that says what is wrong, and what to do about
-// it. All of them stand in one table, from which docs/reasons.md is made.
+// Package reason defines the reasons for refusals, warnings, failures, the guard's verdicts and
+// doctor's findings. Each reason has a stable code for scripts and tests, a sentence that says what is
+// wrong, and a fix. All reasons are in one table, from which docs/reasons.md is generated.
 package reason
 
 import (
@@ -8,24 +8,24 @@ import (
 	"strings"
 )
 
-// Code is a reason's name. Codes are never reused for something else.
+// Code identifies a reason. A code is never reused for another reason.
 type Code string
 
-// Kind is where a reason shows up.
+// Kind says in which situation a reason occurs.
 type Kind string
 
-// Kinds.
+// Kinds of reasons.
 const (
-	Refusal Kind = "refusal" // a command does not begin, nothing was changed
-	Warning Kind = "warning" // a command goes on
-	Failure Kind = "failure" // a command gives up; what it did is undone
-	Verdict Kind = "verdict" // the guard ends a session, or leaves it alone
+	Refusal Kind = "refusal" // a command does not start; nothing was changed
+	Warning Kind = "warning" // a command continues
+	Failure Kind = "failure" // a command fails and undoes what it did
+	Verdict Kind = "verdict" // the guard ends a session, or leaves it as it is
 	Finding Kind = "finding" // doctor found something missing
 )
 
-// Reason is a row of the table. Sentence and Fix are templates: {name} stands for an argument.
-// Sentence says what is wrong, without commands. Fix says what to do, "" for nothing; in it
-// {osc-debug} and the verb after it stand for a command as the user gives it.
+// Reason is a row of the table. Sentence and Fix are templates in which {name} is replaced by an
+// argument. Sentence says what is wrong, without commands. Fix says what to do, "" for nothing; in it
+// {osc-debug} and the verb after it are replaced by the command as the user runs it.
 type Reason struct {
 	Code     Code
 	Kind     Kind
@@ -33,18 +33,18 @@ type Reason struct {
 	Fix      string
 }
 
-// Error is a reason that came up, with the arguments of its sentence.
+// Error is an error with a reason and the arguments of the reason's sentence and fix.
 type Error struct {
 	Code Code
-	// Rights says that the caller lacks permissions.
+	// Rights is set if the caller lacks permissions.
 	Rights bool
 
 	args  map[string]string
 	cause error
 }
 
-// New makes an error of a reason. args are names and values in turns; each name stands in the
-// reason's sentence or fix. A value that is an error becomes the cause, found by errors.As.
+// New returns an error with a reason. args are alternating names and values; each name is one in the
+// reason's sentence or fix. A value that is an error becomes the cause, which errors.As finds.
 func New(code Code, args ...any) *Error {
 	e := &Error{Code: code, args: map[string]string{}}
 	for i := 0; i+1 < len(args); i += 2 {
@@ -56,25 +56,25 @@ func New(code Code, args ...any) *Error {
 	return e
 }
 
-// Forbidden is New for a caller that lacks permissions.
+// Forbidden is New for a caller who lacks permissions.
 func Forbidden(code Code, args ...any) *Error {
 	e := New(code, args...)
 	e.Rights = true
 	return e
 }
 
-// Error is the sentence, without what to do.
+// Error returns the sentence, without the fix.
 func (e *Error) Error() string { return fill(row(e.Code).Sentence, e.args, nil) }
 
-// Unwrap is the cause, nil for none.
+// Unwrap returns the cause, nil for none.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Fix is what to do, "" for nothing. More arguments may be given for names that the error does not
-// know, such as the user's; values of the error's own win.
+// Fix returns the fix, "" for none. more has arguments that the error does not have, such as the user;
+// the error's own arguments take precedence.
 func (e *Error) Fix(more map[string]string) string { return e.FixFor(nil, more) }
 
-// FixFor is Fix for a user who gives our commands in another way: command is what he types for a
-// verb, without the arguments that follow it. nil: as Fix has it.
+// FixFor is Fix for a user who runs our commands in another way: command returns what the user types
+// for a verb, without the arguments that follow it. If it is nil, that is "osc-debug" and the verb.
 func (e *Error) FixFor(command func(verb string) string, more map[string]string) string {
 	if command == nil {
 		command = func(verb string) string { return "osc-debug " + verb }
@@ -90,16 +90,17 @@ func (e *Error) FixFor(command func(verb string) string, more map[string]string)
 	return fill(row(e.Code).Fix, args, command)
 }
 
-// Kind is the kind of the error's reason.
+// Kind returns the kind of the error's reason.
 func (e *Error) Kind() Kind { return row(e.Code).Kind }
 
 // Reasoned is an error of another type that has a reason.
 type Reasoned interface {
 	error
+	// Reason returns the reason.
 	Reason() *Error
 }
 
-// Of finds the first reason in an error's tree, nil where there is none.
+// Of returns the first reason in an error's tree, nil for none.
 func Of(err error) *Error {
 	all := All(err)
 	if len(all) == 0 {
@@ -108,9 +109,10 @@ func Of(err error) *Error {
 	return all[0]
 }
 
-// All lists the reasons in an error's tree, outermost first.
+// All returns the reasons in an error's tree, outermost first. It walks the tree itself, so the type
+// switches are on any: on an error, a linter rightly wants errors.As.
 func All(err error) (out []*Error) {
-	switch e := err.(type) {
+	switch e := any(err).(type) {
 	case nil:
 		return nil
 	case *Error:
@@ -118,7 +120,7 @@ func All(err error) (out []*Error) {
 	case Reasoned:
 		out = append(out, e.Reason())
 	}
-	switch e := err.(type) {
+	switch e := any(err).(type) {
 	case interface{ Unwrap() error }:
 		out = append(out, All(e.Unwrap())...)
 	case interface{ Unwrap() []error }:
@@ -129,7 +131,7 @@ func All(err error) (out []*Error) {
 	return out
 }
 
-// Is says whether an error has one of some reasons.
+// Is reports whether an error's tree has a reason with one of the codes.
 func Is(err error, codes ...Code) bool {
 	for _, e := range All(err) {
 		for _, code := range codes {
@@ -141,7 +143,7 @@ func Is(err error, codes ...Code) bool {
 	return false
 }
 
-// CodeOf is the code of an error's first reason, "" for none.
+// CodeOf returns the code of the first reason in an error's tree, "" for none.
 func CodeOf(err error) Code {
 	if e := Of(err); e != nil {
 		return e.Code
@@ -149,8 +151,8 @@ func CodeOf(err error) Code {
 	return ""
 }
 
-// fill replaces {name} by arguments and, where commands are given, {osc-debug} with the verb after
-// it by the verb's command.
+// fill replaces each {name} in template with its argument and, if command is not nil, {osc-debug} and
+// the verb after it with the verb's command. Other braces stay as they are.
 func fill(template string, args map[string]string, command func(verb string) string) string {
 	var out strings.Builder
 	for {
@@ -176,7 +178,7 @@ func fill(template string, args map[string]string, command func(verb string) str
 	}
 }
 
-// cutWord cuts off the letters that a text begins with.
+// cutWord splits text after its leading lower-case letters.
 func cutWord(text string) (word, after string) {
 	end := strings.IndexFunc(text, func(r rune) bool { return r < 'a' || r > 'z' })
 	if end < 0 {

@@ -15,31 +15,31 @@ import (
 	"testing"
 )
 
-// A code is one word that can stand in a script, and has one row.
+// Each code is a single word, for use in scripts, and has one row.
 func TestCodes(t *testing.T) {
 	word := regexp.MustCompile(`^[A-Z][A-Za-z0-9]+$`)
 	seen := map[Code]bool{}
 	for _, r := range Table() {
 		if !word.MatchString(string(r.Code)) || seen[r.Code] {
-			t.Errorf("code %q: no word, or not the only row", r.Code)
+			t.Errorf("code %q: not a single word, or in several rows", r.Code)
 		}
 		seen[r.Code] = true
 		if !slices.Contains([]Kind{Refusal, Warning, Failure, Verdict, Finding}, r.Kind) || r.Sentence == "" {
 			t.Errorf("%s: kind %q, sentence %q", r.Code, r.Kind, r.Sentence)
 		}
 		if strings.Contains(r.Sentence, "{osc-debug}") {
-			t.Errorf("%s: a command belongs into the fix: %s", r.Code, r.Sentence)
+			t.Errorf("%s: a command belongs in the fix: %s", r.Code, r.Sentence)
 		}
 	}
 }
 
 var placeholder = regexp.MustCompile(`\{([a-zA-Z-]+)\}`)
 
-// given are arguments of Fix that whoever prints it knows.
-var given = []string{"osc-debug", "namespace", "user"}
+// printerArgs are the arguments of Fix that the code which prints it supplies.
+var printerArgs = []string{"osc-debug", "namespace", "user"}
 
-// Every call of New and Forbidden gives the arguments that its reason's sentence and fix name, and
-// no others; and every reason is used.
+// Every call of New and Forbidden passes exactly the arguments in its reason's sentence and fix, and
+// every reason is used.
 func TestEveryCallGivesItsArguments(t *testing.T) {
 	names := constants(t)
 	used := map[Code]bool{}
@@ -60,7 +60,7 @@ func TestEveryCallGivesItsArguments(t *testing.T) {
 			}
 			selector, ok := call.Args[0].(*ast.SelectorExpr)
 			if !ok {
-				return true // a variable: its callers are seen
+				return true // a variable: its callers are checked
 			}
 			code := names[selector.Sel.Name]
 			r := row(code)
@@ -73,12 +73,12 @@ func TestEveryCallGivesItsArguments(t *testing.T) {
 			}
 			for _, m := range placeholder.FindAllStringSubmatch(r.Sentence, -1) {
 				if !slices.Contains(got, m[1]) {
-					t.Errorf("%s: %s gets no %q: %s", file, code, m[1], r.Sentence)
+					t.Errorf("%s: %s has no argument %q: %s", file, code, m[1], r.Sentence)
 				}
 			}
 			for _, m := range placeholder.FindAllStringSubmatch(r.Fix, -1) {
-				if !slices.Contains(got, m[1]) && !slices.Contains(given, m[1]) {
-					t.Errorf("%s: the fix of %s gets no %q: %s", file, code, m[1], r.Fix)
+				if !slices.Contains(got, m[1]) && !slices.Contains(printerArgs, m[1]) {
+					t.Errorf("%s: the fix of %s has no argument %q: %s", file, code, m[1], r.Fix)
 				}
 			}
 			for _, name := range got {
@@ -101,7 +101,7 @@ func isReasonPackage(e ast.Expr) bool {
 	return ok && id.Name == "reason"
 }
 
-// constants are the codes by the names of their constants.
+// constants returns the codes by the names of their constants.
 func constants(t *testing.T) map[string]Code {
 	t.Helper()
 	out := map[string]Code{}
@@ -127,7 +127,7 @@ func constants(t *testing.T) map[string]Code {
 	return out
 }
 
-// sources are the product's files, by path.
+// sources returns the product's parsed files by path.
 func sources(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	out := map[string]*ast.File{}
@@ -157,7 +157,7 @@ func TestAnErrorTree(t *testing.T) {
 	}
 }
 
-// A command in a fix is the one that its user gives.
+// A fix contains commands as the user runs them.
 func TestAFixNamesCommandsAsTheUserGivesThem(t *testing.T) {
 	args := map[string]string{"route": "shop"}
 	command := func(verb string) string { return "oc osc-debug " + verb + " --context web" }

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Table lists all reasons, by where they come up.
+// Table returns all reasons: of the preflight, of sessions, of the guard, of doctor, of other commands.
 func Table() []Reason {
 	return slices.Concat(preflightReasons, sessionReasons, guardReasons, doctorReasons, commandReasons)
 }
@@ -18,7 +18,8 @@ var byCode = sync.OnceValue(func() map[Code]Reason {
 	return rows
 })
 
-// row is a code's row. A code without one says so; a test sees that there is none.
+// row returns the row of a code. For a code without a row, the code itself is the sentence; a test
+// ensures that there are none.
 func row(code Code) Reason {
 	if r, ok := byCode()[code]; ok {
 		return r

@@ -1,6 +1,6 @@
 package reason
 
-// What the commands refuse beside a session's preflight, and how they end.
+// Reasons why commands fail, apart from a session's preflight, and how they end.
 const (
 	WrongUsage            Code = "WrongUsage"
 	NoCluster             Code = "NoCluster"
@@ -11,7 +11,7 @@ const (
 	ImageForbidden        Code = "ImageForbidden"
 	GuardImageUnpublished Code = "GuardImageUnpublished"
 
-	// Which session is meant.
+	// Selecting a session.
 	NoSession             Code = "NoSession"
 	NoSessionOnRoute      Code = "NoSessionOnRoute"
 	NoSuchSession         Code = "NoSuchSession"
@@ -29,7 +29,7 @@ const (
 	SandboxHeld           Code = "SandboxHeld"
 	InterruptedBeforeLive Code = "InterruptedBeforeLive"
 
-	// What status and doctor show.
+	// Output of status and doctor.
 	SessionPastItsTime Code = "SessionPastItsTime"
 	BackendRemoved     Code = "BackendRemoved"
 	ChecksFoundMissing Code = "ChecksFoundMissing"
@@ -40,47 +40,50 @@ const (
 )
 
 var commandReasons = []Reason{
-	{WrongUsage, Refusal, "{why}", "See '{command} --help'."},
-	{NoCluster, Refusal, "no cluster to talk to: {why}", "log in with 'oc login', or name a file with --kubeconfig"},
-	{TTLTooLong, Refusal, "a session of {ttl} is longer than the administrator allows", "give --ttl (and --for) up to {longest}"},
+	{WrongUsage, Refusal, "{why}", "see '{command} --help' for usage"},
+	{NoCluster, Refusal, "cannot load the cluster configuration: {why}", "log in with 'oc login', or name a kubeconfig file with --kubeconfig"},
+	{TTLTooLong, Refusal, "a session of {ttl} is longer than the administrator allows", "set --ttl (and --for) to {longest} at most"},
 	{
-		DrainTooLong, Refusal, "--drain {drain}: the guard deletes a sandbox {longest} after its traffic went back",
-		"have an administrator raise drain in ConfigMap osc-debug",
+		DrainTooLong, Refusal, "--drain={drain} is too long: the guard deletes a sandbox {longest} after its traffic goes back",
+		"use a shorter --drain, or ask an administrator to raise data.drain in ConfigMap osc-debug",
 	},
-	{TooLongExtension, Refusal, "session {session}: may not live beyond {latest}", "extend by {longest} at most"},
-	{RuntimeClassForbidden, Refusal, "--runtime-class={class}: this cluster's administrator allows runtime class {allowed}", ""},
-	{ImageForbidden, Refusal, "--sidecar-image={image}: this cluster's administrator allows sidecar image {allowed}", ""},
-	{GuardImageUnpublished, Warning, "without --image the manifests name {image}, which nobody publishes", ""},
+	{TooLongExtension, Refusal, "session {session}: cannot last beyond {latest}", "extend it by {longest} at most"},
+	{RuntimeClassForbidden, Refusal, "--runtime-class={class}: the administrator allows only {allowed}", "use an allowed one, or ask an administrator to add it to data.runtimeClasses in ConfigMap osc-debug"},
+	{ImageForbidden, Refusal, "--sidecar-image={image}: the administrator allows only {allowed}", "use an allowed one, or ask an administrator to add it to data.images in ConfigMap osc-debug"},
+	{GuardImageUnpublished, Warning, "without --image, the manifests name {image}, which is not published", ""},
 
 	{NoSession, Refusal, "namespace {namespace}: no session", ""},
-	{NoSessionOnRoute, Refusal, "route {namespace}/{route}: no session is on it", ""},
-	{NoSuchSession, Refusal, "namespace {namespace}: no Route has session {session}", "'{osc-debug} status' lists what there is"},
-	{SeveralSessions, Refusal, "namespace {namespace}: {sessions} sessions", "name one with --route or --session"},
-	{OtherSessionOnRoute, Refusal, "route {namespace}/{route}: session {session} is on it, not {asked}", ""},
+	{NoSessionOnRoute, Refusal, "route {namespace}/{route}: no session", ""},
+	{NoSuchSession, Refusal, "namespace {namespace}: session {session} not found", "list the sessions: {osc-debug} status -n {namespace}"},
+	{SeveralSessions, Refusal, "namespace {namespace}: has {sessions} sessions", "name one with --route or --session"},
+	{OtherSessionOnRoute, Refusal, "route {namespace}/{route}: has session {session}, not {asked}", ""},
 	{
-		JournalNamesNoSession, Refusal, "route {namespace}/{route}: its journal can't be read ({why}) and no other mark names the session",
-		"remove annotation {annotation} by hand",
+		JournalNamesNoSession, Refusal, "route {namespace}/{route}: its journal cannot be read ({why}), and no other mark names the session",
+		"remove the journal annotation: oc annotate route {route} -n {namespace} {annotation}-",
 	},
 
-	{NoGuardForSandbox, Refusal, "--wait=false leaves the sandbox to a guard, and none stands by: {why}", ""},
-	{ConnectionsNotTold, Warning, "connections that are cut are not told, and --router is not asked: list EndpointSlices: {why}", ""},
+	{NoGuardForSandbox, Refusal, "--wait=false leaves the sandbox to a guard, but none is running ({why})", "leave out --wait=false"},
+	{ConnectionsNotTold, Warning, "cannot list EndpointSlices ({why}): open connections and --router are not checked", ""},
 	{
 		OriginalMayBeShrunk, Warning,
-		"HorizontalPodAutoscaler {autoscaler} may have shrunk {workload} ({pods} pods now): {share} of new clients come back to it at once ({why})", "",
+		"HorizontalPodAutoscaler {autoscaler} may have scaled {workload} down ({pods} pods now), and {share} of new clients return to it at once ({why})", "",
 	},
-	{RolledBackChanged, Failure, "route {namespace}/{route}: rolled back; somebody else had changed it meanwhile, and that change stayed{because}", ""},
-	{SessionMayGoOn, Failure, "{why}: the session may not be over", "finish with '{osc-debug} rollback --route {route} -n {namespace}'"},
-	{CleanupIncomplete, Failure, "{why}", "finish with '{osc-debug} rollback --route {route} -n {namespace}'"},
+	{RolledBackChanged, Failure, "route {namespace}/{route}: rolled back; changes made by others during the session were kept{because}", ""},
+	{SessionMayGoOn, Failure, "{why}; the session may still be running", "end it: {osc-debug} rollback --route {route} -n {namespace}"},
+	{CleanupIncomplete, Failure, "{why}", "finish the cleanup: {osc-debug} rollback --route {route} -n {namespace}"},
 	{
-		SandboxHeld, Failure, "route {namespace}/{route}: {why}. The sandbox is held until {until}, without traffic",
-		"look at it with 'oc logs' and '{osc-debug} exec', resume with '{osc-debug} weight', end it with '{osc-debug} rollback --route {route} -n {namespace}'",
+		SandboxHeld, Failure, "route {namespace}/{route}: {why}; the sandbox is held without traffic until {until}",
+		`inspect the sandbox ('oc logs' works too), resume the session, or end it:
+  {osc-debug} exec --route {route} -n {namespace}
+  {osc-debug} weight PERCENT --route {route} -n {namespace}
+  {osc-debug} rollback --route {route} -n {namespace}`,
 	},
-	{InterruptedBeforeLive, Failure, "interrupted before the session was live: everything is undone", ""},
+	{InterruptedBeforeLive, Failure, "interrupted before the session was live; everything was undone", ""},
 
-	{SessionPastItsTime, Warning, "past its time", "end it with '{osc-debug} rollback --route {route} -n {namespace}'"},
-	{BackendRemoved, Warning, "somebody removed its backend from the Route", ""},
-	{ChecksFoundMissing, Failure, "namespace {namespace}: {lacking} of {checks} checks found something missing", ""},
+	{SessionPastItsTime, Warning, "the session is past its end time", "end it: {osc-debug} rollback --route {route} -n {namespace}"},
+	{BackendRemoved, Warning, "someone else removed the sandbox's backend from the Route", ""},
+	{ChecksFoundMissing, Failure, "namespace {namespace}: {lacking} of {checks} checks failed", ""},
 
-	{ContainerNotRunning, Warning, "container {container} does not run", ""},
-	{TraceFramesLost, Warning, "the stream lost frames: {got} came after {last}", ""},
+	{ContainerNotRunning, Warning, "container {container} is not running", ""},
+	{TraceFramesLost, Warning, "the trace stream lost frames ({got} came after {last})", ""},
 }

@@ -1,6 +1,6 @@
 package reason
 
-// Doctor: what a session in a namespace lacks.
+// Findings of doctor: what is missing for a session in a namespace.
 const (
 	APIServerUnreachable Code = "APIServerUnreachable"
 	RoutesNotServed      Code = "RoutesNotServed"
@@ -39,85 +39,94 @@ const (
 )
 
 var doctorReasons = []Reason{
-	{APIServerUnreachable, Finding, "no answer: {why}", "log in with 'oc login', or name a file with --kubeconfig"},
+	{APIServerUnreachable, Finding, "the API server does not answer: {why}", "log in with 'oc login', or name a kubeconfig file with --kubeconfig"},
 	{
-		RoutesNotServed, Finding, "Kubernetes {version} without Routes (route.openshift.io)",
-		"use an OpenShift cluster: osc-debug moves the traffic of Routes",
+		RoutesNotServed, Finding, "Kubernetes {version} does not serve Routes (route.openshift.io)",
+		"use an OpenShift cluster; osc-debug moves the traffic of Routes",
 	},
 
-	{SettingsNotRead, Finding, "{why}", "oc edit configmap {configmap} -n {home}"},
+	{SettingsNotRead, Finding, "{why}", "check that you can read it: oc get configmap {configmap} -n {home}"},
 	{
-		SettingsMissing, Finding, "neither ConfigMap {home}/{configmap} nor one in namespace {namespace}: defaults hold, and the sandbox policy has no parameters",
-		"have a cluster administrator apply it: {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -",
+		SettingsMissing, Finding, "neither ConfigMap {home}/{configmap} nor one in namespace {namespace} was found; defaults apply, and the sandbox policy has no parameters",
+		`ask a cluster administrator to run:
+  {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -`,
 	},
 
 	{
-		NoGuardStandsBy, Finding, "none stands by: {why}",
-		"have a cluster administrator apply it: {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -; " +
-			"or, for this namespace alone: {osc-debug} manifests guard-team -n {namespace} --image GUARD@sha256:… | oc apply -f -; if it is applied: oc get pods -n {home}",
+		NoGuardStandsBy, Finding, "no guard is running ({why})",
+		`ask a cluster administrator to install the guard:
+  {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -
+or install one for this namespace alone:
+  {osc-debug} manifests guard-team -n {namespace} --image GUARD@sha256:… | oc apply -f -
+if one is installed, check its pods:
+  oc get pods -n {home}`,
 	},
-	{NoGuardToAsk, Finding, "no guard to ask", ""},
+	{NoGuardToAsk, Finding, "there is no guard to check", ""},
 
-	{PodSecurityNotRead, Finding, "namespace {namespace} can't be read ({why}): 'sandbox pod' below tells", ""},
+	{PodSecurityNotRead, Finding, "namespace {namespace} cannot be read ({why}); see 'sandbox pod' below", ""},
 	{
-		PodSecurityUnset, Finding, "namespace {namespace} has no label pod-security.kubernetes.io/enforce: newer OpenShift enforces restricted then",
-		"a namespace that holds sandboxes needs a label, and the sandbox policy still refuses every other privileged pod: " +
-			"'oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite'",
+		PodSecurityUnset, Finding, "namespace {namespace} has no label pod-security.kubernetes.io/enforce; newer versions of OpenShift then enforce restricted",
+		`The namespace must allow privileged pods; SCCs and the sandbox policy still restrict them. Ask an administrator to run:
+  oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite`,
 	},
 	{
-		PodSecurityEnforced, Finding, `namespace {namespace} enforces pod security "{level}", under which no sidecar may be privileged`,
-		"a namespace that holds sandboxes needs a label, and the sandbox policy still refuses every other privileged pod: " +
-			"'oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite'",
+		PodSecurityEnforced, Finding, `namespace {namespace} enforces pod security "{level}", which forbids the privileged sidecar`,
+		`The namespace must allow privileged pods; SCCs and the sandbox policy still restrict them. Ask an administrator to run:
+  oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite`,
 	},
-	{SCCNotServed, Finding, "this cluster has no SecurityContextConstraints: only admission policies decide about pods", ""},
+	{SCCNotServed, Finding, "this cluster has no SecurityContextConstraints; only admission policies restrict pods", ""},
 	{
-		SCCNotUsable, Finding, "{user} may not use SCC osc-debug-kata",
-		"have a cluster administrator apply '{osc-debug} manifests scc' and '{osc-debug} manifests rbac', then 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user={user} -n {namespace}'",
+		SCCNotUsable, Finding, "{user} cannot use SCC osc-debug-kata",
+		`The SCC is safe only with the sandbox policy. Ask a cluster administrator to run:
+  {osc-debug} manifests policy | oc apply -f -
+  {osc-debug} manifests scc | oc apply -f -
+  {osc-debug} manifests rbac | oc apply -f -
+  oc create rolebinding osc-debug --clusterrole=osc-debug-user --user={user} -n {namespace}`,
 	},
 
-	{RuntimeClassNotAllowed, Finding, "{class} is not among those that the administrator allows: {allowed}", "name one with --runtime-class"},
+	{RuntimeClassNotAllowed, Finding, "the administrator does not allow RuntimeClass {class} (allowed: {allowed})", "use an allowed one with --runtime-class"},
 	{
 		NoRuntimeClass, Finding, "the cluster has no RuntimeClass {class}",
-		"have a cluster administrator install OpenShift sandboxed containers and create a KataConfig, or name another with --runtime-class",
+		"ask a cluster administrator to install OpenShift sandboxed containers and create a KataConfig, or use another RuntimeClass with --runtime-class",
 	},
-	{RuntimeClassNotRead, Finding, "you may not read RuntimeClasses: 'sandbox pod' below tells", ""},
+	{RuntimeClassNotRead, Finding, "you cannot read RuntimeClasses; see 'sandbox pod' below", ""},
 
-	{SidecarImageMissing, Finding, "this build of the command has no default image", "name one with --sidecar-image"},
-	{SidecarImageNoDigest, Finding, "{image} is not named by digest", "name it by digest with --sidecar-image: 'make images' prints it"},
+	{SidecarImageMissing, Finding, "this build of osc-debug has no default sidecar image", "name one with --sidecar-image"},
+	{SidecarImageNoDigest, Finding, "sidecar image {image} is not named by digest", "name it by digest with --sidecar-image ('make images' prints the digest)"},
 	{
-		SidecarImageNotAllowed, Finding, "{image} is not among those that the administrator allows: {allowed}",
-		"oc edit configmap osc-debug -n osc-debug: add it to images, or name one of those with --sidecar-image",
+		SidecarImageNotAllowed, Finding, "the administrator does not allow sidecar image {image} (allowed: {allowed})",
+		"use an allowed one with --sidecar-image, or ask an administrator to add it to data.images: oc edit configmap osc-debug -n osc-debug",
 	},
 
 	{
 		SCCPolicyNotInForce, Finding,
-		"under SCC osc-debug-kata you may make a privileged pod without a session's label, which no policy judges: policy osc-debug-scc is not in force",
-		"have a cluster administrator apply it: {osc-debug} manifests policy | oc apply -f -",
+		"policy osc-debug-scc is not in force: with SCC osc-debug-kata you can create a privileged pod without a session label, which no policy checks",
+		"ask a cluster administrator to run: {osc-debug} manifests policy | oc apply -f -",
 	},
 	{
 		SCCWithoutSandboxPolicy, Finding,
-		"under SCC osc-debug-kata you may make a privileged pod that is not in a VM: you are root on nodes until the policy is in force",
-		"have a cluster administrator apply it: {osc-debug} manifests policy | oc apply -f -",
+		"policy osc-debug-sandbox is not in force: with SCC osc-debug-kata you can create a privileged pod outside a VM and become root on nodes",
+		"ask a cluster administrator to run: {osc-debug} manifests policy | oc apply -f -",
 	},
 	{
-		SandboxPolicyNotInForce, Finding, "a privileged pod that is not in a VM would be admitted: the policy is not in force",
-		"have a cluster administrator apply it: {osc-debug} manifests policy | oc apply -f -",
+		SandboxPolicyNotInForce, Finding, "policy osc-debug-sandbox is not in force: a privileged pod outside a VM would be admitted",
+		"ask a cluster administrator to run: {osc-debug} manifests policy | oc apply -f -",
 	},
 	{
-		SandboxPolicyNotSeen, Finding, "a pod that is not in a VM is refused, but not by the policy: {why}",
-		"have a cluster administrator apply it: {osc-debug} manifests policy | oc apply -f -",
+		SandboxPolicyNotSeen, Finding, "a pod outside a VM is rejected, but not by the sandbox policy: {why}",
+		"ask a cluster administrator to run: {osc-debug} manifests policy | oc apply -f -",
 	},
 
-	{RouteNotRead, Finding, "{why}", "oc get routes -n {namespace}"},
+	{RouteNotRead, Finding, "{why}", "list the Routes: oc get routes -n {namespace}"},
 
 	{
-		NoNodeForSandbox, Finding, "no node takes a pod of runtime class {class}: {why}",
-		"have a cluster administrator add a node for the runtime class (KataConfig, MachineSet) or free one",
+		NoNodeForSandbox, Finding, "no node can run a pod of RuntimeClass {class}: {why}",
+		"ask a cluster administrator to add a node for the RuntimeClass (KataConfig, MachineSet), or to free capacity on one",
 	},
 	{
-		SidecarNotPulled, Finding, "node {node} can't start {image}: {state}: {why}",
-		"push the image where the cluster's nodes can pull it, or give the namespace a pull secret, or name another with --sidecar-image",
+		SidecarNotPulled, Finding, "node {node} cannot pull {image} ({state}: {why})",
+		"push the image where the cluster's nodes can pull it, add a pull secret to the namespace, or use another image with --sidecar-image",
 	},
-	{SidecarNotStarted, Finding, "node {node} can't start {image}: {state}: {why}", "look at it with 'oc get events -n {namespace}'"},
-	{SandboxPodNotStarted, Finding, `the pod does not start: it is {phase} on node "{node}"`, "look at it with 'oc get events -n {namespace}'"},
+	{SidecarNotStarted, Finding, "node {node} cannot start {image} ({state}: {why})", "see the Events: oc get events -n {namespace}"},
+	{SandboxPodNotStarted, Finding, `the sandbox pod did not start (phase {phase}, node "{node}")`, "see the Events: oc get events -n {namespace}"},
 }

@@ -1,9 +1,9 @@
 package reason
 
-// The guard: what it ends sessions for and says of it, and what is wrong with it or its settings.
+// Reasons of the guard: why it ends a session, how, and problems with the guard or its settings.
 const (
-	// Why the guard ends a session or leaves it alone. They label its metrics and, after
-	// "DebugSession", are an Event's reason.
+	// Why the guard ends a session, or leaves it as it is. The codes are labels of its metrics and,
+	// with the prefix "DebugSession", the reasons of its Events.
 	Abandoned     Code = "Abandoned"
 	Expired       Code = "Expired"
 	TooLong       Code = "TooLong"
@@ -21,13 +21,13 @@ const (
 	Unfinished    Code = "Unfinished"
 	Orphaned      Code = "Orphaned"
 
-	// How the guard put a Route back: the text of the Event.
+	// How the guard restored a Route: the text of the Event.
 	RouteRestored        Code = "RouteRestored"
 	ForeignChangesStayed Code = "ForeignChangesStayed"
 	RestoredBlind        Code = "RestoredBlind"
 	TrafficHeld          Code = "TrafficHeld"
 
-	// What is wrong with settings, or with a guard that is looked for.
+	// Problems with the settings, or in finding a guard.
 	SettingsInvalid    Code = "SettingsInvalid"
 	GuardNotFound      Code = "GuardNotFound"
 	GuardLeaseNotHeld  Code = "GuardLeaseNotHeld"
@@ -39,52 +39,55 @@ const (
 )
 
 var guardReasons = []Reason{
-	{Abandoned, Verdict, "still arming past its time", ""},
-	{Expired, Verdict, "past its end", ""},
-	{TooLong, Verdict, "its end is farther away than any session may last", ""},
-	{Unready, Verdict, "no sandbox server is ready", ""},
-	{LabelPruned, Verdict, "somebody removed our label", ""},
-	{JournalPruned, Verdict, "somebody removed our annotation", ""},
-	{BackendGone, Verdict, "somebody removed our backend", ""},
-	{Recreated, Verdict, "the Route was deleted and made again, marks and all", ""},
+	{Abandoned, Verdict, "the session was still being prepared after its deadline", ""},
+	{Expired, Verdict, "the session reached its end time", ""},
+	{TooLong, Verdict, "the session's end time is later than any session may last", ""},
+	{Unready, Verdict, "the sandbox has no ready endpoint", ""},
+	{LabelPruned, Verdict, "someone removed the session's label from the Route", ""},
+	{JournalPruned, Verdict, "someone removed the journal annotation from the Route", ""},
+	{BackendGone, Verdict, "someone removed the sandbox's backend from the Route", ""},
+	{Recreated, Verdict, "the Route was deleted and recreated with the session's marks", ""},
 	{
-		Unreadable, Verdict, "its journal can't be read; users are served by the sandbox and nothing is changed until it is dead",
-		"'{osc-debug} rollback --route {route}' ends it now",
+		Unreadable, Verdict, "the journal cannot be read, so the guard changes nothing while the sandbox serves users",
+		"end the session now: {osc-debug} rollback --route {route} -n {namespace}",
 	},
 	{
-		NoWayBack, Verdict, "route {namespace}/{route}: the sandbox of session {session} is its only backend, and no journal tells what was there before",
-		`first name the Service that shall serve: oc patch route {route} -n {namespace} --type=merge -p '{"spec":{"to":{"kind":"Service","name":"SERVICE","weight":100}}}'`,
+		NoWayBack, Verdict, "route {namespace}/{route}: the sandbox of session {session} is its only backend, and no usable journal says which backends to restore",
+		`replace SERVICE with the Service that should serve users: oc patch route {route} -n {namespace} --type=merge -p '{"spec":{"to":{"kind":"Service","name":"SERVICE","weight":100}}}'`,
 	},
-	{NotEnded, Verdict, "the API server refuses to have it ended, which is tried on: {why}", ""},
-	{Changed, Verdict, "somebody {changes}: it stays so, and is not fought", ""},
-	{MarksGone, Verdict, "somebody took its marks off the Route, or deleted the Route; its sandbox is deleted in {time}", ""},
-	{NodeDrain, Verdict, "a node of the sandbox is cordoned: a drain is to come", ""},
-	{Unfinished, Verdict, "its ending was interrupted", ""},
-	{Orphaned, Verdict, "sandbox objects without a mark on their Route", ""},
+	{NotEnded, Verdict, "the API server rejects ending the session ({why}); retrying", ""},
+	{Changed, Verdict, "someone else {changes}; leaving it", ""},
+	{MarksGone, Verdict, "someone removed its marks from the Route, or deleted the Route; deleting the sandbox in {time}", ""},
+	{NodeDrain, Verdict, "a node that runs the sandbox is cordoned, so a drain is expected", ""},
+	{Unfinished, Verdict, "ending the session was interrupted", ""},
+	{Orphaned, Verdict, "sandbox objects exist, but their Route has no mark of the session", ""},
 
 	{RouteRestored, Verdict, "the Route's backends are restored", ""},
-	{ForeignChangesStayed, Verdict, "the Route's backends are restored; what somebody else had changed stayed", ""},
-	{RestoredBlind, Verdict, "its backend is off the Route; which weights the others had before, no journal told", ""},
+	{ForeignChangesStayed, Verdict, "the Route's backends are restored; changes made by others during the session were kept", ""},
+	{RestoredBlind, Verdict, "the sandbox's backend is removed from the Route; the earlier weights of the other backends are unknown", ""},
 	{
-		TrafficHeld, Verdict, "its traffic is back; the sandbox stays until the session's end",
-		"'{osc-debug} weight' resumes, '{osc-debug} rollback' ends it",
+		TrafficHeld, Verdict, "its traffic is back on the original; the sandbox is kept until the session ends",
+		"resume the session with '{osc-debug} weight', or end it: {osc-debug} rollback -n {namespace}",
 	},
 
-	{SettingsInvalid, Refusal, "namespace {namespace}: ConfigMap {configmap}: {key}: {why}", "oc edit configmap {configmap} -n {namespace}"},
-	{GuardNotFound, Refusal, "its Lease {home}/{lease}: {why}", ""},
-	{GuardLeaseNotHeld, Refusal, "its Lease {home}/{lease}: nobody holds it", ""},
+	{SettingsInvalid, Refusal, "ConfigMap {namespace}/{configmap}: invalid data.{key}: {why}", "correct it: oc edit configmap {configmap} -n {namespace}"},
+	{GuardNotFound, Refusal, "Lease {home}/{lease}: {why}", ""},
+	{GuardLeaseNotHeld, Refusal, "Lease {home}/{lease} is not held", ""},
 	{
-		GuardLeaseStale, Refusal, "{guard} in namespace {home} renewed its Lease {age} ago",
-		"oc get pods -n {home} -l app.kubernetes.io/name=osc-debug-guard",
+		GuardLeaseStale, Refusal, "guard {guard} in namespace {home} last renewed its Lease {age} ago",
+		"check the guard's pods: oc get pods -n {home} -l app.kubernetes.io/name=osc-debug-guard",
 	},
-	{GuardStatusMissing, Refusal, "its status {home}/{configmap}: {why}", ""},
-	{GuardStatusInvalid, Refusal, "namespace {home}: ConfigMap {configmap}: journal: {why}", ""},
+	{GuardStatusMissing, Refusal, "guard status in ConfigMap {home}/{configmap}: {why}", ""},
+	{GuardStatusInvalid, Refusal, "ConfigMap {home}/{configmap}: invalid data.journal: {why}", ""},
 	{
-		GuardDoesNotCover, Refusal, "the guard in namespace {home} may not end sessions in namespace {namespace}",
-		"add {namespace} to namespaces of ConfigMap {home}/{configmap}, and: oc create rolebinding osc-debug-guard -n {namespace} --clusterrole=osc-debug-guard --serviceaccount={home}:osc-debug-guard",
+		GuardDoesNotCover, Refusal, "the guard in namespace {home} cannot end sessions in namespace {namespace}",
+		`ask an administrator to add {namespace} to data.namespaces, and to bind the guard's role:
+  oc edit configmap {configmap} -n {home}
+  oc create rolebinding osc-debug-guard -n {namespace} --clusterrole=osc-debug-guard --serviceaccount={home}:osc-debug-guard`,
 	},
 	{
-		GuardTooOld, Refusal, "the guard in namespace {home} reads journals up to version {reads}, this command writes {writes}",
-		"have it updated: {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -",
+		GuardTooOld, Refusal, "the guard in namespace {home} reads journals up to version {reads}, but this command writes version {writes}",
+		`ask an administrator to update the guard:
+  {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -`,
 	},
 }

@@ -1,9 +1,9 @@
 package reason
 
-// What a session's preflight refuses or warns of: the Route, the program behind it, the caller's
-// rights, the namespace's limits, and what the API server itself refuses.
+// Reasons of a session's preflight: the Route, the program behind it, the caller's permissions, the
+// namespace's limits, and rejections by the API server.
 const (
-	// The caller's rights.
+	// The caller's permissions.
 	PermissionsMissing Code = "PermissionsMissing"
 	ReadForbidden      Code = "ReadForbidden"
 
@@ -55,10 +55,10 @@ const (
 	ClaimHasOneWriter         Code = "ClaimHasOneWriter"
 	SecondaryNetworks         Code = "SecondaryNetworks"
 
-	// The namespace's limits, as far as they are known.
+	// The namespace's limits.
 	QuotaTooSmall Code = "QuotaTooSmall"
 
-	// What the API server refuses, by which of its plugins.
+	// Rejections by the API server, by plugin.
 	APIServerRefuses        Code = "APIServerRefuses"
 	PodSecurityForbids      Code = "PodSecurityForbids"
 	SCCNotGranted           Code = "SCCNotGranted"
@@ -72,7 +72,8 @@ const (
 	OwnerReferenceForbidden Code = "OwnerReferenceForbidden"
 	CustomHostForbidden     Code = "CustomHostForbidden"
 
-	// What the sandbox policy refuses: manifests/policy/policy.yaml begins its messages with these.
+	// Rejections by the sandbox policy; the messages in manifests/policy/policy.yaml begin with these
+	// codes.
 	SandboxNotInVM              Code = "SandboxNotInVM"
 	HostNamespaceNotAllowed     Code = "HostNamespaceNotAllowed"
 	HostPortNotAllowed          Code = "HostPortNotAllowed"
@@ -85,36 +86,38 @@ const (
 )
 
 const (
-	apiServerRefuses = "the API server refuses {object}: {why}"
+	apiServerRefuses = "the API server rejected {object}: {why}"
 
-	askForRole   = "ask for 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user={user} -n {namespace}' (a cluster administrator makes the role: '{osc-debug} manifests rbac')"
-	emptyOne     = "--empty-volume {volume} gives the sandbox an empty one instead"
-	emptyInstead = "--empty-volume gives the sandbox an empty volume instead"
+	askForRole = `ask a cluster administrator to run:
+  {osc-debug} manifests rbac | oc apply -f -
+  oc create rolebinding osc-debug --clusterrole=osc-debug-user --user={user} -n {namespace}`
+	emptyOne     = "give the sandbox an empty volume instead: --empty-volume {volume}"
+	emptyInstead = "give the sandbox an empty volume instead: --empty-volume VOLUME"
 )
 
 var preflightReasons = []Reason{
-	{PermissionsMissing, Refusal, "namespace {namespace}: {who} may not {verbs}", askForRole},
+	{PermissionsMissing, Refusal, "namespace {namespace}: {who} cannot {verbs}", askForRole},
 	{ReadForbidden, Refusal, "{why}", askForRole},
 
-	{RouteNotFound, Refusal, "route {namespace}/{route}: there is none of this name", "'oc get routes -n {namespace}' lists them"},
-	{RouteHasOwner, Refusal, "route {namespace}/{route}: is made by {owner}", "debug a Route of your own: the controller would undo every change"},
-	{RouteNotAdmitted, Refusal, "route {namespace}/{route}: no router admitted it ({why})",
-		"a Route must be served before traffic can be shifted; 'oc describe route' tells more"},
-	{RouterNotServing, Warning, "router {router} does not serve the Route ({why}): users who come by it see nothing of the session", ""},
-	{RoutersNotProbed, Refusal, "route {namespace}/{route}: {count} routers serve it ({routers}) and {probed} would be probed",
-		"give the address of each with --router, once for each; --force is content with those that are probed, --no-probe with none"},
-	{ExternalCertificate, Refusal, "route {namespace}/{route}: spec.tls.externalCertificate is set: any change of such a Route needs permission for routes/custom-host",
-		"put the certificate into the Route for the session"},
-	{DestinationCAMissing, Refusal, "route {namespace}/{route}: re-encrypts without a destination CA: the router wants a certificate for the sandbox Service's own name",
-		"set spec.tls.destinationCACertificate, or use a serving certificate of OpenShift (annotation service.beta.openshift.io/serving-cert-secret-name on the Service, mounted by its pods): the sandbox then gets its own"},
-	{AlternateBackendsFull, Refusal, "route {namespace}/{route}: {count} alternate backends already there, OpenShift allows no more", "remove one first"},
-	{BackendNamedTwice, Refusal, "route {namespace}/{route}: Service {service} is both primary and alternate backend, the router would use only its last weight", "remove the alternate"},
-	{BalanceIgnoresWeights, Refusal, "route {namespace}/{route}: balance algorithm {balance} does not follow weights", "remove the annotation, or set it to roundrobin"},
-	{ServiceIdled, Refusal, "route {namespace}/{route}: Service {service} is idled since {since}: it has no pods", "wake it with a request to the Route, then try again"},
-	{NoReadyBackend, Refusal, "route {namespace}/{route}: no backend with a weight has a ready endpoint on the Route's port, users get 503 now", "make a pod of them ready first"},
-	{PrimaryServesNobody, Refusal, "route {namespace}/{route}: no user is served by its primary Service {service}, but by {others}",
-		"a sandbox clones the primary's program: make the Service that users are served by the primary ('oc patch route', spec.to), or --force if they are to meet this one"},
-	{ArgoCDAppliesRoute, Refusal, "route {namespace}/{route}: Argo CD applies it and would take the session's weights back", `add to its Application, then give --force:
+	{RouteNotFound, Refusal, "route {namespace}/{route}: not found", "list the Routes: oc get routes -n {namespace}"},
+	{RouteHasOwner, Refusal, "route {namespace}/{route}: managed by {owner}, which would revert any change", "use a Route that no controller manages"},
+	{RouteNotAdmitted, Refusal, "route {namespace}/{route}: not admitted by any router ({why})",
+		"see the Route's status: oc describe route {route} -n {namespace}"},
+	{RouterNotServing, Warning, "router {router} does not serve the Route ({why}); the session does not affect its clients", ""},
+	{RoutersNotProbed, Refusal, "route {namespace}/{route}: {count} routers serve it ({routers}), but only {probed} would be probed",
+		"Use --router once for each router. To probe fewer, use --force; to probe none, use --no-probe."},
+	{ExternalCertificate, Refusal, "route {namespace}/{route}: spec.tls.externalCertificate is set, so any change needs permission for routes/custom-host",
+		"put the certificate into the Route itself for the session (spec.tls.certificate and spec.tls.key)"},
+	{DestinationCAMissing, Refusal, "route {namespace}/{route}: re-encrypts without a destination CA, so the router expects a certificate for the sandbox Service's name",
+		"Set spec.tls.destinationCACertificate. Or use an OpenShift serving certificate (annotation service.beta.openshift.io/serving-cert-secret-name on the Service, mounted by its pods); the sandbox then gets its own."},
+	{AlternateBackendsFull, Refusal, "route {namespace}/{route}: {count} alternate backends exist, the maximum that OpenShift allows", "remove one of them first"},
+	{BackendNamedTwice, Refusal, "route {namespace}/{route}: Service {service} is both the primary and an alternate backend, so the router uses only its last weight", "remove it from spec.alternateBackends"},
+	{BalanceIgnoresWeights, Refusal, "route {namespace}/{route}: balance algorithm {balance} ignores weights", "remove annotation haproxy.router.openshift.io/balance, or set it to roundrobin"},
+	{ServiceIdled, Refusal, "route {namespace}/{route}: Service {service} was idled at {since} and has no pods", "send a request to the Route to wake the Service, then try again"},
+	{NoReadyBackend, Refusal, "route {namespace}/{route}: no backend with a weight has a ready endpoint on the Route's port, so users get 503", "get a pod of one of these backends ready first"},
+	{PrimaryServesNobody, Refusal, "route {namespace}/{route}: users are not on its primary Service {service}, but on {others}",
+		"The sandbox clones the workload of the primary Service. Make the Service that users are on the primary (spec.to), or use --force to send users to a clone of this one."},
+	{ArgoCDAppliesRoute, Refusal, "route {namespace}/{route}: managed by Argo CD, which would revert the session's weights", `add this to its Application, then use --force:
   spec:
     syncPolicy:
       syncOptions: [RespectIgnoreDifferences=true]
@@ -123,69 +126,78 @@ var preflightReasons = []Reason{
       kind: Route
       name: {route}
       jsonPointers: [/spec/to/weight, /spec/alternateBackends, /metadata/labels/{label}, /metadata/annotations/{journal}]`},
-	{FluxAppliesRoute, Refusal, "route {namespace}/{route}: Flux applies it (Kustomization {kustomization}) and would take the session's weights back",
-		`have it leave the Route alone for the session, then it is not refused:
+	{FluxAppliesRoute, Refusal, "route {namespace}/{route}: managed by Flux (Kustomization {kustomization}), which would revert the session's weights",
+		`stop Flux from reconciling the Route during the session (--force is not needed then):
   oc annotate route {route} -n {namespace} kustomize.toolkit.fluxcd.io/reconcile=disabled`},
-	{HelmReleaseAppliesRoute, Refusal, "route {namespace}/{route}: Flux applies it (HelmRelease {release}) and may take the session's weights back",
-		`add to the HelmRelease, then give --force:
+	{HelmReleaseAppliesRoute, Refusal, "route {namespace}/{route}: managed by Flux (HelmRelease {release}), which may revert the session's weights",
+		`add this to the HelmRelease, then use --force:
   spec:
     driftDetection:
       ignore:
       - paths: [/spec/to/weight, /spec/alternateBackends, /metadata/labels/{label}, /metadata/annotations/{journal}]
         target: {kind: Route, name: {route}}`},
-	{PortNotOfService, Refusal, "route {namespace}/{route}: spec.port.targetPort {port} is no port of Service {service}", ""},
+	{PortNotOfService, Refusal, "route {namespace}/{route}: spec.port.targetPort {port} is not a port of Service {service}", "set spec.port.targetPort to a port of the Service: oc describe service {service} -n {namespace}"},
 
-	{PercentOutOfRange, Refusal, "weight {percent} is out of range", "give a percentage from 0 to 100"},
-	{SandboxNotReady, Failure, "the sandbox has no ready server", ""},
-	{NoTraffic, Failure, "no backend of the Route carries traffic now: nothing can be shifted", ""},
+	{PercentOutOfRange, Refusal, "weight {percent} is out of range", "use a percentage from 0 to 100"},
+	{SandboxNotReady, Failure, "the sandbox has no ready endpoint", ""},
+	{NoTraffic, Failure, "no backend of the Route carries traffic, so there is nothing to shift", ""},
 
-	{ServiceMissing, Refusal, "route {namespace}/{route}: its Service {service} does not exist", "create it, or correct spec.to.name"},
+	{ServiceMissing, Refusal, "route {namespace}/{route}: primary Service {service} not found", "create the Service, or correct spec.to.name"},
 	{ServiceWithoutSelector, Refusal, "route {namespace}/{route}: Service {service} has no selector, so there is no workload to clone", ""},
-	{NoReadyPod, Refusal, "route {namespace}/{route}: Service {service} has no ready pod: a session clones a running program", ""},
-	{OtherWorkload, Refusal, "route {namespace}/{route}: the pods of Service {service} belong to {others}, not to {workload}", ""},
-	{ReplicaSetGone, Refusal, "pod {pod}: its ReplicaSet {owner} is gone", ""},
-	{ReplicationControllerGone, Refusal, "pod {pod}: its ReplicationController {owner} is gone, or you may not read it", ""},
-	{RevisionGone, Refusal, `pod {pod}: revision "{revision}" of {owner} is gone`, "restart the pod, so that it runs a known one"},
-	{JobPods, Refusal, "pod {pod} belongs to Job {job}: a job runs to its end, and a second one would do its work twice", "debug a workload that serves"},
-	{NoSuchContainer, Refusal, `{workload} has no container "{container}"; it has {containers}`, ""},
-	{NoSuchVolume, Refusal, `{workload} has no volume "{volume}"; it has {volumes}`, ""},
-	{GatewayProxy, Refusal, "{workload}: is {mesh}'s own proxy, with no program beside it", "debug a workload behind it, by a Route of that one's own"},
-	{HostNamespaces, Refusal, "{workload}: uses the node's network, PID or IPC namespace, which a sandbox VM does not have", "debug it without hostNetwork, hostPID and hostIPC"},
-	{ResourceClaims, Refusal, "{workload}: claims devices of the node ({claim}), which a sandbox VM does not have", "debug it without resourceClaims"},
-	{ExtendedResource, Refusal, "{workload}: container {container} asks for {resource}, a device of the node which a sandbox VM does not have", "debug it on a replica without"},
-	{RawDeviceVolume, Refusal, "{workload}: container {container} uses a volume as a raw device", "debug it without volumeDevices"},
-	{HostPathVolume, Refusal, "{workload}: mounts the node's {path} (volume {volume}): the VM would share it read-write with its node", emptyOne},
-	{VolumeKindUnsupported, Refusal, "{workload}: volume {volume} is of a kind that sandboxes may not mount (they may: {kinds})", emptyOne},
-	{ClaimUnreadable, Refusal, "{workload}: claim {claim} (volume {volume}) can't be read: whether a second pod may mount it is not known", emptyOne},
-	{ClaimInUse, Refusal, "{workload}: claim {claim} (volume {volume}) is {modes}: it can't be mounted beside the pod that has it", emptyOne},
-	{ClaimOfMember, Refusal, "{workload}: claim {claim} (volume {volume}) has the data of member {member} alone: a second program that writes there would destroy it", emptyOne},
+	{NoReadyPod, Refusal, "route {namespace}/{route}: Service {service} has no ready pod to clone", "find out why no pod is ready: oc get pods -n {namespace}"},
+	{OtherWorkload, Refusal, "route {namespace}/{route}: the pods of Service {service} belong to {others}, not to {workload}", "correct --workload, or leave it out"},
+	{ReplicaSetGone, Refusal, "pod {pod}: its ReplicaSet {owner} no longer exists", ""},
+	{ReplicationControllerGone, Refusal, "pod {pod}: its ReplicationController {owner} no longer exists, or you cannot read it", ""},
+	{RevisionGone, Refusal, `pod {pod}: revision "{revision}" of {owner} no longer exists`, "restart the pod so that it runs a revision that exists"},
+	{JobPods, Refusal, "pod {pod} belongs to Job {job}, and a clone would run the job a second time", "use a Route whose workload is not a Job"},
+	{NoSuchContainer, Refusal, `{workload} has no container "{container}" (it has {containers})`, ""},
+	{NoSuchVolume, Refusal, `{workload} has no volume "{volume}" (it has {volumes})`, ""},
+	{GatewayProxy, Refusal, "{workload}: runs only the {mesh} proxy, so there is no application to clone", "debug a workload behind the proxy, through a Route of its own"},
+	{HostNamespaces, Refusal, "{workload}: uses the node's network, PID or IPC namespace, which a sandbox VM does not have", "debug a copy of it without hostNetwork, hostPID and hostIPC"},
+	{ResourceClaims, Refusal, "{workload}: claims devices of the node ({claim}), which a sandbox VM does not have", "debug a copy of it without resourceClaims"},
+	{ExtendedResource, Refusal, "{workload}: container {container} requests {resource}, a device of the node that a sandbox VM does not have", "debug a copy of it that does not request the device"},
+	{RawDeviceVolume, Refusal, "{workload}: container {container} uses a volume as a raw device, which a sandbox cannot", "debug a copy of it without volumeDevices"},
+	{HostPathVolume, Refusal, "{workload}: volume {volume} mounts {path} of the node, which the VM would share read-write", emptyOne},
+	{VolumeKindUnsupported, Refusal, "{workload}: volume {volume} is of a kind that a sandbox cannot mount (allowed: {kinds})", emptyOne},
+	{ClaimUnreadable, Refusal, "{workload}: claim {claim} (volume {volume}) cannot be read, so it is unknown whether a second pod may mount it", emptyOne},
+	{ClaimInUse, Refusal, "{workload}: claim {claim} (volume {volume}) is {modes} and cannot be mounted by a second pod", emptyOne},
+	{ClaimOfMember, Refusal, "{workload}: claim {claim} (volume {volume}) holds the data of pod {member} alone, which a second writer would destroy", emptyOne},
 	{ClaimHasOneWriter, Refusal,
-		"{workload}: claim {claim} (volume {volume}) is written by one pod only, and would be by the sandbox too: programs that don't expect that, as databases, lose data",
-		"--empty-volume {volume} gives the sandbox an empty one instead; --force shares it, for programs that may run twice on it"},
-	{SecondaryNetworks, Refusal, "{workload}: its pods have secondary networks ({networks}), which a sandbox does not get",
-		"what it reaches by them fails in the sandbox; --force if users can do without"},
+		"{workload}: claim {claim} (volume {volume}) is written by one pod only, and some programs, such as databases, lose data if the sandbox writes to it too",
+		"Give the sandbox an empty volume with --empty-volume {volume}. Use --force to share the volume if the program can safely run twice on it."},
+	{SecondaryNetworks, Refusal, "{workload}: its pods have secondary networks ({networks}), which the sandbox does not get",
+		"Anything reached over these networks fails in the sandbox. Use --force if users can do without it."},
 
-	{QuotaTooSmall, Refusal, "quota {quota}: {resource}: {used} of {hard} used, {pods} sandbox pod(s) need {need} more",
-		"free some of the namespace's quota, ask for more, or give fewer --replicas"},
+	{QuotaTooSmall, Refusal, "quota {quota}: {used} of {hard} {resource} used, but {pods} sandbox pod(s) need {need} more",
+		"free some of the quota, ask for a larger one, or use fewer --replicas"},
 
 	{APIServerRefuses, Refusal, apiServerRefuses, ""},
 	{PodSecurityForbids, Refusal, apiServerRefuses,
-		"a namespace that holds sandboxes needs a label, and the sandbox policy still refuses every other privileged pod: 'oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite'"},
+		`The namespace must allow privileged pods; SCCs and the sandbox policy still restrict them. Ask an administrator to run:
+  oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite`},
 	{SCCNotGranted, Refusal, apiServerRefuses,
-		"you have no grant to use SCC osc-debug-kata: have a cluster administrator apply '{osc-debug} manifests scc' and '{osc-debug} manifests rbac', then 'oc create rolebinding osc-debug --clusterrole=osc-debug-user --user={user} -n {namespace}'"},
+		`You cannot use SCC osc-debug-kata, which is safe only with the sandbox policy. Ask a cluster administrator to run:
+  {osc-debug} manifests policy | oc apply -f -
+  {osc-debug} manifests scc | oc apply -f -
+  {osc-debug} manifests rbac | oc apply -f -
+  oc create rolebinding osc-debug --clusterrole=osc-debug-user --user={user} -n {namespace}`},
 	{SCCForbidsCapability, Refusal, apiServerRefuses,
-		"a sandbox' own containers may have NET_BIND_SERVICE alone: have a cluster administrator add what this one needs to SCC osc-debug-kata (allowedCapabilities), and its image, by digest, to images of ConfigMap osc-debug in namespace osc-debug"},
+		`SCC osc-debug-kata allows only NET_BIND_SERVICE. Ask an administrator to add the capability to its allowedCapabilities, and the image digest to data.images in ConfigMap osc-debug/osc-debug:
+  oc edit scc osc-debug-kata
+  oc edit configmap osc-debug -n osc-debug`},
 	{SCCForbidsVolume, Refusal, apiServerRefuses, emptyInstead},
-	{PolicyParamsMissing, Refusal, apiServerRefuses, "the sandbox policy finds no ConfigMap osc-debug in namespace osc-debug: have an administrator apply '{osc-debug} manifests guard'"},
-	{RuntimeClassNotFound, Refusal, apiServerRefuses, "the cluster has no such RuntimeClass: install OpenShift sandboxed containers, or name another with --runtime-class"},
-	{LimitRangeExceeded, Refusal, apiServerRefuses, "a LimitRange of the namespace does not let the pod in: 'oc describe limitrange' shows it"},
-	{QuotaExceeded, Refusal, apiServerRefuses, "free some of the namespace's quota, or ask for more"},
+	{PolicyParamsMissing, Refusal, apiServerRefuses, `The sandbox policy needs ConfigMap osc-debug/osc-debug. Ask a cluster administrator to run:
+  {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -`},
+	{RuntimeClassNotFound, Refusal, apiServerRefuses, "install OpenShift sandboxed containers, or use another RuntimeClass with --runtime-class"},
+	{LimitRangeExceeded, Refusal, apiServerRefuses, "see the namespace's LimitRanges: oc describe limitrange -n {namespace}"},
+	{QuotaExceeded, Refusal, apiServerRefuses, "see what is used, then free some of the quota or ask for more: oc describe quota -n {namespace}"},
 	{QuotaWantsResources, Refusal, apiServerRefuses,
-		"a quota of the namespace wants limits or requests of every container: give them to the workload's, or let a LimitRange set defaults"},
-	{OwnerReferenceForbidden, Refusal, apiServerRefuses, "you lack a right that owner references need: roles edit and osc-debug-user have it"},
-	{CustomHostForbidden, Refusal, apiServerRefuses, "the Route's host or certificate is protected: ask for permission routes/custom-host"},
+		"A quota of the namespace requires limits or requests on every container. Set them on the workload's containers, or have a LimitRange set defaults."},
+	{OwnerReferenceForbidden, Refusal, apiServerRefuses, `You need role edit or osc-debug-user to set owner references. Ask a cluster administrator to run:
+  oc create rolebinding osc-debug --clusterrole=osc-debug-user --user={user} -n {namespace}`},
+	{CustomHostForbidden, Refusal, apiServerRefuses, "ask an administrator for permission to update routes/custom-host, which protects the Route's host and certificate"},
 
-	{SandboxNotInVM, Refusal, apiServerRefuses, "name one of those with --runtime-class, or have an administrator add it to runtimeClasses of ConfigMap osc-debug in namespace osc-debug"},
+	{SandboxNotInVM, Refusal, apiServerRefuses, "use one of these with --runtime-class, or ask an administrator to add yours to data.runtimeClasses in ConfigMap osc-debug/osc-debug"},
 	{HostNamespaceNotAllowed, Refusal, apiServerRefuses, ""},
 	{HostPortNotAllowed, Refusal, apiServerRefuses, ""},
 	{VolumeKindNotAllowed, Refusal, apiServerRefuses, emptyInstead},
@@ -194,5 +206,7 @@ var preflightReasons = []Reason{
 	{RuntimeAnnotationNotAllowed, Refusal, apiServerRefuses, ""},
 	{SELinuxNotAllowed, Refusal, apiServerRefuses, ""},
 	{ImageNotAllowed, Refusal, apiServerRefuses,
-		"have an administrator add the image, by digest, to images of ConfigMap osc-debug in namespace osc-debug: 'oc edit configmap osc-debug -n osc-debug' (on OpenShift, capabilities that it adds also to allowedCapabilities of SCC osc-debug-kata)"},
+		`Ask an administrator to add the image, by digest, to data.images. On OpenShift, capabilities that the container adds must also be in the SCC's allowedCapabilities:
+  oc edit configmap osc-debug -n osc-debug
+  oc edit scc osc-debug-kata`},
 }

@@ -1,6 +1,6 @@
 package reason
 
-// Reasons of a session: what its Route bears, and the steps there and back.
+// Reasons of a session: its marks on the Route, shifting traffic to the sandbox, and restoring it.
 const (
 	// The Route and its marks.
 	RouteInSession        Code = "RouteInSession"
@@ -19,7 +19,7 @@ const (
 	JournalVersionUnknown Code = "JournalVersionUnknown"
 	JournalContradictory  Code = "JournalContradictory"
 
-	// The way there, and while the session is live.
+	// Shifting traffic, and while the session is live.
 	TooMuchLoad               Code = "TooMuchLoad"
 	SelectsEveryPod           Code = "SelectsEveryPod"
 	ServiceSelectsEveryPod    Code = "ServiceSelectsEveryPod"
@@ -63,7 +63,7 @@ const (
 	DetachedMayShrink         Code = "DetachedMayShrink"
 	RightsToListMissing       Code = "RightsToListMissing"
 
-	// The way back.
+	// Restoring the Route.
 	SandboxOnlyBackend Code = "SandboxOnlyBackend"
 	BackendLeftBehind  Code = "BackendLeftBehind"
 	SandboxStillUsed   Code = "SandboxStillUsed"
@@ -75,94 +75,98 @@ const (
 
 var sessionReasons = []Reason{
 	// The Route and its marks.
-	{RouteInSession, Refusal, "route {namespace}/{route}: session {session} of {who} is on it ({state})",
-		"wait for its end, or end it with '{osc-debug} rollback --route {route} -n {namespace}'"},
-	{RouteChanged, Failure, "route {namespace}/{route}: somebody changed it while the session was being prepared", "start again"},
-	{RouteRecreated, Failure, "route {namespace}/{route}: somebody deleted it and made it again", ""},
-	{SessionRemoved, Failure, "route {namespace}/{route}: somebody removed session {session} from it", ""},
-	{SessionHeld, Failure, "route {namespace}/{route}: session {session} is held by now: its sandbox was not ready", ""},
-	{SessionGone, Refusal, "route {namespace}/{route}: session {session} is not on it any more", ""},
+	{RouteInSession, Refusal, "route {namespace}/{route}: already has session {session} of {who} ({state})",
+		"wait for it to end, or end it now: {osc-debug} rollback --route {route} -n {namespace}"},
+	{RouteChanged, Failure, "route {namespace}/{route}: changed by someone else while the session was being prepared", "run the command again"},
+	{RouteRecreated, Failure, "route {namespace}/{route}: was deleted and recreated", ""},
+	{SessionRemoved, Failure, "route {namespace}/{route}: session {session} was removed from it by the guard or another user", ""},
+	{SessionHeld, Failure, "route {namespace}/{route}: session {session} is now held because its sandbox was not ready", ""},
+	{SessionGone, Refusal, "route {namespace}/{route}: session {session} is no longer on it", ""},
 	{SessionEnding, Refusal, "route {namespace}/{route}: session {session} is ending", ""},
-	{SessionStillArming, Refusal, "route {namespace}/{route}: session {session} is still being prepared", ""},
-	{SessionIDInvalid, Failure, "{session} is no session ID", ""},
-	{BackendAdded, Failure, "route {namespace}/{route}: somebody added backend {service} meanwhile", "start again"},
-	{WeightChanged, Failure, "route {namespace}/{route}: somebody changed the weight of {service} while the session was being prepared", "start again"},
-	{JournalTooLong, Refusal, "journal: {size} bytes, more than {limit}", ""},
-	{JournalMalformed, Refusal, "journal: {why}", ""},
-	{JournalVersionUnknown, Refusal, "journal: version {version} is not known to this osc-debug", "use a newer one"},
-	{JournalContradictory, Refusal, "journal: {why}", ""},
+	{SessionStillArming, Refusal, "route {namespace}/{route}: session {session} is still being prepared", "wait until it is live: {osc-debug} status -n {namespace} -w"},
+	{SessionIDInvalid, Failure, "{session} is not a session ID", ""},
+	{BackendAdded, Failure, "route {namespace}/{route}: backend {service} was added by someone else", "run the command again"},
+	{WeightChanged, Failure, "route {namespace}/{route}: the weight of {service} was changed by someone else while the session was being prepared", "run the command again"},
+	{JournalTooLong, Refusal, "journal: {size} bytes exceed the limit of {limit}", ""},
+	{JournalMalformed, Refusal, "journal: cannot be parsed: {why}", ""},
+	{JournalVersionUnknown, Refusal, "journal: version {version} is not supported by this osc-debug", "use a newer osc-debug"},
+	{JournalContradictory, Refusal, "journal: inconsistent: {why}", ""},
 
 	// Refused before anything is changed.
-	{TooMuchLoad, Refusal, "{workload}: {percent} % of the Route is the work of {load} of its pods, too much for {pods} sandbox pods",
-		"ask for --weight {possible}, or give --replicas"},
-	{SelectsEveryPod, Refusal, "{selector} selects every pod of namespace {namespace} and would select the sandbox of {workload} too",
-		"give it a selector of its own"},
-	{ServiceSelectsEveryPod, Refusal, "{selector} selects every pod of namespace {namespace} and would select the sandbox of {workload} too: the sandbox gets its traffic too",
-		"give it a selector of its own, or hold the session all the same with --force"},
+	{TooMuchLoad, Refusal, "{workload}: {percent} % of the Route's traffic is the load of {load} of its pods, too much for {pods} sandbox pods",
+		"use --weight {possible} or less, or set --replicas"},
+	{SelectsEveryPod, Refusal, "{selector} selects every pod in namespace {namespace}, so it would also select the sandbox of {workload}",
+		"give it a narrower selector"},
+	{ServiceSelectsEveryPod, Refusal, "{selector} selects every pod in namespace {namespace}, so the sandbox of {workload} would also get its traffic",
+		"give it a narrower selector, or use --force to start the session anyway"},
 	{BudgetSelectsEveryPod, Refusal,
-		"{selector} selects every pod of namespace {namespace} and would select the sandbox of {workload} too: it counts the sandbox, so one more of the original's pods may be evicted",
-		"give it a selector of its own, or hold the session all the same with --force"},
-	{GuardNotRunning, Refusal, "no guard stands by: {why}",
-		"have an administrator install it ('{osc-debug} manifests guard') and enable this namespace, or give --no-guard: the session then lives and dies with its '{osc-debug} shift'"},
-	{RouterNotReached, Refusal, "{why}", "give the router's address with --router, or do without the proof with --no-probe"},
-	{RouterAnswers503, Refusal, "{router} answers 503 already now", "mend the Route first"},
-	{CannotBeWeighed, Refusal, "route {namespace}/{route}: session {session} is {state}: only a live or held session can be weighed", ""},
-	{NoReadySandboxPod, Refusal, "route {namespace}/{route}: no pod of sandbox {session} is ready", "look at it with 'oc get pods -n {namespace} -l {label}={session}'"},
-	{TooMuchForSandbox, Refusal, "route {namespace}/{route}: {percent} % is the work of {load} pods of {service}, too much for {servers} of the sandbox",
-		"give up to {possible}, a session of its own with more --replicas, or --force"},
+		"{selector} selects every pod in namespace {namespace}, so it would also count the sandbox of {workload} and allow one more eviction of the original's pods",
+		"give it a narrower selector, or use --force to start the session anyway"},
+	{GuardNotRunning, Refusal, "no guard is running for this namespace ({why})",
+		`ask a cluster administrator to install the guard and enable this namespace:
+  {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -
+or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
+	{RouterNotReached, Refusal, "{why}", "give the router's address with --router, or skip the proof with --no-probe"},
+	{RouterAnswers503, Refusal, "{router} already answers 503, before any change", "fix the Route first"},
+	{CannotBeWeighed, Refusal, "route {namespace}/{route}: session {session} is {state}; only a live or held session can change its weight", ""},
+	{NoReadySandboxPod, Refusal, "route {namespace}/{route}: session {session} has no ready sandbox pod", "look at the pods: oc get pods -n {namespace} -l {label}={session}"},
+	{TooMuchForSandbox, Refusal, "route {namespace}/{route}: {percent} % is the load of {load} pods of {service}, too much for {servers} sandbox pod(s)",
+		"use a weight of {possible} or less, start another session with more --replicas, or use --force"},
 
-	// Told of a plan.
-	{MeshProxyLeftOff, Warning, "{mesh}'s proxy is left off the sandbox: peers that insist on mutual TLS refuse it", ""},
-	{PolicyApart, Warning, "NetworkPolicy {policy} selects the sandbox but not the original: what the one may reach, the other may not", ""},
-	{PolicyStrangers, Warning, "NetworkPolicy {policy} may let the original through by labels of this namespace, but not the sandbox", ""},
+	// Warnings of a plan.
+	{MeshProxyLeftOff, Warning, "the sandbox runs without the {mesh} proxy, so peers that require mutual TLS reject it", ""},
+	{PolicyApart, Warning, "NetworkPolicy {policy} selects the sandbox but not the original, so the two can reach different peers", ""},
+	{PolicyStrangers, Warning, "NetworkPolicy {policy} may allow the original but not the sandbox, depending on the labels of this namespace", ""},
 	{AutoscalerMayShrink, Warning,
-		"HorizontalPodAutoscaler {autoscaler} may shrink {workload} while it has less to do ({ready} ready now, {least} at least); the way back is taken slowly if it did", ""},
+		"HorizontalPodAutoscaler {autoscaler} may scale {workload} down during the session ({ready} ready now, minimum {least}); if it does, traffic goes back gradually", ""},
 	{DetachedMayShrink, Warning,
-		"HorizontalPodAutoscaler {autoscaler} may shrink {workload} while it has less to do ({ready} ready now, {least} at least); the guard gives all traffic back at once",
-		"raise {field} for the session, or stay in the foreground, which takes the way back slowly"},
-	{RightsToListMissing, Warning, "you may not list {kinds} here: what they do to the sandbox is not known", ""},
+		"HorizontalPodAutoscaler {autoscaler} may scale {workload} down during the session ({ready} ready now, minimum {least}), but the guard gives all traffic back at once",
+		"raise {field} for the session, or leave out --detach to shift traffic back gradually"},
+	{RightsToListMissing, Warning, "you cannot list {kinds} here, so their effect on the sandbox is unknown", "ask an administrator for ClusterRole osc-debug-user, which may list them"},
 
 	// The sandbox and its proof.
-	{TimedOut, Failure, "{what}: gave up after {took}", ""},
-	{ContainerEnded, Failure, "sandbox pod {pod}: container {container} ended with code {status} ({why})", "its last words: 'oc logs -n {namespace} {pod} -c {container}'"},
+	{TimedOut, Failure, "{what}: timed out after {took}", ""},
+	{ContainerEnded, Failure, "sandbox pod {pod}: container {container} exited with code {status} ({why})", "see its last output: oc logs -n {namespace} {pod} -c {container}"},
 	{PodFailed, Failure, "sandbox pod {pod} failed: {why}", ""},
-	{PodDeleted, Failure, "sandbox pod {pod}: somebody deletes it", ""},
-	{NotProven, Warning, "not proven: {why}; traffic starts with the smallest share", ""},
-	{SandboxAnswersWorse, Failure, "sandbox pod {pod} answers {status} where users got {before}: no user was sent there", ""},
+	{PodDeleted, Failure, "sandbox pod {pod} is being deleted", ""},
+	{NotProven, Warning, "sandbox not proven ({why}); starting with the smallest share", ""},
+	{SandboxAnswersWorse, Failure, "sandbox pod {pod} answers {status} where the original answers {before}; no users were sent to the sandbox", ""},
 	{RouterDoesNotReachSandbox, Failure,
-		"sandbox pod {pod} is ready, but the router did not reach it within {within} (last answer: {status}, error: {why}): " +
-			"a NetworkPolicy may keep the router out, or re-encryption fails; no user was sent there", ""},
+		"sandbox pod {pod} is ready, but the router did not reach it within {within} (last answer {status}, error {why}); no users were sent to it",
+		"check whether a NetworkPolicy blocks the router or re-encryption fails"},
 
 	// Shares.
-	{GuardStoppedRenewing, Failure, "the guard {guard} no longer renews its Lease: no more users are sent to the sandbox", ""},
-	{CanaryNotAnswered, Failure, "users are no longer answered with the smallest share at the sandbox: {router} gave {status} ({why}), before it was {before}", ""},
-	{NotVerified, Warning, "not verified: --no-probe", ""},
-	{UsersNotAnswered, Failure, "users are no longer answered: {router} gave {status} ({why}), before it was {before}", ""},
-	{RouterSendsNothing, Failure, "the router does not send traffic to the sandbox: {seen} of {asked} requests answered by it within {within}", ""},
-	{SessionEndedMeanwhile, Failure, "the session was ended, by the guard or by somebody else, before it was verified", ""},
-	{ShareTakenBack, Failure, "{why}: the session is held", ""},
-	{TrafficNotTakenBack, Failure, "its traffic was not taken back: {why}", "'{osc-debug} rollback --route {route} -n {namespace}' does"},
-	{EndsEarlier, Warning, "its pods took {took} to serve: the session ends {earlier} earlier than asked, before they do", ""},
-	{EventNotWritten, Warning, "no Event written: {why}", ""},
+	{GuardStoppedRenewing, Failure, "guard {guard} has stopped renewing its Lease; no more users are sent to the sandbox", "ask an administrator to check the guard: oc get pods -A -l app.kubernetes.io/name=osc-debug-guard"},
+	{CanaryNotAnswered, Failure, "users get errors with the smallest share on the sandbox: {router} answers {status} ({why}) instead of {before}", ""},
+	{NotVerified, Warning, "traffic not verified (--no-probe)", ""},
+	{UsersNotAnswered, Failure, "users get errors: {router} answers {status} ({why}) instead of {before}", ""},
+	{RouterSendsNothing, Failure, "the router does not send the expected traffic to the sandbox ({seen} of {asked} requests within {within})", ""},
+	{SessionEndedMeanwhile, Failure, "the session was ended by the guard or another user before it was verified", ""},
+	{ShareTakenBack, Failure, "{why}; the session is now held", ""},
+	{TrafficNotTakenBack, Failure, "cannot take the traffic back from the sandbox: {why}", "end the session: {osc-debug} rollback --route {route} -n {namespace}"},
+	{EndsEarlier, Warning, "the sandbox pods took {took} to become ready; the session ends {earlier} earlier than requested, before the pods' own deadline", ""},
+	{EventNotWritten, Warning, "cannot write an Event: {why}", ""},
 
 	// While the session is live.
-	{SessionExpired, Failure, "the session's time to live, {ttl}, is over", "--ttl gives a session more, '{osc-debug} extend' one that is live"},
-	{SandboxUnready, Failure, "the sandbox is no longer ready: its traffic goes back", ""},
-	{GuardHeldSession, Failure, "the guard found the sandbox not ready and gave its traffic back", ""},
-	{RolloutEndedSession, Failure, "{workload} was rolled out: pod {pod} is not of the revision that the sandbox runs: the session ends, as asked for", ""},
-	{RolloutHappened, Warning, "{workload} was rolled out: pod {pod} is not of the revision that the sandbox runs; the session goes on with the old one", ""},
-	{MarksRemoved, Warning, "somebody took the session off the Route: ending it", ""},
-	{WeightChangedByOthers, Warning, "somebody {change}: it stays so, and is not fought", ""},
-	{StepsStopped, Warning, "{why}: no more steps are taken (left: {left})", ""},
-	{TracerDidNotEnd, Warning, "the tracer did not end: its last events are missing", ""},
+	{SessionExpired, Failure, "the session reached its time limit of {ttl}", "next time, use a longer --ttl or extend the live session: {osc-debug} extend 30m -n {namespace}"},
+	{SandboxUnready, Failure, "the sandbox is no longer ready, so its traffic goes back to the original", ""},
+	{GuardHeldSession, Failure, "the guard found the sandbox not ready and gave its traffic back to the original", ""},
+	{RolloutEndedSession, Failure, "{workload} was rolled out (pod {pod} runs a different revision than the sandbox); ending the session as requested", ""},
+	{RolloutHappened, Warning, "{workload} was rolled out (pod {pod} runs a different revision than the sandbox); the session continues with the old one", ""},
+	{MarksRemoved, Warning, "the session was removed from the Route; ending it", ""},
+	{WeightChangedByOthers, Warning, "someone else {change}; leaving it", ""},
+	{StepsStopped, Warning, "{why}; skipping the remaining steps ({left})", ""},
+	{TracerDidNotEnd, Warning, "the tracer did not stop in time; its last events are missing", ""},
 
-	// The way back.
-	{SandboxOnlyBackend, Failure, "route {namespace}/{route}: the sandbox of session {session} is its only backend, and no journal tells what was there before",
-		`first name the Service that shall serve: oc patch route {route} -n {namespace} --type=merge -p '{"spec":{"to":{"kind":"Service","name":"SERVICE","weight":100}}}'`},
-	{BackendLeftBehind, Failure, "route {namespace}/{route} has backend {service} and another session's mark", "remove that backend first"},
-	{SandboxStillUsed, Failure, "a router still sends requests to pod {pod} although the Route is restored", "see whether it reloads"},
-	{ObjectsLeftBehind, Failure, "left in namespace {namespace}: {objects}: {why}", ""},
-	{ConnectionsOpen, Warning, "{count} connection(s) to {pod} are still open (tunnels, long requests): they are cut now", "a longer --drain lets them end"},
-	{NotSlowly, Warning, "not slowly: {why}", ""},
-	{ServersNotNoted, Warning, "how many servers it had is not noted", ""},
+	// Restoring the Route.
+	{SandboxOnlyBackend, Failure, "route {namespace}/{route}: the sandbox of session {session} is its only backend, and no usable journal says which backends to restore",
+		`replace SERVICE with the Service that should serve users, then roll back again:
+  oc patch route {route} -n {namespace} --type=merge -p '{"spec":{"to":{"kind":"Service","name":"SERVICE","weight":100}}}'
+  {osc-debug} rollback --route {route} -n {namespace}`},
+	{BackendLeftBehind, Failure, "route {namespace}/{route}: belongs to another session, but still has backend {service}", "remove that backend first: oc edit route {route} -n {namespace}"},
+	{SandboxStillUsed, Failure, "a router still sends requests to pod {pod} although the Route is restored", "check whether the router reloads its configuration"},
+	{ObjectsLeftBehind, Failure, "namespace {namespace}: {objects} not deleted: {why}", "list what is left: oc get pods,services -n {namespace} -l osc-debug.dev/session"},
+	{ConnectionsOpen, Warning, "closing {count} connection(s) to {pod} that are still open (tunnels, long requests)", "use a longer --drain to let them finish"},
+	{NotSlowly, Warning, "cannot shift traffic back gradually ({why}); restoring at once", ""},
+	{ServersNotNoted, Warning, "the journal does not record how many servers the original had", ""},
 }

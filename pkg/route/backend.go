@@ -1,8 +1,7 @@
-// Package route knows how an OpenShift router turns a Route into traffic: which
-// backends it has, which endpoints of them take part, what share each gets, and which
-// weights come nearest to a wanted share. Everything here is a pure function; the
-// rules were measured against the real router and read in its source
-// (github.com/openshift/router, pkg/router/template).
+// Package route models how an OpenShift router distributes a Route's traffic: the Route's backends,
+// the endpoints of each that get traffic, each backend's share, and the weights that come closest to
+// a wanted share. Its functions are pure. The rules are those of the router's source
+// (github.com/openshift/router, pkg/router/template), checked against the real router.
 package route
 
 import (
@@ -11,19 +10,19 @@ import (
 
 // Limits of the Route API.
 const (
-	MaxWeight     = 256
-	MaxAlternates = 3
+	MaxWeight     = 256 // of a backend
+	MaxAlternates = 3   // alternate backends
 )
 
 // Backend is one Service of a Route.
 type Backend struct {
 	Service string
-	Weight  *int32 // 0..256; nil where the Route does not say
-	Ready   int    // HAProxy servers: ready endpoints on the Route's port
+	Weight  *int32 // 0..256; nil if the Route does not set it
+	Ready   int    // number of HAProxy servers: ready endpoints on the Route's port
 }
 
-// Value is the weight that the router uses: 1 where the Route does not say (the API
-// stores 100 by default, so that is rare), clamped to 0..256.
+// Value returns the weight that the router uses: clamped to 0..256, and 1 if the Route does not set it,
+// which is rare because the API server defaults it to 100.
 func (b Backend) Value() int32 {
 	if b.Weight == nil {
 		return 1
@@ -31,8 +30,8 @@ func (b Backend) Value() int32 {
 	return min(max(*b.Weight, 0), MaxWeight)
 }
 
-// Backends lists a Route's Services, the primary first. ready tells the number of
-// servers of a Service; nil means none is known.
+// Backends returns a Route's backends, the primary first. ready maps Services to their number of
+// servers; a Service that is not in it has none.
 func Backends(r *routev1.Route, ready map[string]int) []Backend {
 	out := []Backend{{Service: r.Spec.To.Name, Weight: r.Spec.To.Weight, Ready: ready[r.Spec.To.Name]}}
 	for _, a := range r.Spec.AlternateBackends {
@@ -41,11 +40,11 @@ func Backends(r *routev1.Route, ready map[string]int) []Backend {
 	return out
 }
 
-// ServerWeights gives, per Service that has servers, the HAProxy weight of each of
-// them. The router divides a Service's weight by its number of servers and scales all
-// so that the largest becomes 256, in 32-bit floats, truncating, with 1 as the least
-// for a Service that has a weight. Where one Service alone has a weight, its servers
-// get 1 and all others 0. (router.go, calculateServiceWeights.)
+// ServerWeights returns, for each Service with servers, the HAProxy weight of each of its servers. The
+// router divides a Service's weight by its number of servers and scales the results so that the
+// largest becomes 256. It does so in 32-bit floats and truncates; a Service with a weight above 0 gets
+// at least 1. If only one Service has a weight above 0, its servers get 1 and all others 0.
+// Source: router.go, calculateServiceWeights.
 func ServerWeights(backends []Backend) map[string]int32 {
 	weights := make([]int32, len(backends))
 	serverWeights(backends, weights)
@@ -58,30 +57,30 @@ func ServerWeights(backends []Backend) map[string]int32 {
 	return out
 }
 
-// serverWeights writes the weights in the order of the backends, without allocating.
+// serverWeights writes the server weights to out, in the order of backends, without allocating.
 func serverWeights(backends []Backend, out []int32) {
-	var top float32
-	carriers := 0
+	var largest float32
+	serving := 0
 	for _, b := range backends {
 		if b.Ready > 0 && b.Value() > 0 {
-			carriers++
-			top = max(top, float32(b.Value())/float32(b.Ready))
+			serving++
+			largest = max(largest, float32(b.Value())/float32(b.Ready))
 		}
 	}
 	for i, b := range backends {
 		switch {
 		case b.Ready == 0 || b.Value() == 0:
 			out[i] = 0
-		case carriers == 1:
+		case serving == 1:
 			out[i] = 1
 		default:
-			out[i] = max(int32(float32(b.Value())/float32(b.Ready)*(MaxWeight/top)), 1)
+			out[i] = max(int32(float32(b.Value())/float32(b.Ready)*(MaxWeight/largest)), 1)
 		}
 	}
 }
 
-// Shares gives the part of new clients, 0..1, that each Service gets. It is empty when
-// nothing serves: the router answers 503 then.
+// Shares returns each Service's share of new clients. It is empty if no backend serves: the router then
+// answers 503.
 func Shares(backends []Backend) map[string]Share {
 	weights := ServerWeights(backends)
 	total := 0.0

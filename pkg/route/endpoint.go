@@ -11,18 +11,18 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// Endpoint is one HAProxy server: a ready address on a port the Route uses.
+// Endpoint is one HAProxy server: a ready address on a port that the Route uses.
 type Endpoint struct {
 	Service  string
-	Pod      string // empty where the address is no pod's
+	Pod      string // "" if the address is not that of a pod
 	PortName string
 	IP       string
 	Port     int32
 }
 
-// Endpoints lists the servers that the router makes of a Service's EndpointSlices:
-// ready ones, on the port that spec.port names by name or number, or on every port
-// where the Route names none. Loopback and link-local addresses are not used.
+// Endpoints returns the servers that the router creates for a Service's EndpointSlices: the ready
+// addresses on the port with the name or number in spec.port, or on every port if the Route has no
+// spec.port. The router ignores loopback and link-local addresses.
 func Endpoints(r *routev1.Route, service string, slices []discoveryv1.EndpointSlice) []Endpoint {
 	var out []Endpoint
 	seen := map[Endpoint]bool{}
@@ -40,7 +40,7 @@ func Endpoints(r *routev1.Route, service string, slices []discoveryv1.EndpointSl
 					if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
 						endpoint.Pod = e.TargetRef.Name
 					}
-					if routable(address) && !seen[endpoint] {
+					if isRoutable(address) && !seen[endpoint] {
 						seen[endpoint] = true
 						out = append(out, endpoint)
 					}
@@ -51,14 +51,13 @@ func Endpoints(r *routev1.Route, service string, slices []discoveryv1.EndpointSl
 	return out
 }
 
-// UsesPort says whether the Route sends traffic to an endpoint port of this name or
-// number.
+// UsesPort reports whether the Route sends traffic to the endpoint port with a name and number.
 func UsesPort(r *routev1.Route, name string, number int32) bool {
 	if r.Spec.Port == nil {
 		return true
 	}
-	wanted := r.Spec.Port.TargetPort.String()
-	return wanted == name || wanted == strconv.Itoa(int(number))
+	target := r.Spec.Port.TargetPort.String()
+	return target == name || target == strconv.Itoa(int(number))
 }
 
 func portName(p discoveryv1.EndpointPort) string {
@@ -68,7 +67,7 @@ func portName(p discoveryv1.EndpointPort) string {
 	return *p.Name
 }
 
-// readyEndpoints: a condition that is not given counts as ready (discovery/v1).
+// readyEndpoints: an endpoint without the condition counts as ready (discovery/v1).
 func readyEndpoints(slice discoveryv1.EndpointSlice) []discoveryv1.Endpoint {
 	var out []discoveryv1.Endpoint
 	for _, e := range slice.Endpoints {
@@ -79,65 +78,65 @@ func readyEndpoints(slice discoveryv1.EndpointSlice) []discoveryv1.Endpoint {
 	return out
 }
 
-func routable(address string) bool {
+func isRoutable(address string) bool {
 	ip, err := netip.ParseAddr(address)
 	return err == nil && !ip.IsLoopback() && !ip.IsLinkLocalUnicast()
 }
 
-// Cookie is the value by which the router's cookie names this server: the hash of the
-// server's id in HAProxy's configuration (plugin.go, createRouterEndpoints). With the
-// dynamic configuration manager the router uses another value.
+// Cookie returns the value of the router's sticky cookie for this server: the MD5 hash of the server's
+// ID in HAProxy's configuration (plugin.go, createRouterEndpoints). With the dynamic configuration
+// manager the router uses a different value.
 func (e Endpoint) Cookie() string {
 	id := fmt.Sprintf("ept:%s:%s:%s:%d", e.Service, e.PortName, e.IP, e.Port)
 	if e.Pod != "" {
 		id = fmt.Sprintf("pod:%s:%s:%s:%s:%d", e.Pod, e.Service, e.PortName, e.IP, e.Port)
 	}
-	return hash(id)
+	return md5Hex(id)
 }
 
-// CookieName is the name of the Route's sticky cookie: an annotation's, else the hash
-// of the Route's key. The router hashes before it knows the Route's TLS termination,
-// so an empty termination goes in for all.
+// CookieName returns the name of the Route's sticky cookie: that of the annotation, else the MD5 hash of
+// the Route's key. The key begins with the TLS termination, which is always empty because the router
+// computes the hash before it sets the termination.
 func CookieName(r *routev1.Route) string {
 	if name := r.Annotations["router.openshift.io/cookie_name"]; name != "" {
 		return name
 	}
-	return hash(" " + r.Namespace + ":" + r.Name)
+	return md5Hex(" " + r.Namespace + ":" + r.Name)
 }
 
-func hash(s string) string {
+func md5Hex(s string) string {
 	sum := md5.Sum([]byte(s))
 	return hex.EncodeToString(sum[:])
 }
 
-// Sticky says whether the Route's clients keep their backend by cookie: passthrough
-// Routes have none, and an annotation turns it off.
+// Sticky reports whether the router gives the Route's clients a cookie that keeps them on their
+// backend: not for passthrough Routes, and not if the annotation disables it.
 func Sticky(r *routev1.Route) bool {
 	return !Passthrough(r) && !isTrue(r.Annotations["haproxy.router.openshift.io/disable_cookies"])
 }
 
-// isTrue is the router's own reading of an annotation.
+// isTrue parses an annotation as the router does.
 func isTrue(s string) bool {
 	on, err := strconv.ParseBool(s)
 	return err == nil && on
 }
 
-// Passthrough says whether the router forwards TLS without opening it.
+// Passthrough reports whether the router forwards TLS connections without decrypting them.
 func Passthrough(r *routev1.Route) bool {
 	return r.Spec.TLS != nil && r.Spec.TLS.Termination == routev1.TLSTerminationPassthrough
 }
 
-// Balance is the algorithm an annotation asks for, "" for the router's own choice.
+// Balance returns the balance algorithm in the Route's annotation, "" for the router's default.
 func Balance(r *routev1.Route) string { return r.Annotations["haproxy.router.openshift.io/balance"] }
 
-// Admitted lists the routers that serve the Route.
-func Admitted(r *routev1.Route) (by []string) {
+// Admitted returns the names of the routers that admitted the Route and serve it.
+func Admitted(r *routev1.Route) (routers []string) {
 	for _, i := range r.Status.Ingress {
 		for _, c := range i.Conditions {
 			if c.Type == routev1.RouteAdmitted && c.Status == "True" {
-				by = append(by, i.RouterName)
+				routers = append(routers, i.RouterName)
 			}
 		}
 	}
-	return by
+	return routers
 }

@@ -1,8 +1,7 @@
 package route
 
-// Load says for how many servers of a Service a percentage of the Route's new clients is
-// the work, by what they carry now. Where the Service carries nothing, the average of all
-// that do counts.
+// Load returns how many servers of a Service currently serve as many new clients as percent of the
+// Route's. If the Service has no share, it counts servers of all Services that have one.
 func Load(originals []Backend, service string, percent Percent) float64 {
 	shares, servers, all := Shares(originals), 0, 0
 	share := shares[service]

@@ -6,26 +6,26 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// Percent is a part of a Route's new clients, 0 to 100. It is what users ask for and read.
+// Percent is a share of a Route's new clients, 0 to 100, as users give and read it.
 type Percent float64
 
-// NewPercent refuses what is no percentage. This is the only place that does: whoever has a
-// Percent may go by it.
+// NewPercent returns an error with reason PercentOutOfRange unless p is from 0 to 100. Only this
+// function checks the range: a Percent is always valid.
 func NewPercent(p float64) (Percent, error) {
-	if !(p >= 0 && p <= 100) { // so that NaN is refused too
+	if !(p >= 0 && p <= 100) { // also true for NaN
 		return 0, reason.New(reason.PercentOutOfRange, "percent", fmt.Sprintf("%g", p))
 	}
 	return Percent(p), nil
 }
 
-// Share is the same part as a number from 0 to 1.
+// Share converts the percentage to a Share.
 func (p Percent) Share() Share { return Share(p / 100) }
 
-// String has at most four digits that count.
+// String formats the percentage with up to four significant digits.
 func (p Percent) String() string { return fmt.Sprintf("%.4g %%", float64(p)) }
 
-// Share is a part of a Route's new clients, 0 to 1. It is what the arithmetic goes by.
+// Share is a share of a Route's new clients, 0 to 1, as used in calculations.
 type Share float64
 
-// Percent is the same part as a number from 0 to 100.
+// Percent converts the share to a Percent.
 func (s Share) Percent() Percent { return Percent(100 * s) }

@@ -13,15 +13,15 @@ import (
 	"testing"
 )
 
-// routesTried is how many random Routes the properties are checked on, unless OSC_DEBUG_ROUTES
-// says otherwise: 'make soak' tries 100,000.
-const routesTried = 10_000
+// defaultRoutes is the number of random Routes for each property. OSC_DEBUG_ROUTES overrides it:
+// 'make soak' tries 100,000.
+const defaultRoutes = 10_000
 
-func tried(t *testing.T) int {
+func routeCount(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("OSC_DEBUG_ROUTES")
 	if text == "" {
-		return routesTried
+		return defaultRoutes
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -30,8 +30,8 @@ func tried(t *testing.T) int {
 	return n
 }
 
-// anyOriginals makes up to three backends, of which one at least carries traffic.
-func anyOriginals(random *rand.Rand) []Backend {
+// randomOriginals returns one to three backends, at least one of which serves.
+func randomOriginals(random *rand.Rand) []Backend {
 	for {
 		var out []Backend
 		serving := false
@@ -53,7 +53,7 @@ func anyOriginals(random *rand.Rand) []Backend {
 	}
 }
 
-func anyPercent(random *rand.Rand) Percent {
+func randomPercent(random *rand.Rand) Percent {
 	switch random.IntN(8) {
 	case 0:
 		return 0
@@ -65,23 +65,23 @@ func anyPercent(random *rand.Rand) Percent {
 	return Percent(100 * random.Float64())
 }
 
-// Over random backends: weights are 0 to 256, whoever had none gets none, whoever had one
-// keeps one unless everything goes to the sandbox, others keep their ratio to within the
-// rounding of whole weights, and the share that is told is the router's.
+// For random backends: weights are 0 to 256; a weight of 0 stays 0; other weights stay above 0 unless
+// everything goes to the sandbox; the originals keep their ratio to within the rounding of integer
+// weights; and the returned share is the router's.
 func TestWeightsOfAnyRoute(t *testing.T) {
 	var running sync.WaitGroup
-	routes, lanes := tried(t), runtime.NumCPU()
+	routes, lanes := routeCount(t), runtime.NumCPU()
 	for lane := range lanes {
 		running.Go(func() {
 			random := rand.New(rand.NewPCG(7, uint64(lane)))
 			for n := range (routes + lanes - 1) / lanes {
-				originals, ready, percent, floor := anyOriginals(random), 1+random.IntN(5), anyPercent(random), Floor(random.IntN(2))
+				originals, ready, percent, floor := randomOriginals(random), 1+random.IntN(5), randomPercent(random), Floor(random.IntN(2))
 				plan, err := Weights(originals, ready, percent, floor)
 				if err != nil {
 					t.Errorf("lane %d, route %d: %v", lane, n, err)
 					return
 				}
-				if wrong := wrongWith(originals, ready, percent, floor, plan); wrong != "" {
+				if wrong := brokenProperty(originals, ready, percent, floor, plan); wrong != "" {
 					t.Errorf("lane %d, route %d: %s: %s, %d servers, %g %%, floor %d: %+v", lane, n, wrong, text(originals), ready, percent, floor, plan)
 					return
 				}
@@ -91,17 +91,17 @@ func TestWeightsOfAnyRoute(t *testing.T) {
 	running.Wait()
 }
 
-// wrongWith says which property a plan lacks, "" for none.
-func wrongWith(originals []Backend, ready int, percent Percent, floor Floor, plan Split) string {
+// brokenProperty returns the property that a split does not have, "" for none.
+func brokenProperty(originals []Backend, ready int, percent Percent, floor Floor, plan Split) string {
 	after := make([]Backend, 0, len(originals)+1)
 	top := int32(0)
 	for i, o := range originals {
 		w := plan.Originals[i]
 		switch {
 		case w < 0 || w > MaxWeight:
-			return "a weight out of range"
+			return "a weight is out of range"
 		case o.Value() == 0 && w != 0:
-			return "weight for a backend that had none"
+			return "a backend with weight 0 got a weight"
 		case o.Value() > 0 && w == 0 && (percent < 100 || floor != Exact):
 			return "a backend lost its weight"
 		}
@@ -111,32 +111,32 @@ func wrongWith(originals []Backend, ready int, percent Percent, floor Floor, pla
 		after = append(after, Backend{Service: o.Service, Weight: &plan.Originals[i], Ready: o.Ready})
 	}
 	if plan.Sandbox < 0 || plan.Sandbox > MaxWeight || (percent > 0) != (plan.Sandbox > 0) {
-		return "the sandbox' weight"
+		return "the sandbox's weight is wrong"
 	}
 	after = append(after, Backend{Service: "sandbox", Weight: &plan.Sandbox, Ready: ready})
 	if percent > 0 && math.Abs(float64(Shares(after)["sandbox"]-plan.Share)) > 1e-9 {
-		return "the share that is told is not the router's"
+		return "the returned share is not the router's"
 	}
 	if top == 0 {
 		return ""
 	}
-	// Whole weights of scaled originals are off by half, and so is the scale that the largest
-	// of them tells; the least is 1.
-	scale := float64(top) / float64(largest(originals))
+	// Rounding changes each weight by up to half, and so the scale that is derived from the largest.
+	// The smallest weight is 1.
+	scale := float64(top) / float64(largestWeight(originals))
 	for i, o := range originals {
 		ideal := max(float64(o.Value())*scale, min(1, float64(o.Value())))
 		if o.Ready == 0 && plan.Originals[i] == MaxWeight && ideal > MaxWeight {
-			continue // no server, and no room for its ratio
+			continue // no servers, and its ratio would exceed 256
 		}
 		if math.Abs(float64(plan.Originals[i])-ideal) > 1 {
-			return "others lost their ratio"
+			return "the originals lost their ratio"
 		}
 	}
 	return ""
 }
 
-// largest is the largest weight among backends that serve.
-func largest(backends []Backend) int32 {
+// largestWeight returns the largest weight among backends with servers.
+func largestWeight(backends []Backend) int32 {
 	top := int32(0)
 	for _, b := range backends {
 		if b.Ready > 0 {
@@ -154,12 +154,12 @@ func text(backends []Backend) string {
 	return strings.Join(out, ", ")
 }
 
-// No scale of the originals with any weight of the sandbox has a smaller error than the
-// plan: all of them are tried.
+// No other scale of the originals' weights with any weight of the sandbox has a smaller error; this
+// tries all of them.
 func TestNoWeightsAreBetter(t *testing.T) {
 	random := rand.New(rand.NewPCG(8, 9))
 	for n := range 300 {
-		originals, ready, percent := anyOriginals(random), 1+random.IntN(5), anyPercent(random)
+		originals, ready, percent := randomOriginals(random), 1+random.IntN(5), randomPercent(random)
 		if percent == 0 {
 			continue
 		}
@@ -172,26 +172,26 @@ func TestNoWeightsAreBetter(t *testing.T) {
 		for _, o := range originals {
 			s.before = append(s.before, float64(before[o.Service]))
 			if o.Ready > 0 {
-				s.top = max(s.top, o.Value())
+				s.largest = max(s.largest, o.Value())
 			}
 		}
-		judge := func(weights []int32, w int32) float64 {
+		errorOf := func(weights []int32, w int32) float64 {
 			s.backends, s.weights = nil, make([]int32, len(originals)+1)
 			for i, o := range originals {
 				s.backends = append(s.backends, Backend{Service: o.Service, Weight: &weights[i], Ready: o.Ready})
 			}
 			s.backends = append(s.backends, Backend{Ready: ready})
-			_, worst := s.judge(w)
+			_, worst := s.evaluate(w)
 			return worst
 		}
-		got, least := judge(plan.Originals, plan.Sandbox), math.Inf(1)
+		got, least := errorOf(plan.Originals, plan.Sandbox), math.Inf(1)
 		for scale := int32(1); scale <= MaxWeight; scale++ {
-			weights := values(originals, scale, s.top)
-			if over(weights) {
+			weights := scaledWeights(originals, scale, s.largest)
+			if exceedMax(weights) {
 				continue
 			}
 			for w := int32(1); w <= MaxWeight; w++ {
-				least = min(least, judge(weights, w))
+				least = min(least, errorOf(weights, w))
 			}
 		}
 		if got > least+1e-9 {
@@ -200,17 +200,17 @@ func TestNoWeightsAreBetter(t *testing.T) {
 	}
 }
 
-// On as many Routes as the other properties, by arithmetic of its own: no scale of the
-// originals has a weight of the sandbox, at its best share or three beside it, that is better.
-// (The test above tries all weights, on fewer Routes, by the search's own arithmetic.)
+// An independent implementation finds no smaller error. For each scale of the originals' weights it
+// tries the sandbox weight that reaches the wanted share and three on either side. The test above
+// tries all weights for fewer Routes, with the arithmetic of the search itself.
 func TestNoWeightsAreBetterByAnOracle(t *testing.T) {
 	var running sync.WaitGroup
-	routes, lanes := tried(t), runtime.NumCPU()
+	routes, lanes := routeCount(t), runtime.NumCPU()
 	for lane := range lanes {
 		running.Go(func() {
 			random := rand.New(rand.NewPCG(11, uint64(lane)))
 			for n := range (routes + lanes - 1) / lanes {
-				originals, ready, percent := anyOriginals(random), 1+random.IntN(5), anyPercent(random)
+				originals, ready, percent := randomOriginals(random), 1+random.IntN(5), randomPercent(random)
 				if percent == 0 {
 					continue
 				}
@@ -230,12 +230,12 @@ func TestNoWeightsAreBetterByAnOracle(t *testing.T) {
 	running.Wait()
 }
 
-// oracle knows how the router divides, from its description alone: a Service's weight is
-// shared by its servers, the largest share becomes 256, others are cut to whole numbers, 1 at
-// least; a Service that alone has a weight has servers of weight 1.
+// oracle calculates shares from the description of the router's algorithm: a Service's weight is
+// divided by its number of servers; the largest result is scaled to 256, the others are truncated to
+// integers of at least 1; if only one Service has a weight, its servers get weight 1.
 type oracle struct {
 	asked   []int32 // weights of the originals
-	servers []int   // theirs, and the sandbox' last
+	servers []int   // of the originals, then of the sandbox
 	ideal   []float64
 	shares  []float64
 }
@@ -255,7 +255,7 @@ func newOracle(originals []Backend, ready int, wanted float64) *oracle {
 	return o
 }
 
-// divide fills in every Service's share.
+// divide sets every Service's share.
 func (o *oracle) divide(originals []int32, sandbox int32) {
 	weight := func(i int) int32 {
 		if i == len(originals) {
@@ -264,10 +264,10 @@ func (o *oracle) divide(originals []int32, sandbox int32) {
 		return originals[i]
 	}
 	var most float32
-	carrying := 0
+	serving := 0
 	for i, n := range o.servers {
 		if n > 0 && weight(i) > 0 {
-			carrying++
+			serving++
 			most = max(most, float32(weight(i))/float32(n))
 		}
 	}
@@ -276,7 +276,7 @@ func (o *oracle) divide(originals []int32, sandbox int32) {
 		o.shares[i] = 0
 		switch w := weight(i); {
 		case n == 0 || w == 0:
-		case carrying == 1:
+		case serving == 1:
 			o.shares[i] = float64(n)
 		default:
 			o.shares[i] = float64(n) * float64(max(1, int32(float32(w)/float32(n)*(256/most))))
@@ -297,7 +297,7 @@ func (o *oracle) worst(originals []int32, sandbox int32) float64 {
 	return worst
 }
 
-// least is the smallest error that it finds.
+// least returns the smallest error that it finds.
 func (o *oracle) least() float64 {
 	least, top := math.Inf(1), int32(0)
 	for i, w := range o.asked {

@@ -8,57 +8,57 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// Floor says what the originals keep at 100 percent.
+// Floor selects what share the originals keep at 100 percent.
 type Floor int
 
 const (
-	// KeepFloor leaves the originals the smallest share the router allows, so that its
-	// health checks have somewhere to go when the sandbox fails.
+	// KeepFloor leaves the originals the smallest share that the router allows, so that the router can
+	// fail over to them if its health checks of the sandbox fail.
 	KeepFloor Floor = iota
-	// Exact lets the originals go to weight 0. The router then has no failover.
+	// Exact sets the originals' weight to 0. The router then has no failover.
 	Exact
 )
 
-// Split is a set of weights and what comes of it.
+// Split is a set of weights and the share that results.
 type Split struct {
-	Originals []int32 // in the order they were given
-	Sandbox   int32
-	Share     Share // what the sandbox really gets of new clients
+	Originals []int32 // 0..256, in the order of the originals
+	Sandbox   int32   // 0..256
+	Share     Share   // the sandbox's actual share of new clients
 }
 
-// Weights finds the weights that give the sandbox (with ready servers) the wanted
-// percentage of new clients. The originals keep their ratio to each other as
-// well as weights up to 256 allow. Among all weights the ones are taken whose largest
-// error of any Service's share is smallest; on a tie the ones that change the
-// originals least, then the smallest.
+// Weights returns the weights that give the sandbox, which has ready servers, percent of the new
+// clients. The originals keep their ratio to each other as well as weights up to 256 allow. Of all
+// such weights, it returns those with the smallest maximum error of any Service's share; among equals
+// those that change the originals least, then the smallest. The error has reason SandboxNotReady if
+// ready is less than 1, and NoTraffic if no original serves.
 func Weights(originals []Backend, ready int, percent Percent, floor Floor) (Split, error) {
 	before := Shares(originals)
-	top := int32(0)
+	largest := int32(0)
 	for _, o := range originals {
 		if o.Ready > 0 {
-			top = max(top, o.Value())
+			largest = max(largest, o.Value())
 		}
 	}
 	switch {
 	case ready < 1:
 		return Split{}, reason.New(reason.SandboxNotReady)
-	case len(before) == 0 || top == 0:
+	case len(before) == 0 || largest == 0:
 		return Split{}, reason.New(reason.NoTraffic)
 	case percent == 0:
-		return Split{Originals: values(originals, 1, 1)}, nil
+		return Split{Originals: scaledWeights(originals, 1, 1)}, nil
 	case percent == 100 && floor == Exact:
 		return Split{Originals: make([]int32, len(originals)), Sandbox: 100, Share: 1}, nil
 	}
-	search := search{originals: originals, ready: ready, wanted: float64(percent.Share()), top: top}
+	search := search{originals: originals, ready: ready, wanted: float64(percent.Share()), largest: largest}
 	for _, o := range originals {
 		search.before = append(search.before, float64(before[o.Service]))
 	}
 	return search.best(), nil
 }
 
-// values scales the originals' weights by num/den, rounding; who had a weight keeps
-// at least 1.
-func values(originals []Backend, num, den int32) []int32 {
+// scaledWeights returns the originals' weights multiplied by num/den and rounded, at least 1 for a
+// weight above 0.
+func scaledWeights(originals []Backend, num, den int32) []int32 {
 	out := make([]int32, len(originals))
 	for i, o := range originals {
 		w := o.Value()
@@ -69,42 +69,43 @@ func values(originals []Backend, num, den int32) []int32 {
 	return out
 }
 
+// search looks for the best weights.
 type search struct {
 	originals []Backend
-	ready     int
-	wanted    float64
-	before    []float64 // shares of the originals now
-	top       int32     // largest weight among originals that serve
+	ready     int       // servers of the sandbox
+	wanted    float64   // share of the sandbox
+	before    []float64 // current shares of the originals
+	largest   int32     // largest weight among originals that serve
 
-	backends []Backend // the originals with the weights that are tried, the sandbox last
-	weights  []int32   // the router's, of each server
+	backends []Backend // the originals with the weights being tried, then the sandbox
+	weights  []int32   // the router's weight of each server, by backend
 }
 
-// gross is an error of a share that keeping the ratio of backends without servers is not
-// worth.
-const gross = 0.01
+// maxRatioError is the share error above which the ratio of backends without servers is given up.
+const maxRatioError = 0.01
 
-// best is the best plan that keeps the originals' ratio; where a heavy backend without any
-// server leaves no room for that, its weight stays behind.
+// best returns the best split that keeps the originals' ratio. If the weight of a backend without
+// servers makes that too inaccurate, this weight is limited to 256.
 func (s *search) best() Split {
-	best, least := s.among(false)
-	if least > gross {
-		if other, worst := s.among(true); worst < least {
-			return other
+	best, least := s.tryScales(false)
+	if least > maxRatioError {
+		if clamped, worst := s.tryScales(true); worst < least {
+			return clamped
 		}
 	}
 	return best
 }
 
-// among tries every scale of the originals with the weights of the sandbox that can make
-// it better than what was found before: its share rises with its weight, a little stumble
-// aside, so they are a range. With clamp also those where a backend without servers would weigh too much.
-func (s *search) among(clamp bool) (best Split, least float64) {
+// tryScales tries every scale of the originals' weights, each with all weights of the sandbox that can
+// improve on the best split so far. These are a range, because the sandbox's share rises with its
+// weight, except for dips of up to maxDip. With clamp, weights above 256 are reduced to 256; without
+// it, scales with such weights are skipped. It returns the best split and its largest error.
+func (s *search) tryScales(clamp bool) (best Split, least float64) {
 	least, leastChange := math.Inf(1), int32(math.MaxInt32)
 	s.backends, s.weights = append(slices.Clone(s.originals), Backend{Ready: s.ready}), make([]int32, len(s.originals)+1)
 	for scale := int32(1); scale <= MaxWeight; scale++ {
-		originals := values(s.originals, scale, s.top)
-		if over(originals) {
+		originals := scaledWeights(s.originals, scale, s.largest)
+		if exceedMax(originals) {
 			if !clamp {
 				continue
 			}
@@ -115,14 +116,14 @@ func (s *search) among(clamp bool) (best Split, least float64) {
 		for i := range originals {
 			s.backends[i].Weight = &originals[i]
 		}
-		from := sort.Search(MaxWeight-1, func(i int) bool { share, _ := s.judge(int32(i + 1)); return share >= s.wanted-least-stumble })
+		from := sort.Search(MaxWeight-1, func(i int) bool { share, _ := s.evaluate(int32(i + 1)); return share >= s.wanted-least-maxDip })
 		for w := int32(from + 1); w <= MaxWeight; w++ {
-			share, worst := s.judge(w)
-			if share > s.wanted+least+stumble {
+			share, worst := s.evaluate(w)
+			if share > s.wanted+least+maxDip {
 				break
 			}
-			change := abs(scale - s.top)
-			if worst < least-tie || worst < least+tie && change < leastChange {
+			change := abs(scale - s.largest)
+			if worst < least-tolerance || worst < least+tolerance && change < leastChange {
 				least, leastChange = worst, change
 				best = Split{Originals: originals, Sandbox: w, Share: Share(share)}
 			}
@@ -131,16 +132,16 @@ func (s *search) among(clamp bool) (best Split, least float64) {
 	return best, least
 }
 
-// tie is the difference of errors that is none.
-const tie = 1e-12
+// tolerance is the difference up to which two errors count as equal.
+const tolerance = 1e-12
 
-// stumble is the most by which a share falls when the sandbox' weight rises: where its servers
-// have the largest weight, 32-bit floats make 256 of it, or 255, which is a share of
-// s(1-s)/256 less.
-const stumble = 0.25 / 256
+// maxDip is the most by which the sandbox's share can fall when its weight rises by 1. If its servers
+// have the largest weight, 32-bit floats scale that to 256 or 255; with 255 its share s is lower by
+// s(1-s)/256.
+const maxDip = 0.25 / 256
 
-// judge gives, for a weight of the sandbox, its share and the largest error of any share.
-func (s *search) judge(w int32) (share, worst float64) {
+// evaluate returns, for weight w of the sandbox, its share and the largest error of any share.
+func (s *search) evaluate(w int32) (share, worst float64) {
 	last := len(s.backends) - 1
 	s.backends[last].Weight = &w
 	serverWeights(s.backends, s.weights)
@@ -157,7 +158,7 @@ func (s *search) judge(w int32) (share, worst float64) {
 	return share, worst
 }
 
-func over(weights []int32) bool {
+func exceedMax(weights []int32) bool {
 	for _, w := range weights {
 		if w > MaxWeight {
 			return true

@@ -23,12 +23,12 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// cloneCase is what a file of testdata/clone holds, one document for each:
+// cloneCase is the contents of a file in testdata/clone, with one document for each of:
 //   - the workload, as it was applied
-//   - kind Live: what admission and the kubelet made of its pod, as a strategic merge patch
-//   - kind Newer: a template that was applied since, of which no pod is ready yet (optional)
-//   - kind Changes: what the user asks for (optional)
-//   - others of the namespace: Route, Services, claims, NetworkPolicies, ... (optional)
+//   - kind Live: the changes that admission and the kubelet made to its pod, a strategic merge patch
+//   - kind Newer: a template applied later, of which no pod is ready yet (optional)
+//   - kind Changes: what the user requested (optional)
+//   - other objects of the namespace: Route, Services, claims, NetworkPolicies, ... (optional)
 type cloneCase struct {
 	ns      workload.Namespace
 	route   routev1.Route
@@ -53,7 +53,7 @@ func readCase(t *testing.T, file string) *cloneCase {
 	var first []byte
 	for _, doc := range bytes.Split(data, []byte("\n---\n")) {
 		var kind metav1.TypeMeta
-		into(t, doc, &kind)
+		unmarshal(t, doc, &kind)
 		switch kind.Kind {
 		case "Live":
 			c.patch = doc
@@ -61,16 +61,16 @@ func readCase(t *testing.T, file string) *cloneCase {
 			var o struct {
 				Spec struct{ Template corev1.PodTemplateSpec }
 			}
-			into(t, doc, &o)
+			unmarshal(t, doc, &o)
 			c.newer = &o.Spec.Template
 		case "Changes":
-			into(t, doc, &c.changes)
+			unmarshal(t, doc, &c.changes)
 		case "Route":
-			into(t, doc, &c.route)
+			unmarshal(t, doc, &c.route)
 			c.route.Namespace, c.route.Name, c.route.UID = "shop", "shop", "route-uid"
 		case "Service":
 			var s corev1.Service
-			into(t, doc, &s)
+			unmarshal(t, doc, &s)
 			if s.Name == service.Name {
 				service = s
 			} else {
@@ -85,7 +85,7 @@ func readCase(t *testing.T, file string) *cloneCase {
 		case "LimitRange":
 			c.ns.Ranges = append(c.ns.Ranges, *decode[corev1.LimitRange](t, doc))
 		case "Pod":
-			if first != nil { // another one of the namespace
+			if first != nil { // another pod of the namespace
 				c.ns.Pods = append(c.ns.Pods, *decode[corev1.Pod](t, doc))
 				continue
 			}
@@ -103,7 +103,7 @@ func readCase(t *testing.T, file string) *cloneCase {
 	return c
 }
 
-// apply does what controllers, admission and the kubelet do with a workload.
+// apply creates the pod of a workload as controllers, admission and the kubelet would.
 func (c *cloneCase) apply(t *testing.T, doc []byte) corev1.Pod {
 	t.Helper()
 	var o struct {
@@ -113,7 +113,7 @@ func (c *cloneCase) apply(t *testing.T, doc []byte) corev1.Pod {
 			Template corev1.PodTemplateSpec `json:"template"`
 		} `json:"spec"`
 	}
-	into(t, doc, &o)
+	unmarshal(t, doc, &o)
 	template := o.Spec.Template
 	yes := true
 	owned := func(kind, name string) []metav1.OwnerReference {
@@ -189,7 +189,7 @@ func (c *cloneCase) apply(t *testing.T, doc []byte) corev1.Pod {
 		}
 		pod.Labels, pod.OwnerReferences = merged(pod.Labels, appsv1.ControllerRevisionHashLabelKey, label), owned(o.Kind, o.Name)
 		revisions := map[string]*corev1.PodTemplateSpec{revision: &template, o.Name + "-1a2b": c.newer}
-		for _, name := range []string{o.Name + "-1a2b", revision} { // the newer one first, to be passed by
+		for _, name := range []string{o.Name + "-1a2b", revision} { // the newer one first: it must be skipped
 			if revisions[name] == nil {
 				continue
 			}
@@ -205,7 +205,7 @@ func (c *cloneCase) apply(t *testing.T, doc []byte) corev1.Pod {
 	return c.admit(t, pod)
 }
 
-// admit applies the case's patch to a pod.
+// admit makes a pod ready and applies the case's Live patch to it.
 func (c *cloneCase) admit(t *testing.T, pod corev1.Pod) corev1.Pod {
 	t.Helper()
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
@@ -218,7 +218,7 @@ func (c *cloneCase) admit(t *testing.T, pod corev1.Pod) corev1.Pod {
 		t.Fatal(err)
 	}
 	var patch map[string]any
-	into(t, c.patch, &patch)
+	unmarshal(t, c.patch, &patch)
 	delete(patch, "kind")
 	data, err := json.Marshal(patch)
 	if err != nil {
@@ -231,7 +231,7 @@ func (c *cloneCase) admit(t *testing.T, pod corev1.Pod) corev1.Pod {
 	return *decode[corev1.Pod](t, admitted)
 }
 
-func into(t *testing.T, data []byte, o any) {
+func unmarshal(t *testing.T, data []byte, o any) {
 	t.Helper()
 	if err := yaml.Unmarshal(data, o); err != nil {
 		t.Fatalf("%v in:\n%s", err, data)

@@ -20,11 +20,11 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-var update = flag.Bool("update", false, "write what comes out as what is wanted")
+var update = flag.Bool("update", false, "write the results to the .want.yaml files")
 
 const testID = "bcdfghjk"
 
-// Each case's clone is written down in full in NAME.want.yaml; 'go test -update' writes it.
+// The clone of each case must equal NAME.want.yaml, which 'go test -update' writes.
 func TestClones(t *testing.T) {
 	files, err := filepath.Glob("testdata/clone/*.yaml")
 	if err != nil {
@@ -55,16 +55,16 @@ func TestClones(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got != string(wanted) {
-				t.Errorf("not as in %s:\n%s", want, got)
+				t.Errorf("differs from %s:\n%s", want, got)
 			}
 		})
 	}
 	if clones < 30 || refused < 5 {
-		t.Errorf("%d clones and %d refusals: some cases are gone", clones, refused)
+		t.Errorf("%d clones and %d refusals: cases are missing", clones, refused)
 	}
 }
 
-// clone makes of a case what a session would create, or the refusal.
+// clone returns the objects that a session would create for a case, or the code of its refusal.
 func (c *cloneCase) clone(t *testing.T) string {
 	t.Helper()
 	refuse := func(err error) string { return fmt.Sprintf("refused: %s\n", reason.CodeOf(err)) }
@@ -97,7 +97,7 @@ func (c *cloneCase) clone(t *testing.T) string {
 		return refuse(err)
 	}
 	pod := sandbox.Pods(in)[0]
-	c.sameContext(t, pod)
+	c.checkContext(t, pod)
 	for _, s := range in.Selectors {
 		if s.Matches(labels.Set(pod.Labels)) {
 			t.Errorf("%s selects the clone", s)
@@ -128,12 +128,12 @@ func (c *cloneCase) clone(t *testing.T) string {
 	return out.String()
 }
 
-// sameContext sees that users, groups, capabilities, seccomp and SELinux of the clone are
-// the live pod's.
-func (c *cloneCase) sameContext(t *testing.T, clone *corev1.Pod) {
+// checkContext checks that users, groups, capabilities, seccomp and SELinux of the clone are those of
+// the live pod.
+func (c *cloneCase) checkContext(t *testing.T, clone *corev1.Pod) {
 	t.Helper()
 	if !reflect.DeepEqual(clone.Spec.SecurityContext, c.live.Spec.SecurityContext) {
-		t.Errorf("the pod's security context is %+v, the live one's %+v", clone.Spec.SecurityContext, c.live.Spec.SecurityContext)
+		t.Errorf("pod: security context %+v, live %+v", clone.Spec.SecurityContext, c.live.Spec.SecurityContext)
 	}
 	all := func(s corev1.PodSpec) []corev1.Container {
 		return append(slices.Clone(s.InitContainers), s.Containers...)
@@ -141,7 +141,7 @@ func (c *cloneCase) sameContext(t *testing.T, clone *corev1.Pod) {
 	for _, k := range all(clone.Spec) {
 		for _, l := range all(c.live.Spec) {
 			if k.Name == l.Name && !reflect.DeepEqual(k.SecurityContext, l.SecurityContext) {
-				t.Errorf("container %s: its security context is %+v, the live one's %+v", k.Name, k.SecurityContext, l.SecurityContext)
+				t.Errorf("container %s: security context %+v, live %+v", k.Name, k.SecurityContext, l.SecurityContext)
 			}
 		}
 	}

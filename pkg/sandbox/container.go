@@ -15,18 +15,17 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// pin makes containers what runs: the image by the digest that was pulled, the security
-// context that admission gave the live pod, the resources that an autoscaler or a resize
-// gave it, the labels that variables tell. Liveness probes go, since a
-// breakpoint must not kill the program, and so do ports on the node. The user's changes
-// come last.
-func (in Input) pin(containers, live []corev1.Container, statuses []corev1.ContainerStatus) {
+// pinContainers sets in containers what the live pod runs with: the image by the digest that was
+// pulled, the security context from admission, the resources after any resize, and the values of
+// variables that refer to labels. It removes liveness probes, because a breakpoint must not kill the
+// program, and host ports. The user's changes are applied last.
+func (in Input) pinContainers(containers, live []corev1.Container, statuses []corev1.ContainerStatus) {
 	for i := range containers {
 		c := &containers[i]
 		if !in.KeepsLiveness {
 			c.LivenessProbe = nil
 		}
-		c.ResizePolicy = nil // a container that is never restarted may not ask for that
+		c.ResizePolicy = nil // not allowed for a container that is never restarted
 		for p := range c.Ports {
 			c.Ports[p].HostPort, c.Ports[p].HostIP = 0, ""
 		}
@@ -37,17 +36,17 @@ func (in Input) pin(containers, live []corev1.Container, statuses []corev1.Conta
 		}
 		for _, s := range statuses {
 			if digest := imageDigest(s.ImageID); s.Name == c.Name && digest != "" {
-				// Under a digest there is nothing newer to pull, and a session must not need a
-				// registry that is down.
+				// There is nothing newer to pull for a digest, and a session must not depend on the
+				// registry being up.
 				c.Image, c.ImagePullPolicy = digest, corev1.PullIfNotPresent
 			}
 		}
-		in.keepLabelVariables(c)
+		in.resolveLabelVariables(c)
 		if image, ok := in.Images[c.Name]; ok {
 			c.Image, c.ImagePullPolicy = image, ""
 		}
 		for _, e := range in.Env[c.Name] {
-			c.Env = slices.DeleteFunc(c.Env, func(was corev1.EnvVar) bool { return was.Name == e.Name })
+			c.Env = slices.DeleteFunc(c.Env, func(original corev1.EnvVar) bool { return original.Name == e.Name })
 			c.Env = append(c.Env, e)
 		}
 	}
@@ -55,8 +54,9 @@ func (in Input) pin(containers, live []corev1.Container, statuses []corev1.Conta
 
 var labelField = regexp.MustCompile(`^metadata\.labels\['(.+)'\]$`)
 
-// keepLabelVariables gives variables that tell a label which the clone loses its value.
-func (in Input) keepLabelVariables(c *corev1.Container) {
+// resolveLabelVariables replaces downward-API variables that refer to labels which the clone does not
+// have with the labels' values.
+func (in Input) resolveLabelVariables(c *corev1.Container) {
 	kept, _, _ := in.Labels()
 	for i := range c.Env {
 		from := c.Env[i].ValueFrom
@@ -67,20 +67,20 @@ func (in Input) keepLabelVariables(c *corev1.Container) {
 		if key == nil {
 			continue
 		}
-		switch _, there := kept[key[1]]; {
-		case there:
+		switch _, isKept := kept[key[1]]; {
+		case isKept:
 		case key[1] == appsv1.StatefulSetPodNameLabel:
-			from.FieldRef.FieldPath = "metadata.name" // its own: it is no member
+			from.FieldRef.FieldPath = "metadata.name" // its own name: it is not a member of the StatefulSet
 		case key[1] == appsv1.PodIndexLabel:
-			c.Env[i].Value, c.Env[i].ValueFrom = "", nil // it has no place among the members
+			c.Env[i].Value, c.Env[i].ValueFrom = "", nil // it has no index in the StatefulSet
 		default:
 			c.Env[i].Value, c.Env[i].ValueFrom = in.Program.Live.Labels[key[1]], nil
 		}
 	}
 }
 
-// imageDigest reads repository@sha256:… out of a container status' imageID; "" when the
-// runtime tells only the image's local id, by which nobody can pull.
+// imageDigest returns repository@sha256:… from the imageID of a container status, "" if the runtime
+// reports only a local ID, which cannot be pulled.
 func imageDigest(imageID string) string {
 	_, after, found := strings.Cut(imageID, "://")
 	if found {
@@ -92,7 +92,7 @@ func imageDigest(imageID string) string {
 	return ""
 }
 
-func (in Input) sidecar() corev1.Container {
+func (in Input) sidecarContainer() corev1.Container {
 	yes, root := true, int64(0)
 	c := corev1.Container{
 		Name: record.Sidecar, Image: in.Image, ImagePullPolicy: corev1.PullIfNotPresent,
@@ -105,13 +105,13 @@ func (in Input) sidecar() corev1.Container {
 		},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
-	within(&c.Resources, in.Ranges)
+	clampResources(&c.Resources, in.Ranges)
 	return c
 }
 
-// within keeps the sidecar's resources inside what the namespace's LimitRanges let a
-// container have.
-func within(r *corev1.ResourceRequirements, ranges []corev1.LimitRange) {
+// clampResources changes the sidecar's resources to comply with the namespace's LimitRanges for
+// containers.
+func clampResources(r *corev1.ResourceRequirements, ranges []corev1.LimitRange) {
 	for _, lr := range ranges {
 		for _, item := range lr.Spec.Limits {
 			if item.Type != corev1.LimitTypeContainer {
@@ -137,8 +137,8 @@ func within(r *corev1.ResourceRequirements, ranges []corev1.LimitRange) {
 	}
 }
 
-// ContainerID is the runtime's ID of a running container, without its scheme; "" when it
-// does not run.
+// ContainerID returns the runtime's ID of a container, without its scheme, "" if the container has not
+// started.
 func ContainerID(pod *corev1.Pod, container string) string {
 	for _, s := range pod.Status.ContainerStatuses {
 		if _, id, ok := strings.Cut(s.ContainerID, "://"); ok && s.Name == container {
@@ -148,11 +148,12 @@ func ContainerID(pod *corev1.Pod, container string) string {
 	return ""
 }
 
-// Container picks the container that is to be traced: the named one, else the one that
-// declares the Route's port, else the first.
+// Container returns the container to trace: the one with a name if given, else the one that declares
+// the Route's port, else the first. It returns an error with reason NoSuchContainer if the program has
+// no container with that name.
 func Container(in Input, name string) (string, error) {
 	if name != "" {
-		return name, in.known(name)
+		return name, in.checkContainer(name)
 	}
 	for _, p := range in.Service.Spec.Ports {
 		target := in.targetPort(p)
@@ -170,8 +171,9 @@ func Container(in Input, name string) (string, error) {
 	return in.Program.Spec.Containers[0].Name, nil
 }
 
-// known refuses a container that the program does not have.
-func (in Input) known(name string, more ...corev1.Container) error {
+// checkContainer returns an error with reason NoSuchContainer if neither the program's containers nor
+// those in more include the name.
+func (in Input) checkContainer(name string, more ...corev1.Container) error {
 	var names []string
 	for _, c := range append(slices.Clone(in.Program.Spec.Containers), more...) {
 		if c.Name == name {
@@ -182,12 +184,13 @@ func (in Input) known(name string, more ...corev1.Container) error {
 	return reason.New(reason.NoSuchContainer, "workload", in.Program, "container", name, "containers", strings.Join(names, ", "))
 }
 
-// CheckChanges refuses changes to what the program does not have.
+// CheckChanges returns an error with reason NoSuchContainer or NoSuchVolume if a change refers to a
+// container or volume that the program does not have.
 func (in Input) CheckChanges() error {
 	changed := append(slices.Collect(maps.Keys(in.Images)), slices.Collect(maps.Keys(in.Env))...)
 	slices.Sort(changed)
 	for _, name := range changed {
-		if err := in.known(name, in.Program.Spec.InitContainers...); err != nil {
+		if err := in.checkContainer(name, in.Program.Spec.InitContainers...); err != nil {
 			return err
 		}
 	}

@@ -9,39 +9,40 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// hashes are labels that controllers put on their own pods.
-var hashes = map[string]bool{
+// controllerLabels are added by controllers to the pods that they create.
+var controllerLabels = map[string]bool{
 	"pod-template-hash": true, "rollouts-pod-template-hash": true, "controller-revision-hash": true, "pod-template-generation": true,
 	"statefulset.kubernetes.io/pod-name": true, "apps.kubernetes.io/pod-index": true,
 }
 
-// Labels says which of the program's labels the clone keeps, which it loses so that
-// nothing else selects it, and what selects it all the same.
-func (in Input) Labels() (kept, dropped map[string]string, caught []workload.Selector) {
+// Labels returns the program's labels that the clone keeps, the ones it drops so that no selector of
+// the namespace matches it, and the selectors that match it anyway.
+func (in Input) Labels() (kept, dropped map[string]string, remaining []workload.Selector) {
 	own := map[string]string{}
 	for k, v := range in.Program.Labels {
-		if !hashes[k] {
+		if !controllerLabels[k] {
 			own[k] = v
 		}
 	}
 	selectors := in.Selectors
-	if in.Program.Adopts {
-		selectors = append(slices.Clone(selectors), anyOf(own, in.Program))
+	if in.Program.UnknownSelectors {
+		selectors = append(slices.Clone(selectors), matchAnyLabel(own, in.Program))
 	}
 	return Escape(own, withSession(nil, in.Session), selectors)
 }
 
-// anyOf stands for a controller that may select by any of its labels.
-func anyOf(own labels.Set, p *workload.Program) workload.Selector {
+// matchAnyLabel returns a selector for a program's controller, which may select by any of its labels.
+func matchAnyLabel(own labels.Set, p *workload.Program) workload.Selector {
 	return workload.Selector{Kind: p.Kind, Name: p.Name, Selector: anyLabel{labels.Nothing(), own}}
 }
 
-// anyLabel matches whatever has one of some labels.
+// anyLabel matches a label set that has at least one of the labels in set.
 type anyLabel struct {
 	labels.Selector
 	set labels.Set
 }
 
+// Matches implements labels.Selector.
 func (a anyLabel) Matches(l labels.Labels) bool {
 	for k, v := range a.set {
 		if l.Get(k) == v {
@@ -51,14 +52,15 @@ func (a anyLabel) Matches(l labels.Labels) bool {
 	return false
 }
 
-// Escape drops label keys until nothing of the namespace selects the clone. The set of
-// dropped keys is minimal: with any one of them back, something selects it again.
-// caught are selectors that select the clone whatever is dropped, such as an empty one.
-func Escape(all map[string]string, extra labels.Set, selectors []workload.Selector) (kept, dropped map[string]string, caught []workload.Selector) {
+// Escape drops labels from all until no selector matches the clone, which has the kept labels and those
+// in extra. The set of dropped labels is minimal: with any one of them back, some selector matches.
+// remaining are the selectors that match whatever is dropped, such as an empty one.
+func Escape(all map[string]string, extra labels.Set, selectors []workload.Selector) (kept, dropped map[string]string, remaining []workload.Selector) {
 	kept, dropped = map[string]string{}, map[string]string{}
-	free := func(set labels.Set) bool {
+	var unavoidable []workload.Selector // match extra alone
+	escapes := func(set labels.Set) bool {
 		for _, s := range selectors {
-			if s.Matches(set) && !isIn(s, caught) {
+			if s.Matches(set) && !contains(unavoidable, s) {
 				return false
 			}
 		}
@@ -66,45 +68,44 @@ func Escape(all map[string]string, extra labels.Set, selectors []workload.Select
 	}
 	for _, s := range selectors {
 		if s.Matches(extra) {
-			caught = append(caught, s)
+			unavoidable = append(unavoidable, s)
 		}
 	}
 	keys := make([]string, 0, len(all))
 	for k, v := range all {
-		if _, ours := extra[k]; !ours {
+		if _, isExtra := extra[k]; !isExtra {
 			keys = append(keys, k)
 			dropped[k] = v
 		}
 	}
 	sort.Strings(keys)
-	// A key that could not come back may be able to once another is there (NotIn), so
-	// go round until nothing moves.
-	for moved := true; moved; {
-		moved = false
+	// Restoring one label can make it possible to restore another (NotIn), so repeat until nothing
+	// changes.
+	for changed := true; changed; {
+		changed = false
 		for _, k := range keys {
-			if _, still := dropped[k]; !still {
+			if _, isDropped := dropped[k]; !isDropped {
 				continue
 			}
 			kept[k] = all[k]
-			if !free(labels.Merge(kept, extra)) {
+			if !escapes(labels.Merge(kept, extra)) {
 				delete(kept, k)
 				continue
 			}
 			delete(dropped, k)
-			moved = true
+			changed = true
 		}
 	}
 	final := labels.Merge(kept, extra)
-	var still []workload.Selector
-	for _, s := range caught {
+	for _, s := range unavoidable {
 		if s.Matches(final) {
-			still = append(still, s)
+			remaining = append(remaining, s)
 		}
 	}
-	return kept, dropped, still
+	return kept, dropped, remaining
 }
 
-func isIn(s workload.Selector, list []workload.Selector) bool {
+func contains(list []workload.Selector, s workload.Selector) bool {
 	for _, l := range list {
 		if l.Kind == s.Kind && l.Name == s.Name {
 			return true

@@ -12,101 +12,104 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Annotations of a session's NetworkPolicies, each with the name of the one that it is made
-// after: a mirror holds for the sandbox as that one for the original, an opening lets the
-// sandbox through where that one lets the original through.
+// Annotations of a session's NetworkPolicies. The value is the name of the existing NetworkPolicy that
+// the session's one is derived from.
 const (
+	// MirrorsKey: the policy applies the existing one's rules to the sandbox.
 	MirrorsKey = "osc-debug.dev/mirrors"
-	OpensKey   = "osc-debug.dev/opens"
+	// OpensKey: the policy allows traffic of the sandbox where the existing one allows the original's.
+	OpensKey = "osc-debug.dev/opens"
 )
 
-// Policies give the sandbox the reach of the original by NetworkPolicies of the session's
-// own: mirrors of those that select the original but not the sandbox, whose labels differ,
-// and openings for the sandbox in those by which pods of the namespace let the original in
-// or reach it. Without them, where other traffic is denied, neither the router nor the
-// program's own database would be in reach; where it is not, the sandbox could do what the
-// original may not.
+// Policies returns NetworkPolicies that give the sandbox the same network access as the original,
+// although its labels differ: mirrors of the policies that select the original but not the sandbox,
+// and openings in the policies of other pods of the namespace that allow traffic from or to the
+// original. Without them, if other traffic is denied, the sandbox could reach neither the router nor
+// the program's database; if it is allowed, the sandbox would have more access than the original.
 func Policies(in Input) []*networkingv1.NetworkPolicy {
-	v := in.view()
+	m := in.matcher()
 	var out []*networkingv1.NetworkPolicy
 	add := func(of *networkingv1.NetworkPolicy, key string, spec networkingv1.NetworkPolicySpec) {
-		p := &networkingv1.NetworkPolicy{ObjectMeta: in.meta(), Spec: spec}
+		p := &networkingv1.NetworkPolicy{ObjectMeta: in.objectMeta(), Spec: spec}
 		p.Name = fmt.Sprintf("%s-%d", record.ServiceName(in.Session), len(out))
 		p.Annotations[key] = of.Name
 		out = append(out, p)
 	}
 	for i := range in.Policies {
 		p := &in.Policies[i]
-		if v.original(&p.Spec.PodSelector) && !v.own(&p.Spec.PodSelector) {
+		if m.selectsOriginal(&p.Spec.PodSelector) && !m.selectsClone(&p.Spec.PodSelector) {
 			mirror := p.Spec.DeepCopy()
-			mirror.PodSelector = v.sandbox
+			mirror.PodSelector = m.sandbox
 			for i, r := range mirror.Ingress {
-				if slices.ContainsFunc(r.From, v.misses) { // pods of the sandbox reach each other as the originals do
-					mirror.Ingress[i].From = append(r.From, v.peer())
+				if slices.ContainsFunc(r.From, m.excludesClone) { // sandbox pods reach each other, as the original's pods do
+					mirror.Ingress[i].From = append(r.From, m.sandboxPeer())
 				}
 			}
 			for i, r := range mirror.Egress {
-				if slices.ContainsFunc(r.To, v.misses) {
-					mirror.Egress[i].To = append(r.To, v.peer())
+				if slices.ContainsFunc(r.To, m.excludesClone) {
+					mirror.Egress[i].To = append(r.To, m.sandboxPeer())
 				}
 			}
 			add(p, MirrorsKey, *mirror)
 		}
-		if opening, wanted := v.opening(p); wanted {
+		if opening, needed := m.opening(p); needed {
 			add(p, OpensKey, opening)
 		}
 	}
 	return out
 }
 
-// view is how selectors see the sandbox and the original.
-type view struct {
-	clone, live labels.Set
+// matcher matches selectors against the clone and the original.
+type matcher struct {
+	clone, live labels.Set           // labels of the clone and of the live pod
 	sandbox     metav1.LabelSelector // selects the session's pods
-	namespace   labels.Set           // what is known of the namespace's labels
+	namespace   labels.Set           // the known labels of the namespace
 }
 
-func (in Input) view() view {
+func (in Input) matcher() matcher {
 	kept, _, _ := in.Labels()
-	return view{
+	return matcher{
 		clone: withSession(kept, in.Session), live: in.Program.Live.Labels,
 		sandbox:   metav1.LabelSelector{MatchLabels: withSession(nil, in.Session)},
 		namespace: labels.Set{corev1.LabelMetadataName: in.Route.Namespace},
 	}
 }
 
-func (v view) own(s *metav1.LabelSelector) bool      { return selects(s, v.clone) }
-func (v view) original(s *metav1.LabelSelector) bool { return selects(s, v.live) }
+func (m matcher) selectsClone(s *metav1.LabelSelector) bool    { return selects(s, m.clone) }
+func (m matcher) selectsOriginal(s *metav1.LabelSelector) bool { return selects(s, m.live) }
 
 func selects(s *metav1.LabelSelector, set labels.Set) bool {
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	return err == nil && selector.Matches(set)
 }
 
-// named says whether a peer names the original by labels that the sandbox does not have.
-func (v view) named(peer networkingv1.NetworkPolicyPeer) bool {
-	return peer.PodSelector != nil && v.original(peer.PodSelector) && !v.own(peer.PodSelector)
+// podSelectorExcludesClone reports whether a peer's pod selector matches the original but not the
+// clone.
+func (m matcher) podSelectorExcludesClone(peer networkingv1.NetworkPolicyPeer) bool {
+	return peer.PodSelector != nil && m.selectsOriginal(peer.PodSelector) && !m.selectsClone(peer.PodSelector)
 }
 
-// misses says whether a peer that is named so surely is of this namespace.
-func (v view) misses(peer networkingv1.NetworkPolicyPeer) bool {
-	return v.named(peer) && (peer.NamespaceSelector == nil || selects(peer.NamespaceSelector, v.namespace))
+// excludesClone reports whether a peer certainly includes the original but not the clone: its pod
+// selector does, and it is known to apply to this namespace.
+func (m matcher) excludesClone(peer networkingv1.NetworkPolicyPeer) bool {
+	return m.podSelectorExcludesClone(peer) && (peer.NamespaceSelector == nil || selects(peer.NamespaceSelector, m.namespace))
 }
 
-func (v view) peer() networkingv1.NetworkPolicyPeer {
-	return networkingv1.NetworkPolicyPeer{PodSelector: v.sandbox.DeepCopy()}
+func (m matcher) sandboxPeer() networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{PodSelector: m.sandbox.DeepCopy()}
 }
 
-// opening lets the sandbox through where a policy lets the original through: the same pods,
-// which that policy isolates already, so that it only adds, and the same ports.
-func (v view) opening(p *networkingv1.NetworkPolicy) (out networkingv1.NetworkPolicySpec, wanted bool) {
+// opening returns a policy that allows traffic of the sandbox where p allows the original's: for the
+// same pods, which p isolates already, so it only adds to what is allowed, and the same ports. needed
+// is false if there is no such traffic.
+func (m matcher) opening(p *networkingv1.NetworkPolicy) (out networkingv1.NetworkPolicySpec, needed bool) {
 	out.PodSelector = *p.Spec.PodSelector.DeepCopy()
-	peers := []networkingv1.NetworkPolicyPeer{v.peer()}
+	peers := []networkingv1.NetworkPolicyPeer{m.sandboxPeer()}
 	for _, kind := range p.Spec.PolicyTypes {
 		switch kind {
 		case networkingv1.PolicyTypeIngress:
 			for _, r := range p.Spec.Ingress {
-				if slices.ContainsFunc(r.From, v.misses) {
+				if slices.ContainsFunc(r.From, m.excludesClone) {
 					out.Ingress = append(out.Ingress, networkingv1.NetworkPolicyIngressRule{Ports: r.Ports, From: peers})
 				}
 			}
@@ -115,7 +118,7 @@ func (v view) opening(p *networkingv1.NetworkPolicy) (out networkingv1.NetworkPo
 			}
 		case networkingv1.PolicyTypeEgress:
 			for _, r := range p.Spec.Egress {
-				if slices.ContainsFunc(r.To, v.misses) {
+				if slices.ContainsFunc(r.To, m.excludesClone) {
 					out.Egress = append(out.Egress, networkingv1.NetworkPolicyEgressRule{Ports: r.Ports, To: peers})
 				}
 			}
@@ -127,47 +130,47 @@ func (v view) opening(p *networkingv1.NetworkPolicy) (out networkingv1.NetworkPo
 	return out, len(out.PolicyTypes) > 0
 }
 
-// Apart names the NetworkPolicies that select the sandbox but not the original: by them
-// the reach of the two differs.
+// Apart returns the names of the NetworkPolicies that select the sandbox but not the original, so that
+// the network access of the two differs.
 func Apart(in Input) []string {
-	v := in.view()
+	m := in.matcher()
 	var out []string
 	for _, p := range in.Policies {
-		if v.own(&p.Spec.PodSelector) && !v.original(&p.Spec.PodSelector) {
+		if m.selectsClone(&p.Spec.PodSelector) && !m.selectsOriginal(&p.Spec.PodSelector) {
 			out = append(out, p.Name)
 		}
 	}
 	return out
 }
 
-// Strangers names the NetworkPolicies that may let the original through, but not the
-// sandbox: whether they do depends on labels of the namespace, which are not known.
+// Strangers returns the names of the NetworkPolicies that might allow traffic of the original but not
+// of the sandbox. Whether they do depends on labels of the namespace, which are not known.
 func Strangers(in Input) []string {
-	v := in.view()
-	unsure := func(peer networkingv1.NetworkPolicyPeer) bool {
-		return v.named(peer) && !v.misses(peer) && v.maybe(peer.NamespaceSelector)
+	m := in.matcher()
+	mayExclude := func(peer networkingv1.NetworkPolicyPeer) bool {
+		return m.podSelectorExcludesClone(peer) && !m.excludesClone(peer) && m.mightSelectNamespace(peer.NamespaceSelector)
 	}
 	var out []string
 	for _, p := range in.Policies {
-		named := slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return slices.ContainsFunc(r.From, unsure) }) ||
-			slices.ContainsFunc(p.Spec.Egress, func(r networkingv1.NetworkPolicyEgressRule) bool { return slices.ContainsFunc(r.To, unsure) })
-		if named {
+		matches := slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return slices.ContainsFunc(r.From, mayExclude) }) ||
+			slices.ContainsFunc(p.Spec.Egress, func(r networkingv1.NetworkPolicyEgressRule) bool { return slices.ContainsFunc(r.To, mayExclude) })
+		if matches {
 			out = append(out, p.Name)
 		}
 	}
 	return out
 }
 
-// maybe says whether a namespace selector may select this namespace: what it asks of labels
-// that are known holds.
-func (v view) maybe(s *metav1.LabelSelector) bool {
+// mightSelectNamespace reports whether the known labels of this namespace satisfy those requirements of
+// a namespace selector that are about them.
+func (m matcher) mightSelectNamespace(s *metav1.LabelSelector) bool {
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
 		return false
 	}
 	requirements, _ := selector.Requirements()
 	for _, r := range requirements {
-		if v.namespace.Has(r.Key()) && !r.Matches(v.namespace) {
+		if m.namespace.Has(r.Key()) && !r.Matches(m.namespace) {
 			return false
 		}
 	}

@@ -1,7 +1,6 @@
-// Package sandbox makes the objects of a sandbox out of the live program: pods that
-// run in a VM of their own beside a privileged sidecar, the Service that the Route
-// gets as one more backend, and what the session needs around them. Pure functions;
-// nothing here talks to a cluster.
+// Package sandbox derives the objects of a sandbox from the live program: pods that each run in a VM
+// with a privileged sidecar, the Service that becomes a backend of the Route, and their supporting
+// objects. Its functions are pure; nothing here talks to a cluster.
 package sandbox
 
 import (
@@ -14,53 +13,54 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// Input is all that a sandbox is made of.
+// Input is what the objects of a sandbox are derived from.
 type Input struct {
 	Session      string
 	Route        *routev1.Route
 	Program      *workload.Program
-	Service      *corev1.Service              // the Route's primary
-	Selectors    []workload.Selector          // that the clone must escape
+	Service      *corev1.Service              // the Route's primary Service
+	Selectors    []workload.Selector          // must not match the clone
 	Policies     []networkingv1.NetworkPolicy // of the namespace
 	Ranges       []corev1.LimitRange          // of the namespace
 	RuntimeClass string
-	Image        string // sidecar
+	Image        string // of the sidecar
 	Replicas     int
 	Changes
 }
 
-// Changes are what the user wants to be different from the running program.
+// Changes are the differences from the running program that the user requested.
 type Changes struct {
 	Images        map[string]string          // by container
 	Env           map[string][]corev1.EnvVar // by container
-	EmptyVolumes  []string                   // volumes that the sandbox gets without their contents
-	SeparatePIDs  bool                       // each container is its own process 1
-	KeepsLiveness bool
+	EmptyVolumes  []string                   // volumes that are empty in the sandbox
+	SeparatePIDs  bool                       // no shared process namespace
+	KeepsLiveness bool                       // keep liveness probes
 }
 
-// meta is that of the session's objects that are named after it.
-func (in Input) meta() metav1.ObjectMeta {
+// objectMeta returns the metadata of an object that is named after the session.
+func (in Input) objectMeta() metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name: record.ServiceName(in.Session), Namespace: in.Route.Namespace, Labels: withSession(nil, in.Session),
 		Annotations:     map[string]string{record.RouteUIDKey: string(in.Route.UID), record.RouteNameKey: in.Route.Name},
-		OwnerReferences: in.owners(),
+		OwnerReferences: in.ownerReferences(),
 	}
 }
 
-// owners makes the Route the owner: when it is deleted, so is the sandbox. Without
-// blockOwnerDeletion, which would need rights on the Route's finalizers.
-func (in Input) owners() []metav1.OwnerReference {
+// ownerReferences makes the Route the owner, so that deleting it deletes the sandbox. blockOwnerDeletion
+// is not set: it needs permission for the Route's finalizers.
+func (in Input) ownerReferences() []metav1.OwnerReference {
 	return []metav1.OwnerReference{{
 		APIVersion: routev1.GroupVersion.String(), Kind: "Route", Name: in.Route.Name, UID: in.Route.UID,
 	}}
 }
 
-// OwnedBy has an object go when the sandbox' Service does, by the garbage collector: the
-// guard needs no right of its own for it.
+// OwnedBy returns owner references by which the garbage collector deletes an object with the sandbox's
+// Service. The guard then needs no permission to delete it.
 func OwnedBy(service *corev1.Service) []metav1.OwnerReference {
 	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID}}
 }
 
+// withSession returns a copy of set with the session's label.
 func withSession(set map[string]string, id string) map[string]string {
 	out := map[string]string{record.Label: id}
 	for k, v := range set {

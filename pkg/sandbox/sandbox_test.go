@@ -16,8 +16,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// Over random labels and selectors of every kind: nothing that can be escaped selects
-// the clone, and bringing back any one dropped key makes something select it.
+// With random labels and selectors of every kind, no selector matches the clone except the reported
+// ones, and restoring any one dropped label makes a selector match.
 func TestEscapeIsCompleteAndMinimal(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	dropped, kept := 0, 0
@@ -31,21 +31,21 @@ func TestEscapeIsCompleteAndMinimal(t *testing.T) {
 			selectors = append(selectors, workload.Selector{Kind: "service", Name: fmt.Sprint(n), Selector: randomSelector(t, random)})
 		}
 		extra := labels.Set{record.Label: "bcdfghjk"}
-		keep, drop, caught := Escape(set, extra, selectors)
+		keep, drop, remaining := Escape(set, extra, selectors)
 		final := labels.Merge(keep, extra)
 		for _, s := range selectors {
-			if s.Matches(final) != isIn(s, caught) {
-				t.Fatalf("round %d: %s selects %v: %v, reported: %v", round, s.Selector, final, s.Matches(final), isIn(s, caught))
+			if s.Matches(final) != contains(remaining, s) {
+				t.Fatalf("round %d: %s selects %v: %v, reported: %v", round, s.Selector, final, s.Matches(final), contains(remaining, s))
 			}
 		}
 		for k, v := range drop {
 			back := labels.Merge(final, labels.Set{k: v})
-			any := false
+			selected := false
 			for _, s := range selectors {
-				any = any || s.Matches(back) && !isIn(s, caught)
+				selected = selected || s.Matches(back) && !contains(remaining, s)
 			}
-			if !any {
-				t.Fatalf("round %d: %s=%s was dropped for nothing from %v", round, k, v, set)
+			if !selected {
+				t.Fatalf("round %d: %s=%s was dropped needlessly from %v", round, k, v, set)
 			}
 		}
 		if len(keep)+len(drop) != len(set) {
@@ -54,7 +54,7 @@ func TestEscapeIsCompleteAndMinimal(t *testing.T) {
 		dropped, kept = dropped+len(drop), kept+len(keep)
 	}
 	if dropped < 1000 || kept < 1000 {
-		t.Errorf("only %d dropped and %d kept: the rounds prove little", dropped, kept)
+		t.Errorf("only %d labels dropped and %d kept: too few to prove anything", dropped, kept)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestTheCloneIsTheRunningProgram(t *testing.T) {
 		"Route owns it":                  p.OwnerReferences[0].UID == "uid-1" && p.OwnerReferences[0].BlockOwnerDeletion == nil,
 	} {
 		if !ok {
-			t.Errorf("not so: %s", what)
+			t.Errorf("not true: %s", what)
 		}
 	}
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
-// Service makes the sandbox's Service. It has exactly the ports, names included, that
-// the Route uses of the primary Service: one more would be one more backend server
-// where the Route names no port. It never publishes addresses that are not ready.
+// Service returns the sandbox's Service. It has exactly the ports of the primary Service that the Route
+// uses, with their names: where the Route names no port, any further port would become a server of the
+// backend. It never publishes addresses that are not ready. The error has reason PortNotOfService if
+// the primary Service does not have the Route's port.
 func Service(in Input) (*corev1.Service, error) {
 	var ports []corev1.ServicePort
 	for _, p := range in.Service.Spec.Ports {
@@ -26,9 +27,9 @@ func Service(in Input) (*corev1.Service, error) {
 		return nil, reason.New(reason.PortNotOfService,
 			"namespace", in.Route.Namespace, "route", in.Route.Name, "port", in.Route.Spec.Port.TargetPort.String(), "service", in.Service.Name)
 	}
-	meta := in.meta()
-	if _, own := in.serving(); own != "" {
-		meta.Annotations[servingKeys[0]] = own
+	meta := in.objectMeta()
+	if _, own := in.servingSecrets(); own != "" {
+		meta.Annotations[servingAnnotations[0]] = own
 	}
 	return &corev1.Service{
 		ObjectMeta: meta,
@@ -36,13 +37,13 @@ func Service(in Input) (*corev1.Service, error) {
 	}, nil
 }
 
-// Budget keeps the sandbox's pods on a node that is drained until the guard, which sees
-// that the node is cordoned, has given their traffic back and lets them go. Pods that are
-// not ready hold up nobody.
+// Budget returns the PodDisruptionBudget that delays the drain of a node with sandbox pods. The guard
+// notices that the node is cordoned, restores the Route and deletes the sandbox. Pods that are not
+// ready may be evicted at once.
 func Budget(in Input) *policyv1.PodDisruptionBudget {
 	all, always := intstr.FromInt(in.Replicas), policyv1.AlwaysAllow
 	return &policyv1.PodDisruptionBudget{
-		ObjectMeta: in.meta(),
+		ObjectMeta: in.objectMeta(),
 		Spec: policyv1.PodDisruptionBudgetSpec{
 			MinAvailable: &all, UnhealthyPodEvictionPolicy: &always,
 			Selector: &metav1.LabelSelector{MatchLabels: withSession(nil, in.Session)},
@@ -50,7 +51,8 @@ func Budget(in Input) *policyv1.PodDisruptionBudget {
 	}
 }
 
-// targetPort is the number that the endpoints of a Service port carry.
+// targetPort returns the port number in the endpoints of a Service port, 0 if no container declares the
+// named port.
 func (in Input) targetPort(p corev1.ServicePort) int32 {
 	switch {
 	case p.TargetPort.Type == intstr.Int && p.TargetPort.IntVal != 0:

@@ -7,16 +7,16 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// servingKeys are the annotations by which OpenShift's service CA makes a serving
-// certificate for a Service (openshift/service-ca-operator).
-var servingKeys = []string{
+// servingAnnotations make OpenShift's service CA create a serving certificate for a Service
+// (openshift/service-ca-operator). The value is the name of the certificate's Secret.
+var servingAnnotations = []string{
 	"service.beta.openshift.io/serving-cert-secret-name",
 	"service.alpha.openshift.io/serving-cert-secret-name",
 }
 
-// ServingSecret is the Secret with a Service's serving certificate, "" for none.
+// ServingSecret returns the name of the Secret with a Service's serving certificate, "" for none.
 func ServingSecret(s *corev1.Service) string {
-	for _, key := range servingKeys {
+	for _, key := range servingAnnotations {
 		if name := s.Annotations[key]; name != "" {
 			return name
 		}
@@ -24,11 +24,11 @@ func ServingSecret(s *corev1.Service) string {
 	return ""
 }
 
-// serving says which Secret holds the original's certificate and which one the sandbox
-// gets instead: a router that re-encrypts without a CA of the Route's asks each backend for
-// the name of its own Service. The service CA makes the sandbox's, and it goes with the
-// Service. Both are "" where the original's certificate does.
-func (in Input) serving() (original, own string) {
+// servingSecrets returns the Secrets with the serving certificates of the original and of the sandbox.
+// A router that re-encrypts without a destination CA requires from each backend a certificate for the
+// name of its own Service, so the sandbox needs its own. The service CA creates it for the sandbox's
+// Service and deletes it with that. Both names are "" if the original's certificate suffices.
+func (in Input) servingSecrets() (original, own string) {
 	tls := in.Route.Spec.TLS
 	if tls == nil || tls.Termination != routev1.TLSTerminationReencrypt || tls.DestinationCACertificate != "" {
 		return "", ""
@@ -40,9 +40,9 @@ func (in Input) serving() (original, own string) {
 	return original, record.ServiceName(in.Session) + "-tls"
 }
 
-// mountOwn has the sandbox mount its own serving certificate.
-func (in Input) mountOwn(spec *corev1.PodSpec) {
-	original, own := in.serving()
+// mountOwnCertificate replaces the original's serving certificate in spec with the sandbox's own.
+func (in Input) mountOwnCertificate(spec *corev1.PodSpec) {
+	original, own := in.servingSecrets()
 	if own == "" {
 		return
 	}

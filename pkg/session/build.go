@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sort"
@@ -27,22 +28,22 @@ type Timeout struct {
 
 func (e *Timeout) Error() string { return e.Reason().Error() }
 
-// Reason is one of the table's.
+// Reason implements reason.Reasoned.
 func (e *Timeout) Reason() *reason.Error {
 	return reason.New(reason.TimedOut, "what", e.What, "took", e.Took.String())
 }
 
-// build creates the sandbox and waits until every pod is an endpoint that the router
-// would use: readiness of a pod alone does not say that.
-func (r *Runner) build(ctx context.Context) error {
-	if err := r.around(ctx); err != nil {
+// buildSandbox creates the sandbox and waits until every pod is an endpoint that the router would
+// use. That a pod is ready is not enough.
+func (r *Runner) buildSandbox(ctx context.Context) error {
+	if err := r.createSupporting(ctx); err != nil {
 		return err
 	}
 	options := metav1.CreateOptions{FieldManager: record.FieldManager}
-	r.built = r.Clock.Now()
+	r.buildStarted = r.Clock.Now()
 	var made []corev1.Pod
 	for _, pod := range r.plan.Pods {
-		err := create("pod "+pod.Name, func() error {
+		err := createWithRetry("pod "+pod.Name, func() error {
 			created, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, pod, options)
 			if err == nil {
 				made = append(made, *created)
@@ -54,9 +55,9 @@ func (r *Runner) build(ctx context.Context) error {
 		}
 	}
 	if len(made) < len(r.plan.Pods) {
-		made = nil // one was there already: list them
+		made = nil // one existed already: list them
 	}
-	// The watches outlive this step's context on purpose: Run stops them.
+	// The watches outlive this step's context on purpose. Run stops them.
 	w, err := watchSession(context.WithoutCancel(ctx), r.Core, r.Routes, r.current, r.plan.Facts.Namespace, made, r.journal.Session)
 	if err != nil {
 		return err
@@ -65,14 +66,14 @@ func (r *Runner) build(ctx context.Context) error {
 	return r.waitReady(ctx)
 }
 
-// around creates what the pods need to be there before them: the Service, the mirrored
-// NetworkPolicies, the disruption budget.
-func (r *Runner) around(ctx context.Context) error {
+// createSupporting creates what must exist before the pods: the Service, the copied NetworkPolicies
+// and the disruption budget.
+func (r *Runner) createSupporting(ctx context.Context) error {
 	service := r.plan.Service
 	options := metav1.CreateOptions{FieldManager: record.FieldManager}
 	services := r.Core.CoreV1().Services(r.Namespace)
 	var made *corev1.Service
-	err := create("Service "+service.Name, func() (err error) {
+	err := createWithRetry("Service "+service.Name, func() (err error) {
 		made, err = services.Create(ctx, service, options)
 		return err
 	})
@@ -83,14 +84,14 @@ func (r *Runner) around(ctx context.Context) error {
 	if len(policies) == 0 && r.plan.Budget == nil {
 		return nil
 	}
-	if made.GetUID() == "" { // it was there: an answer was lost
+	if made.GetUID() == "" { // it existed already: a response was lost
 		if made, err = services.Get(ctx, service.Name, metav1.GetOptions{}); err != nil {
 			return fmt.Errorf("read Service %s: %w", service.Name, err)
 		}
 	}
 	for _, p := range policies {
 		p.OwnerReferences = sandbox.OwnedBy(made)
-		err := create("NetworkPolicy "+p.Name, func() error {
+		err := createWithRetry("NetworkPolicy "+p.Name, func() error {
 			_, err := r.Core.NetworkingV1().NetworkPolicies(r.Namespace).Create(ctx, p, options)
 			return err
 		})
@@ -103,15 +104,15 @@ func (r *Runner) around(ctx context.Context) error {
 	}
 	budget := r.plan.Budget
 	budget.OwnerReferences = sandbox.OwnedBy(made)
-	return create("PodDisruptionBudget "+budget.Name, func() error {
+	return createWithRetry("PodDisruptionBudget "+budget.Name, func() error {
 		_, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, budget, options)
 		return err
 	})
 }
 
-// create makes an object by its name, and again where it is not known whether it was made.
-// One that is there already is ours: its name is this session's ID.
-func create(what string, do func() error) error {
+// createWithRetry creates an object, and retries where it is unknown whether the object was
+// created. An object that exists already is ours, because its name contains this session's ID.
+func createWithRetry(what string, do func() error) error {
 	err := retry.OnError(retry.DefaultBackoff, store.Retriable, do)
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create %s: %w", what, err)
@@ -119,43 +120,44 @@ func create(what string, do func() error) error {
 	return nil
 }
 
+// waitReady waits until every pod is an endpoint of the sandbox.
 func (r *Runner) waitReady(ctx context.Context) error {
 	begin := time.Now()
 	deadline := time.NewTimer(r.Timeout)
 	defer deadline.Stop()
-	said := ""
+	reported := ""
 	for {
-		if n := len(r.endpoints()); n >= len(r.plan.Pods) {
+		if n := len(r.sandboxEndpoints()); n >= len(r.plan.Pods) {
 			r.Report.Note("ready after %.1f s", time.Since(begin).Seconds())
 			return nil
 		}
-		if now := r.podNews(); now != said && now != "" {
-			said = now
+		if now := r.describePods(); now != reported && now != "" {
+			reported = now
 			r.Report.Note("%s", now)
 		}
-		if err := r.dead(); err != nil {
+		if err := r.podFailure(); err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
-			return &Timeout{fmt.Sprintf("sandbox of %s: not ready (%s)", r.plan.Input.Program, said), r.Timeout}
+			return &Timeout{fmt.Sprintf("sandbox of %s not ready (%s)", r.plan.Input.Program, reported), r.Timeout}
 		case <-r.watcher.changed:
 		}
 	}
 }
 
-// endpoints are the sandbox's servers as the router sees them.
-func (r *Runner) endpoints() []route.Endpoint {
+// sandboxEndpoints returns the ready endpoints of the sandbox as the router sees them.
+func (r *Runner) sandboxEndpoints() []route.Endpoint {
 	if r.watcher == nil {
 		return nil
 	}
 	return route.Endpoints(r.current, record.ServiceName(r.journal.Session), r.watcher.endpointSlices())
 }
 
-// podNews tells in a line what the pods wait for.
-func (r *Runner) podNews() string {
+// describePods describes in one line what the pods are waiting for.
+func (r *Runner) describePods() string {
 	var lines []string
 	for _, pod := range r.watcher.podList() {
 		news := string(pod.Status.Phase)
@@ -175,8 +177,9 @@ func (r *Runner) podNews() string {
 	return strings.Join(lines, "; ")
 }
 
-// dead says that a pod ended: it is never started again, so that the crash can be seen.
-func (r *Runner) dead() error {
+// podFailure returns an error if a pod has ended or is being deleted. Pods are never restarted, so
+// that a crash can be inspected.
+func (r *Runner) podFailure() error {
 	for _, pod := range r.watcher.podList() {
 		for _, s := range pod.Status.ContainerStatuses {
 			if t := s.State.Terminated; t != nil {
@@ -184,7 +187,7 @@ func (r *Runner) dead() error {
 			}
 		}
 		if pod.Status.Phase == corev1.PodFailed {
-			return reason.New(reason.PodFailed, "pod", pod.Name, "why", pod.Status.Reason+" "+pod.Status.Message)
+			return reason.New(reason.PodFailed, "pod", pod.Name, "why", cmp.Or(strings.TrimSpace(pod.Status.Reason+" "+pod.Status.Message), "no reason given"))
 		}
 		if pod.DeletionTimestamp != nil {
 			return reason.New(reason.PodDeleted, "pod", pod.Name)

@@ -18,18 +18,19 @@ import (
 // established is the state of an open connection in /proc/net/tcp (include/net/tcp_states.h).
 const established = "01"
 
-// Connections counts the open TCP connections to some ports of a sandbox pod. It reads the
-// pod's /proc by way of the sidecar.
+// Connections counts the open TCP connections to some ports of a sandbox pod. It reads the pod's
+// /proc/net/tcp and tcp6 through the sidecar.
 func Connections(ctx context.Context, client exec.Client, namespace, pod string, ports []int32) (int, error) {
 	var out, errOut bytes.Buffer
 	err := client.Stream(ctx, namespace, pod, record.Sidecar, []string{"cat", "/proc/net/tcp", "/proc/net/tcp6"}, remotecommand.StreamOptions{Stdout: &out, Stderr: &errOut})
 	if err != nil {
-		return 0, fmt.Errorf("connections of pod %s: %w %s", pod, err, strings.TrimSpace(errOut.String()))
+		return 0, fmt.Errorf("count connections of pod %s: %w %s", pod, err, strings.TrimSpace(errOut.String()))
 	}
 	return countEstablished(out.String(), ports), nil
 }
 
-// countEstablished counts lines of /proc/net/tcp and tcp6 by state and local port.
+// countEstablished counts the lines of /proc/net/tcp and tcp6 that are open connections to local
+// ports.
 func countEstablished(table string, ports []int32) (n int) {
 	for lines := bufio.NewScanner(strings.NewReader(table)); lines.Scan(); {
 		fields := strings.Fields(lines.Text())

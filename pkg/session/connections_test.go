@@ -13,6 +13,6 @@ func TestOpenConnectionsAreCountedByPort(t *testing.T) {
    1: 0000000000000000FFFF00000C00570A:1F91 0000000000000000FFFF00000100570A:C004 01 00000000:00000000 00:00000000 00000000     0        0 6 1
 `
 	if n := countEstablished(table, []int32{8080}); n != 2 {
-		t.Errorf("%d connections, wanted 2: listening, waiting and outgoing ones are none", n)
+		t.Errorf("got %d connections, want 2: listening, waiting and outgoing ones do not count", n)
 	}
 }

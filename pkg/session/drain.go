@@ -10,13 +10,15 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// Drain waits until routers and connections have let go of a sandbox: at least for d,
-// and on until a pinned request no longer reaches it by any of the probes. Routers that may be
-// late get that time too, unless all is known to be asked, each of them.
-func Drain(d time.Duration, probes []*probe.Probe, all bool, endpoints []route.Endpoint) func(context.Context, time.Duration) error {
+// Drain returns a function that waits until routers no longer send traffic to a sandbox: at least
+// for d, and until pinned requests of all probes no longer reach the endpoints. The function's
+// argument late is how long routers may still use old weights after an outage. It is added to d,
+// unless allProbed says that every router is probed. The error is *store.StillReached if an
+// endpoint is still reached after a minute and late.
+func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []route.Endpoint) func(context.Context, time.Duration) error {
 	return func(ctx context.Context, late time.Duration) error {
-		within := drainedWithin + late
-		if !all {
+		within := drainedTimeout + late
+		if !allProbed {
 			d += late
 		}
 		select {
@@ -28,7 +30,7 @@ func Drain(d time.Duration, probes []*probe.Probe, all bool, endpoints []route.E
 		defer cancel()
 		for _, p := range probes {
 			for _, e := range endpoints {
-				if err := drained(ctx, p, e); err != nil {
+				if err := waitUnreachable(ctx, p, e); err != nil {
 					return err
 				}
 			}
@@ -37,8 +39,8 @@ func Drain(d time.Duration, probes []*probe.Probe, all bool, endpoints []route.E
 	}
 }
 
-// drained waits until a router no longer knows a server.
-func drained(ctx context.Context, p *probe.Probe, e route.Endpoint) error {
+// waitUnreachable waits until a router no longer sends pinned requests to an endpoint.
+func waitUnreachable(ctx context.Context, p *probe.Probe, e route.Endpoint) error {
 	last := false
 	for {
 		_, reached, err := p.Pinned(ctx, e)
@@ -54,14 +56,14 @@ func drained(ctx context.Context, p *probe.Probe, e route.Endpoint) error {
 				return &store.StillReached{Pod: e.Pod}
 			}
 			return ctx.Err()
-		case <-time.After(probeEvery):
+		case <-time.After(probeInterval):
 		}
 	}
 }
 
-// probes are those of the routers.
+// probes returns the probe of each router.
 func (r *Runner) probes() (out []*probe.Probe) {
-	for _, f := range r.fronts {
+	for _, f := range r.routerProbes {
 		out = append(out, f.Probe)
 	}
 	return out

@@ -14,20 +14,20 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// Found is a session and the Route it is on. Session is nil where the Route has none.
+// Found is a Route and its session. Session is nil if the Route has none.
 type Found struct {
 	Route   *routev1.Route
 	Session *record.Session
 }
 
-// Finder looks for the sessions of a namespace, or of all ("").
+// Finder finds the sessions of a namespace, or of all namespaces ("").
 type Finder struct {
 	store.Store
 	Namespace string
 }
 
-// fromCache has a list of all namespaces served from the API server's cache, which may be a
-// moment behind: to read every Route there is may take seconds.
+// fromCache returns the options of a list. A list of all namespaces comes from the API server's
+// cache, which may be slightly stale, because reading every object may take seconds.
 func fromCache(namespace string) (o metav1.ListOptions) {
 	if namespace == metav1.NamespaceAll {
 		o.ResourceVersion = "0"
@@ -35,8 +35,9 @@ func fromCache(namespace string) (o metav1.ListOptions) {
 	return o
 }
 
-// List lists the sessions by what the Routes say, whichever mark is left; of all namespaces,
-// where Routes may be many, by the label and from the cache.
+// List returns the sessions, sorted by namespace and Route. In one namespace, a session is found by
+// any of its marks. In all namespaces, which may have many Routes, it is found only by the label,
+// and read from the API server's cache.
 func (f Finder) List(ctx context.Context) ([]Found, error) {
 	options := fromCache(f.Namespace)
 	if f.Namespace == metav1.NamespaceAll {
@@ -59,7 +60,8 @@ func (f Finder) List(ctx context.Context) ([]Found, error) {
 	return out, nil
 }
 
-// Which picks the session that the user means: by Route, by ID, or the only one.
+// Which returns the session that the user means: by Route, by ID, or the only one. With a Route,
+// its session may be nil.
 func (f Finder) Which(ctx context.Context, route, id string) (Found, error) {
 	if route != "" {
 		r, err := f.Routes.RouteV1().Routes(f.Namespace).Get(ctx, route, metav1.GetOptions{})
@@ -93,22 +95,22 @@ func (f Finder) Which(ctx context.Context, route, id string) (Found, error) {
 	return Found{}, reason.New(reason.SeveralSessions, "namespace", f.Namespace, "sessions", len(match))
 }
 
-// Running is Which for a session that is live or held: others can't be changed.
+// Running is Which for a session that is live or held. Others cannot be changed.
 func (f Finder) Running(ctx context.Context, route, id string) (Found, error) {
 	found, err := f.Which(ctx, route, id)
 	if err != nil {
 		return Found{}, err
 	}
-	return found, found.running()
+	return found, found.checkRunning()
 }
 
-// None says that the Route has no session.
+// None returns the error that the Route has no session.
 func (f Found) None() error {
 	return reason.New(reason.NoSessionOnRoute, "namespace", f.Route.Namespace, "route", f.Route.Name)
 }
 
-// running refuses a session that is neither live nor held.
-func (f Found) running() error {
+// checkRunning refuses a session that is neither live nor held.
+func (f Found) checkRunning() error {
 	switch {
 	case f.Session == nil:
 		return f.None()
@@ -122,7 +124,8 @@ func (f Found) running() error {
 	return nil
 }
 
-// Latest is when a session must end that may last for longest, counted from its first pod.
+// Latest returns when a session must end that may last for longest, counted from the creation of
+// its first pod.
 func (f Finder) Latest(ctx context.Context, found Found, longest time.Duration, now time.Time) (time.Time, error) {
 	pods, err := f.Core.CoreV1().Pods(found.Route.Namespace).List(ctx, metav1.ListOptions{LabelSelector: record.Label + "=" + found.Session.ID})
 	if err != nil {

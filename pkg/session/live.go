@@ -10,27 +10,27 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Expired says that a session's time to live is over.
+// Expired is the error of a session that reached its time to live.
 type Expired struct{ TTL time.Duration }
 
 func (e *Expired) Error() string { return e.Reason().Error() }
 
-// Reason is one of the table's.
+// Reason implements reason.Reasoned.
 func (e *Expired) Reason() *reason.Error {
 	return reason.New(reason.SessionExpired, "ttl", e.TTL.String())
 }
 
-// live lets the caller work with the sandbox until its time is over or it fails.
-func (r *Runner) live(ctx context.Context) error {
+// stayLive calls OnLive and watches the session until its time is over or it fails.
+func (r *Runner) stayLive(ctx context.Context) error {
 	if r.Detach {
 		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	target := Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
-	r.worked = make(chan struct{})
+	r.onLiveDone = make(chan struct{})
 	go func() {
-		defer close(r.worked)
+		defer close(r.onLiveDone)
 		if r.OnLive == nil {
 			return
 		}
@@ -40,25 +40,25 @@ func (r *Runner) live(ctx context.Context) error {
 	}()
 	err := r.watchLive(ctx)
 	cancel(err)
-	return err // the way back does not wait for what OnLive has still to say
+	return err // the rollback does not wait for OnLive
 }
 
-// lastWords is how long OnLive may take to end once the session is over.
-const lastWords = 12 * time.Second
+// onLiveTimeout is how long OnLive may take to return once the session is over.
+const onLiveTimeout = 12 * time.Second
 
-// waitWork waits for OnLive, whose output may go to somebody who does not read it.
-func (r *Runner) waitWork() {
-	if r.worked == nil {
+// waitForOnLive waits for OnLive to return, but not forever: the reader of its output may be stuck.
+func (r *Runner) waitForOnLive() {
+	if r.onLiveDone == nil {
 		return
 	}
 	select {
-	case <-r.worked:
-	case <-time.After(lastWords):
+	case <-r.onLiveDone:
+	case <-time.After(onLiveTimeout):
 		r.Report.Warn(reason.New(reason.TracerDidNotEnd))
 	}
 }
 
-// containerIDs are the runtime's IDs of the traced container, by pod.
+// containerIDs returns the runtime's IDs of the traced container, by pod name.
 func (r *Runner) containerIDs() map[string]string {
 	out := map[string]string{}
 	for _, pod := range r.watcher.podList() {
@@ -67,15 +67,17 @@ func (r *Runner) containerIDs() map[string]string {
 	return out
 }
 
+// watchLive watches the live session, and takes its steps. It returns nil when the time to end has
+// come.
 func (r *Runner) watchLive(ctx context.Context) error {
-	expires := r.journal.Expires.Add(-r.lead())
+	expires := r.journal.Expires.Add(-r.leadTime())
 	forEnd := time.Time{}
 	if r.For > 0 {
 		forEnd = r.Clock.Now().Add(r.For)
 	}
-	told := ""
-	stepping := newStepper(r)
-	rollout := r.newRollout()
+	reported := ""
+	steps := newStepper(r)
+	rollout := r.newRolloutWatch()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -84,8 +86,8 @@ func (r *Runner) watchLive(ctx context.Context) error {
 		case !forEnd.IsZero() && !now.Before(forEnd):
 			return nil
 		case !now.Before(expires):
-			if !forEnd.IsZero() && forEnd.Before(expires.Add(r.lead()+time.Minute)) {
-				return nil // both at once, as asked for
+			if !forEnd.IsZero() && forEnd.Before(expires.Add(r.leadTime()+time.Minute)) {
+				return nil // --for and --ttl end together, as requested
 			}
 			return &Expired{r.TTL}
 		}
@@ -93,7 +95,7 @@ func (r *Runner) watchLive(ctx context.Context) error {
 		if !forEnd.IsZero() {
 			left = min(left, forEnd.Sub(now))
 		}
-		if wait, more := stepping.wait(now); more {
+		if wait, more := steps.untilNext(now); more {
 			left = min(left, wait)
 		}
 		timer.Reset(left)
@@ -101,19 +103,19 @@ func (r *Runner) watchLive(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
-			if err := stepping.step(ctx, r.Clock.Now()); err != nil {
+			if err := steps.takeStep(ctx, r.Clock.Now()); err != nil {
 				return err
 			}
 			continue
 		case <-r.watcher.changed:
 		}
-		if err := r.dead(); err != nil {
+		if err := r.podFailure(); err != nil {
 			return &Unready{err}
 		}
-		if len(r.endpoints()) == 0 {
+		if len(r.sandboxEndpoints()) == 0 {
 			return &Unready{reason.New(reason.SandboxUnready)}
 		}
-		s, err := r.onRoute()
+		s, err := r.currentSession()
 		if err != nil {
 			return err
 		}
@@ -122,21 +124,21 @@ func (r *Runner) watchLive(ctx context.Context) error {
 			return nil
 		}
 		if s.Journal != nil && !s.Journal.Expires.IsZero() {
-			expires = s.Journal.Expires.Add(-r.lead()) // somebody may have extended it
+			expires = s.Journal.Expires.Add(-r.leadTime()) // it may have been extended
 		}
-		if now := r.foreign(s); now != told && now != "" {
-			told = now
+		if now := r.describeForeignChanges(s); now != reported && now != "" {
+			reported = now
 			r.Report.Warn(reason.New(reason.WeightChangedByOthers, "change", now))
 		}
-		stepping.look(s)
-		if err := rollout.look(ctx); err != nil {
+		steps.stopIfOverridden(s)
+		if err := rollout.checkPods(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// foreign tells what others changed of the live session's weights.
-func (r *Runner) foreign(s *record.Session) string {
+// describeForeignChanges describes which weights of the live session others changed, "" for none.
+func (r *Runner) describeForeignChanges(s *record.Session) string {
 	route, seen := r.watcher.currentRoute()
 	if !seen || route == nil || s.Journal == nil || s.State != record.Live {
 		return ""
@@ -144,9 +146,9 @@ func (r *Runner) foreign(s *record.Session) string {
 	return strings.Join(record.Changed(route, s.Journal), ", ")
 }
 
-// onRoute is this session as its Route was last seen; nil when it is no longer on it. A
-// held session is the error Unready.
-func (r *Runner) onRoute() (*record.Session, error) {
+// currentSession returns this session as its Route was last seen, nil if it is no longer there. If
+// the session is held, the error is *Unready.
+func (r *Runner) currentSession() (*record.Session, error) {
 	route, seen := r.watcher.currentRoute()
 	if !seen {
 		return &record.Session{}, nil

@@ -21,23 +21,23 @@ import (
 type Preview struct {
 	Before, Live *routev1.Route // as it is, and as it would be while the session is live
 	Service      *corev1.Service
-	Budget       *policyv1.PodDisruptionBudget // nil where no guard sees cordoned nodes
-	Policies     []*networkingv1.NetworkPolicy // mirrored onto the sandbox
+	Budget       *policyv1.PodDisruptionBudget // nil if no guard watches for cordoned nodes
+	Policies     []*networkingv1.NetworkPolicy // copied for the sandbox
 	Pods         []*corev1.Pod
 	Share        route.Share
 
 	armed *routev1.Route
 }
 
-// DryRun plans a session and returns what it would write; with the server's judgement
-// of every object when server is true.
+// DryRun plans a session and returns what it would write. If server is true, the API server checks
+// every object by a dry run.
 func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 	facts, err := preflight.Gather(ctx, r.Core, r.Routes, r.Namespace, r.Options.Route)
 	if err != nil {
 		return nil, err
 	}
 	facts.Now = r.Clock.Now()
-	if err := r.judge(facts); err != nil {
+	if err := r.judgeFacts(facts); err != nil {
 		return nil, err
 	}
 	if err := r.findGuard(ctx); err != nil {
@@ -56,12 +56,12 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Live, err = r.plan.Live(p.armed, metav1.NewTime(r.expiry(facts.Now)))
+	p.Live, err = r.plan.Live(p.armed, metav1.NewTime(r.endTime(facts.Now)))
 	return p, err
 }
 
-// dryRun has the API server judge everything that will be created and the first patch.
-// Where a LimitRange is in the way the sidecar is made to fit, once.
+// dryRun has the API server check everything that will be created, and patch 1. If a LimitRange
+// rejects the pods, it changes the sidecar to comply and tries once more.
 func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 	p, err := r.dryRunOnce(ctx)
 	namespace, pods := r.plan.Facts.Namespace, len(r.plan.Pods)
@@ -90,7 +90,7 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 	return p, tooMuch
 }
 
-// dryRunOnce returns the preview also where the API server refuses a part of it.
+// dryRunOnce returns the preview even if the API server rejects a part of it.
 func (r *Runner) dryRunOnce(ctx context.Context) (*Preview, error) {
 	p := r.preview()
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: record.FieldManager}
@@ -107,7 +107,7 @@ func (r *Runner) dryRunOnce(ctx context.Context) (*Preview, error) {
 		return preflight.Refused("the sandbox's Service", err)
 	})
 	g.Go(func() error {
-		// The pods differ by name only: one is judged.
+		// The pods differ only by name, so one check is enough.
 		pod, err := r.Core.CoreV1().Pods(r.Namespace).Create(ctx, p.Pods[0], options)
 		if err == nil {
 			p.Pods[0] = pod
@@ -126,7 +126,7 @@ func (r *Runner) dryRunOnce(ctx context.Context) (*Preview, error) {
 	return p, g.Wait()
 }
 
-// preview is the plan's objects, before the API server has seen them.
+// preview returns the plan's objects, before the API server has seen them.
 func (r *Runner) preview() *Preview {
 	p := r.plan
 	return &Preview{

@@ -1,8 +1,9 @@
 package session
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"time"
 
@@ -16,88 +17,91 @@ import (
 )
 
 const (
-	probeEvery      = 100 * time.Millisecond
-	drainedWithin   = time.Minute // until a pinned request no longer reaches the sandbox
-	verifyMost      = 50          // unpinned probes after the first reload interval
-	sampleFrom      = 20.0        // percent: below it, the share itself is not sampled
-	canaryProbes    = 20
-	smallestPercent = 0.1 // so little that the smallest weights come out
-	badAnswers      = 3   // so many server errors in a row from a sandbox are its answer
+	probeInterval     = 100 * time.Millisecond
+	drainedTimeout    = time.Minute // for pinned requests to stop reaching the sandbox
+	minVerifyProbes   = 50          // plain requests before verification may fail
+	minSampledPercent = 20.0        // smaller shares are not sampled
+	canaryProbes      = 20
+	smallestPercent   = 0.1 // small enough to give the smallest weights
+	badAnswerLimit    = 3   // bad answers of the sandbox that make the proof fail
 )
 
-// The router reloads at most once in its reload interval, 5 s by default and up to two
-// minutes: what waits for a reload waits for some of them.
-func (r *Runner) baselineWait() time.Duration { return r.ReloadInterval + time.Second }
-func (r *Runner) proveWithin() time.Duration  { return max(time.Minute, 3*r.ReloadInterval) }
-func (r *Runner) verifyFor() time.Duration    { return max(30*time.Second, 3*r.ReloadInterval) }
-func (r *Runner) canaryTime() time.Duration   { return r.ReloadInterval + 3*time.Second }
+// baselineWait and the times below allow for reloads of the router, which reloads at most once per
+// reload interval (5 s by default, up to two minutes).
+func (r *Runner) baselineWait() time.Duration  { return r.ReloadInterval + time.Second }
+func (r *Runner) proofTimeout() time.Duration  { return max(time.Minute, 3*r.ReloadInterval) }
+func (r *Runner) verifyTimeout() time.Duration { return max(30*time.Second, 3*r.ReloadInterval) }
+func (r *Runner) canaryTime() time.Duration    { return r.ReloadInterval + 3*time.Second }
 
-// front is a router as users meet it.
-type front struct {
+// routerProbe sends requests to one router as users do.
+type routerProbe struct {
 	*probe.Probe
-	baseline probe.Answer // what a user got before anything was changed
+	baseline probe.Answer // what users got before anything was changed
 }
 
-// good says whether an answer is as good as what users got before.
-func (f front) good(a probe.Answer) bool { return a.OK() || a.Status == f.baseline.Status }
+// isAcceptable reports whether an answer is as good as what users got before.
+func (f routerProbe) isAcceptable(a probe.Answer) bool {
+	return a.OK() || a.Status == f.baseline.Status
+}
 
-// takeBaselines asks each router once as a user would.
+// takeBaselines sends a plain request to each router and keeps the answers.
 func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route) error {
 	routers := r.Routers
 	if len(routers) == 0 {
-		routers = []string{""} // wherever DNS has the Route's host
+		routers = []string{""} // the addresses that DNS has for the Route's host
 	}
-	r.fronts = nil
+	r.routerProbes = nil
 	for _, router := range routers {
 		f, err := r.takeBaseline(ctx, probe.New(on, router))
 		if err != nil {
 			return err
 		}
-		r.fronts = append(r.fronts, f)
+		r.routerProbes = append(r.routerProbes, f)
 	}
 	return nil
 }
 
-func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (front, error) {
+// takeBaseline sends a plain request to one router.
+func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (routerProbe, error) {
 	answer, err := p.Plain(ctx)
-	// A Route that was made a moment ago is served after the router's next reload.
+	// A Route that was created a moment ago is served after the router's next reload.
 	for end := time.Now().Add(r.baselineWait()); err == nil && answer.Status == http.StatusServiceUnavailable && time.Now().Before(end); {
 		select {
 		case <-ctx.Done():
-			return front{}, ctx.Err()
-		case <-time.After(5 * probeEvery):
+			return routerProbe{}, ctx.Err()
+		case <-time.After(5 * probeInterval):
 		}
 		answer, err = p.Plain(ctx)
 	}
 	if err != nil {
-		return front{}, reason.New(reason.RouterNotReached, "why", err)
+		return routerProbe{}, reason.New(reason.RouterNotReached, "why", err)
 	}
 	if answer.Status == http.StatusServiceUnavailable {
-		return front{}, reason.New(reason.RouterAnswers503, "router", p)
+		return routerProbe{}, reason.New(reason.RouterAnswers503, "router", p)
 	}
-	return front{p, answer}, nil
+	return routerProbe{p, answer}, nil
 }
 
-// provable says whether one server can be asked for by cookie.
-func (r *Runner) provable() bool { return !r.NoProbe && route.Sticky(r.current) }
+// canProve reports whether a request can be pinned to one server by cookie.
+func (r *Runner) canProve() bool { return !r.NoProbe && route.Sticky(r.current) }
 
-// prove sends a request to each sandbox endpoint through the real router, pinned by
-// the router's own cookie, while its backend has weight 0 and no user is sent there.
-func (r *Runner) prove(ctx context.Context) error {
-	if !r.provable() {
-		r.Report.Warn(reason.New(reason.NotProven, "why", r.whyNot()))
+// proveSandbox sends a request to each sandbox endpoint through the real router, pinned by the
+// router's own cookie, while the sandbox's backend has weight 0 and no users are sent there.
+func (r *Runner) proveSandbox(ctx context.Context) error {
+	if !r.canProve() {
+		r.Report.Warn(reason.New(reason.NotProven, "why", r.whyNotProvable()))
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, r.proveWithin(), &Timeout{"proof", r.proveWithin()})
+	ctx, cancel := context.WithTimeoutCause(ctx, r.proofTimeout(), &Timeout{"proof", r.proofTimeout()})
 	defer cancel()
-	return r.proveAll(ctx, r.endpoints())
+	return r.proveEndpoints(ctx, r.sandboxEndpoints())
 }
 
-// proveAll proves each server of the sandbox at each router.
-func (r *Runner) proveAll(ctx context.Context, endpoints []route.Endpoint) error {
-	for _, f := range r.fronts {
+// proveEndpoints proves each endpoint at each router.
+func (r *Runner) proveEndpoints(ctx context.Context, endpoints []route.Endpoint) error {
+	for _, f := range r.routerProbes {
 		for _, e := range endpoints {
-			if err := r.proveOne(ctx, f, e); err != nil {
+			if err := r.proveEndpoint(ctx, f, e); err != nil {
 				return err
 			}
 		}
@@ -105,45 +109,51 @@ func (r *Runner) proveAll(ctx context.Context, endpoints []route.Endpoint) error
 	return nil
 }
 
-func (r *Runner) whyNot() string {
+// whyNotProvable returns why nothing can be proven.
+func (r *Runner) whyNotProvable() string {
 	switch {
 	case r.NoProbe:
 		return "--no-probe"
 	case route.Passthrough(r.current):
-		return "a passthrough Route has no cookie to pin a request with"
+		return "a passthrough Route has no cookies"
 	default:
-		return "the Route's cookies are off"
+		return "cookies are disabled on the Route"
 	}
 }
 
-func (r *Runner) proveOne(ctx context.Context, f front, e route.Endpoint) error {
+// proveEndpoint proves one endpoint at one router.
+func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpoint) error {
 	bad := 0
 	for {
 		answer, reached, err := f.Pinned(ctx, e)
 		switch {
-		case reached && f.good(answer):
+		case reached && f.isAcceptable(answer):
 			r.Report.Note("%s answers %d through the router", e.Pod, answer.Status)
 			return nil
 		case reached:
-			if bad++; bad >= badAnswers {
+			if bad++; bad >= badAnswerLimit {
 				return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", answer.Status, "before", f.baseline.Status)
 			}
 		}
 		select {
 		case <-ctx.Done():
-			if context.Cause(ctx) == context.Canceled {
+			if errors.Is(context.Cause(ctx), context.Canceled) {
 				return ctx.Err()
 			}
-			return reason.New(reason.RouterDoesNotReachSandbox, "pod", e.Pod, "within", r.proveWithin().String(), "status", answer.Status, "why", fmt.Sprint(err))
-		case <-time.After(probeEvery):
+			why := "none"
+			if err != nil {
+				why = err.Error()
+			}
+			return reason.New(reason.RouterDoesNotReachSandbox, "pod", e.Pod, "within", r.proofTimeout().String(), "status", answer.Status, "why", why)
+		case <-time.After(probeInterval):
 		}
 	}
 }
 
-// canary is the first step where nothing can be proven: the smallest share, and a look
-// at how users fare with it.
-func (r *Runner) canary(ctx context.Context, slices []discoveryv1.EndpointSlice) error {
-	if err := r.reweigh(ctx, r.Store, smallestPercent, slices); err != nil {
+// runCanary is the first step where nothing can be proven: it sets the smallest share and checks
+// that users still get answers.
+func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSlice) error {
+	if err := r.writeWeights(ctx, r.Store, smallestPercent, slices); err != nil {
 		return err
 	}
 	for range canaryProbes {
@@ -152,16 +162,24 @@ func (r *Runner) canary(ctx context.Context, slices []discoveryv1.EndpointSlice)
 			return ctx.Err()
 		case <-time.After(r.canaryTime() / canaryProbes):
 		}
-		for _, f := range r.fronts {
-			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !f.good(answer)) {
-				return reason.New(reason.CanaryNotAnswered, "router", f, "status", answer.Status, "why", fmt.Sprint(err), "before", f.baseline.Status)
+		for _, f := range r.routerProbes {
+			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !f.isAcceptable(answer)) {
+				return reason.New(reason.CanaryNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
 			}
 		}
 	}
 	return nil
 }
 
-// sessionOf is record.Of for a Route that may be gone.
+// describeBadAnswer returns what is wrong with an answer, or why there is none.
+func describeBadAnswer(a probe.Answer, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return cmp.Or(http.StatusText(a.Status), "unknown status")
+}
+
+// sessionOf is record.Of for a Route that may be nil.
 func sessionOf(r *routev1.Route) *record.Session {
 	if r == nil {
 		return nil

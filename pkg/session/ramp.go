@@ -13,23 +13,23 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// An original that an autoscaler shrank meanwhile gets its traffic back in rampSteps, as
-// soon as it has its pods again and each at the latest after rampWait.
+// An original that an autoscaler scaled down during the session gets its traffic back in rampSteps.
+// After each step the rollback waits until the original has its pods again, at most rampWait.
 const (
 	rampSteps = 3
 	rampWait  = 20 * time.Second
 )
 
-// RampTime is the longest that the way back may take for the original's sake.
+// RampTime is the longest time by which giving traffic back in steps may delay the rollback.
 const RampTime = rampSteps * rampWait
 
-// rampSync bounds listing what Ramp goes by.
-const rampSync = 5 * time.Second
+// rampSyncTimeout limits how long the first lists of RampSession may take.
+const rampSyncTimeout = 5 * time.Second
 
-// Ramp gives the original of a live session that another command began its traffic back in
-// steps, where it has fewer servers than then. The restore is the caller's; an error says why
-// it comes at once.
-func (r *Runner) Ramp(ctx context.Context, on *routev1.Route, s *record.Session) error {
+// RampSession shifts traffic of a live session that another command started back to the original in
+// steps, if the original has fewer servers than at the session's start. The caller then restores
+// the Route. An error says why there were no steps, so that all traffic returns at once.
+func (r *Runner) RampSession(ctx context.Context, on *routev1.Route, s *record.Session) error {
 	if s.Journal.Servers == 0 {
 		return reason.New(reason.ServersNotNoted)
 	}
@@ -42,27 +42,27 @@ func (r *Runner) Ramp(ctx context.Context, on *routev1.Route, s *record.Session)
 		return err
 	}
 	defer w.stop()
-	syncing, cancel := context.WithTimeout(ctx, rampSync)
+	syncing, cancel := context.WithTimeout(ctx, rampSyncTimeout)
 	defer cancel()
 	if !cache.WaitForCacheSync(syncing.Done(), w.pods.HasSynced, w.slices.HasSynced, w.route.HasSynced) {
-		return fmt.Errorf("pods and endpoints could not be listed within %s", rampSync)
+		return fmt.Errorf("cannot list pods and EndpointSlices within %s", rampSyncTimeout)
 	}
 	r.watcher = w
-	r.ramp(ctx)
+	r.shiftBackInSteps(ctx)
 	return nil
 }
 
-// ramp gives an original that has fewer servers than before its traffic back in steps, so
-// that its autoscaler can follow. It is a courtesy: whatever goes wrong, and whatever
-// somebody else gave the session meanwhile, the restore comes at once.
-func (r *Runner) ramp(ctx context.Context) {
+// shiftBackInSteps shifts traffic back in steps to an original that has fewer servers than at the
+// session's start, so that its autoscaler can follow. If anything fails, or someone else changes
+// the session's share, it stops, and the restore gives all traffic back at once.
+func (r *Runner) shiftBackInSteps(ctx context.Context) {
 	before, from := r.journal.Servers, route.Percent(0)
 	once := r.Store
 	once.Once = true
 	for left := rampSteps - 1; left > 0; left-- {
 		on, _ := r.watcher.currentRoute()
 		s := sessionOf(on)
-		if r.failing() || s == nil || s.Journal == nil || s.State != record.Live || r.outbid(on, s) != "" {
+		if r.sandboxFailing() || s == nil || s.Journal == nil || s.State != record.Live || r.describeOverride(on, s) != "" {
 			return
 		}
 		slices := r.watcher.endpointSlices()
@@ -76,37 +76,39 @@ func (r *Runner) ramp(ctx context.Context) {
 		share := from * route.Percent(left) / rampSteps
 		r.Report.Step("ramp", fmt.Sprintf("%s of new clients: %s has %d of %d servers", share, r.journal.Workload, now, before))
 		r.current, r.journal.Asked = on, share
-		if err := r.reweigh(ctx, once, share, slices); err != nil {
+		if err := r.writeWeights(ctx, once, share, slices); err != nil {
 			r.Report.Warn(reason.New(reason.NotSlowly, "why", err))
 			return
 		}
-		r.waitServers(ctx, before)
+		r.waitForServers(ctx, before)
 	}
 }
 
-// scales says whether an autoscaler may have shrunk the original.
-func (r *Runner) scales() bool {
+// mayBeScaledDown reports whether an autoscaler may have scaled the original down.
+func (r *Runner) mayBeScaledDown() bool {
 	return r.plan != nil && len(r.plan.Facts.Namespace.Scaling(r.plan.Input.Program)) > 0
 }
 
-// lead is how long before the session's time is over this command ends it, so that the way
-// back can be slow: the guard ends it at once.
-func (r *Runner) lead() time.Duration {
-	if !r.Guarded || !r.scales() || r.TTL < 4*RampTime {
+// leadTime is how long before the session's end this command begins to roll back, so that traffic
+// can go back in steps. At the end, the guard would give it back at once.
+func (r *Runner) leadTime() time.Duration {
+	if !r.Guarded || !r.mayBeScaledDown() || r.TTL < 4*RampTime {
 		return 0
 	}
 	return RampTime
 }
 
-// failing says whether the sandbox can't be left with traffic.
-func (r *Runner) failing() bool { return r.dead() != nil || len(r.endpoints()) == 0 }
+// sandboxFailing reports whether the sandbox can no longer serve traffic.
+func (r *Runner) sandboxFailing() bool {
+	return r.podFailure() != nil || len(r.sandboxEndpoints()) == 0
+}
 
-// waitServers waits for the original to have its servers back, at most rampWait and no
-// longer than the sandbox serves.
-func (r *Runner) waitServers(ctx context.Context, want int) {
+// waitForServers waits until the original has as many servers as wanted, at most rampWait and only
+// while the sandbox serves.
+func (r *Runner) waitForServers(ctx context.Context, want int) {
 	timer := time.NewTimer(rampWait)
 	defer timer.Stop()
-	for !r.failing() && len(route.Endpoints(r.current, r.current.Spec.To.Name, r.watcher.endpointSlices())) < want {
+	for !r.sandboxFailing() && len(route.Endpoints(r.current, r.current.Spec.To.Name, r.watcher.endpointSlices())) < want {
 		select {
 		case <-ctx.Done():
 			return

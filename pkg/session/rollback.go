@@ -21,34 +21,34 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// Rollback ends sessions of a namespace, whichever command began them.
+// Rollback ends sessions of a namespace, whichever command started them.
 type Rollback struct {
 	store.Store
 	Namespace string
 	Clock     *kube.Clock
 	Report    Report
-	Exec      exec.Client   // asks a sandbox for its connections
-	Routers   []string      // where to see that a router let go; none: only wait
+	Exec      exec.Client   // to count the open connections of a sandbox
+	Routers   []string      // addresses to send drain probes to; none: only wait
 	Drain     time.Duration // least time between restoring a Route and deleting its sandbox
-	Timeout   time.Duration // of all of it beyond the drain
-	Wait      bool          // until the sandbox is gone; else the guard deletes it
-	Now       bool          // all traffic at once, also to an original that an autoscaler shrank
+	Timeout   time.Duration // for everything except the drain
+	Wait      bool          // until the sandbox is deleted; otherwise the guard deletes it
+	Now       bool          // give all traffic back at once, even to an original that was scaled down
 }
 
-// Ended is how a session's end went.
+// Ended is the outcome of ending a session.
 type Ended struct {
 	Namespace, Route string
-	Session          string // "" where the Route had none
-	Foreign          bool   // somebody else had changed the Route; that stayed
-	Nothing          bool   // no session was on it, and nothing was left
+	Session          string // "" if the Route had none
+	Foreign          bool   // others had changed the Route; their changes were kept
+	Nothing          bool   // there was no session, and nothing to delete
 	Guarded          bool   // the guard deletes the sandbox
 }
 
-// One ends the session on a Route. On a Route without one it deletes what sessions left.
+// One ends the session on a Route. If the Route has none, it deletes what its sessions left.
 func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 	ended := Ended{Namespace: on.Route.Namespace, Route: on.Route.Name}
 	if on.Session == nil {
-		left, err := r.sweep(ctx, on.Route.Name, string(on.Route.UID))
+		left, err := r.sweepRoute(ctx, on.Route.Name, string(on.Route.UID))
 		ended.Nothing = !left && err == nil
 		return ended, err
 	}
@@ -56,7 +56,7 @@ func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 	if !record.ValidID(on.Session.ID) {
 		return ended, reason.New(reason.JournalNamesNoSession, "namespace", on.Route.Namespace, "route", on.Route.Name, "why", on.Session.Broken, "annotation", record.JournalKey)
 	}
-	r.ramp(ctx, on)
+	r.shiftBackInSteps(ctx, on)
 	if !r.Wait {
 		ended.Guarded = true
 		_, out, err := r.Restore(ctx, on.Route.Namespace, on.Route.Name, on.Session.ID, on.Route)
@@ -65,15 +65,17 @@ func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 	}
 	e := store.Ending{Store: r.Store, Namespace: on.Route.Namespace, Route: on.Route.Name, ID: on.Session.ID, Step: r.Report.Step}
 	if on.Session.State != record.Arming {
-		e.Drain = r.drain(ctx, on)
+		e.Drain = r.drainFunc(ctx, on)
 	}
 	out, err := e.Run(ctx)
 	ended.Foreign = out.Foreign
 	return ended, err
 }
 
-// All ends every session of the namespace, at the same time since each drains, and deletes what
-// sessions left on Routes that know of none. begin is told each session before its end begins.
+// All ends every session of the namespace, and with Wait deletes what sessions left whose Routes no
+// longer have marks. The sessions end concurrently, because each of them drains. begin is called
+// for each session first. errs has the error, or nil, of each session in ended, and with Wait one
+// more for the deletion. swept is true if there was something left to delete.
 func (r Rollback) All(ctx context.Context, begin func(Found)) (ended []Ended, errs []error, swept bool) {
 	all, err := Finder{r.Store, r.Namespace}.List(ctx)
 	if err != nil {
@@ -88,20 +90,21 @@ func (r Rollback) All(ctx context.Context, begin func(Found)) (ended []Ended, er
 		running.Go(func() { ended[i], errs[i] = r.One(ctx, one) })
 	}
 	running.Wait()
-	if r.Wait { // else the guard's
-		swept, err = r.sweepAll(ctx, ids)
+	if r.Wait { // otherwise the guard deletes it
+		swept, err = r.sweepNamespace(ctx, ids)
 		errs = append(errs, err)
 	}
 	return ended, errs, swept
 }
 
-// courtesyTime bounds what is read to tell more before the Route is restored, which never
-// waits longer for it and never fails by it.
-const courtesyTime = 5 * time.Second
+// optionalReadTimeout limits reads before the Route is restored that are not essential. The restore
+// does not wait longer for them, and does not fail if they fail.
+const optionalReadTimeout = 5 * time.Second
 
-// drain waits for the routers, and tells of the connections that deleting the sandbox cuts.
-func (r Rollback) drain(ctx context.Context, on Found) func(context.Context, time.Duration) error {
-	read, cancel := context.WithTimeout(ctx, courtesyTime)
+// drainFunc returns the drain of the rollback, which also warns of connections that deleting the
+// sandbox closes.
+func (r Rollback) drainFunc(ctx context.Context, on Found) func(context.Context, time.Duration) error {
+	read, cancel := context.WithTimeout(ctx, optionalReadTimeout)
 	defer cancel()
 	wait := Drain(r.Drain, nil, false, nil)
 	slices, err := r.Core.DiscoveryV1().EndpointSlices(on.Route.Namespace).List(read, metav1.ListOptions{LabelSelector: record.Label + "=" + on.Session.ID})
@@ -121,21 +124,21 @@ func (r Rollback) drain(ctx context.Context, on Found) func(context.Context, tim
 		if err := wait(ctx, late); err != nil {
 			return err
 		}
-		TellCut(ctx, r.Report, func(ctx context.Context, pod string, ports []int32) (int, error) {
+		WarnOpenConnections(ctx, r.Report, func(ctx context.Context, pod string, ports []int32) (int, error) {
 			return Connections(ctx, r.Exec, on.Route.Namespace, pod, ports)
 		}, endpoints)
 		return nil
 	}
 }
 
-// ramp gives an original that an autoscaler may have shrunk its traffic back in steps, or tells
-// that all of it comes at once.
-func (r Rollback) ramp(ctx context.Context, on Found) {
+// shiftBackInSteps shifts traffic back in steps to an original that an autoscaler may have scaled
+// down, or warns that all traffic returns at once.
+func (r Rollback) shiftBackInSteps(ctx context.Context, on Found) {
 	j := on.Session.Journal
 	if j == nil || j.State != record.Live || j.Realised == 0 {
 		return
 	}
-	scaler := r.scalerOf(ctx, j.Workload)
+	scaler := r.findAutoscaler(ctx, j.Workload)
 	if scaler == nil {
 		return
 	}
@@ -146,11 +149,11 @@ func (r Rollback) ramp(ctx context.Context, on Found) {
 	case !r.Wait:
 		why = errors.New("--wait=false")
 	default:
-		// At most half of the time: the other half is the restore's.
+		// Use at most half of the time. The other half is for the restore.
 		ctx, cancel := context.WithTimeout(ctx, min(RampTime, r.Timeout/2))
 		defer cancel()
 		runner := &Runner{Store: r.Store, Clock: r.Clock, Report: r.Report, Options: Options{Request: plan.Request{Namespace: on.Route.Namespace, Route: on.Route.Name}}}
-		why = runner.Ramp(ctx, on.Route, on.Session)
+		why = runner.RampSession(ctx, on.Route, on.Session)
 	}
 	if why != nil {
 		r.Report.Warn(reason.New(reason.OriginalMayBeShrunk, "autoscaler", scaler.Name, "workload", j.Workload,
@@ -158,9 +161,9 @@ func (r Rollback) ramp(ctx context.Context, on Found) {
 	}
 }
 
-// scalerOf is an autoscaler of the workload, nil where none is to be seen.
-func (r Rollback) scalerOf(ctx context.Context, program string) *autoscalingv2.HorizontalPodAutoscaler {
-	ctx, cancel := context.WithTimeout(ctx, courtesyTime)
+// findAutoscaler returns an autoscaler of the workload, nil if none is found.
+func (r Rollback) findAutoscaler(ctx context.Context, program string) *autoscalingv2.HorizontalPodAutoscaler {
+	ctx, cancel := context.WithTimeout(ctx, optionalReadTimeout)
 	defer cancel()
 	list, err := r.Core.AutoscalingV2().HorizontalPodAutoscalers(r.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -11,39 +11,39 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// RolledOut ends a session whose original runs another revision by now.
+// RolledOut is the error that ends a session whose original now runs another revision.
 type RolledOut struct {
-	Program string // the original
-	Pod     string // one of another revision
+	Program string // the original workload
+	Pod     string // a pod of the other revision
 }
 
 func (e *RolledOut) Error() string { return e.Reason().Error() }
 
-// Reason is one of the table's.
+// Reason implements reason.Reasoned.
 func (e *RolledOut) Reason() *reason.Error {
 	return reason.New(reason.RolloutEndedSession, "workload", e.Program, "pod", e.Pod)
 }
 
-// rollout notices that the original runs another revision than the one that was cloned:
-// by pods among its endpoints that were not there before.
-type rollout struct {
-	r     *Runner
-	known map[string]bool // pods that were looked at, by name and address: a StatefulSet's keep their names
-	told  bool
+// rolloutWatch notices when the original runs another revision than the one that was cloned, by new
+// pods among its endpoints.
+type rolloutWatch struct {
+	r        *Runner
+	known    map[string]bool // pods already checked, by name and address, because pods of a StatefulSet keep their names
+	reported bool
 }
 
-func (r *Runner) newRollout() *rollout {
-	o := &rollout{r: r, known: map[string]bool{}}
+func (r *Runner) newRolloutWatch() *rolloutWatch {
+	o := &rolloutWatch{r: r, known: map[string]bool{}}
 	for _, pod := range r.plan.Facts.Namespace.Behind(r.plan.Input.Service.Name) {
 		o.known[pod.Name+"/"+pod.Status.PodIP] = true
 	}
 	return o
 }
 
-// look reads each new pod of the original once, and tells of the first of another
-// revision; it is an error where the user wants the session to end then.
-func (o *rollout) look(ctx context.Context) error {
-	if o.told {
+// checkPods reads each new pod of the original once, and reports the first one of another revision.
+// With FollowRollout that is an error, which ends the session.
+func (o *rolloutWatch) checkPods(ctx context.Context) error {
+	if o.reported {
 		return nil
 	}
 	r := o.r
@@ -57,13 +57,13 @@ func (o *rollout) look(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return nil // the next event is another chance
+			return nil // try again at the next event
 		}
 		o.known[key] = true
 		if sameRevision(pod.Labels, r.plan.Input.Program.Live.Labels) {
 			continue
 		}
-		o.told = true
+		o.reported = true
 		if r.FollowRollout {
 			return &RolledOut{Program: r.plan.Input.Program.String(), Pod: pod.Name}
 		}

@@ -1,6 +1,6 @@
-// Package session holds a session: it takes the steps forward, one after the other, and
-// whatever happens the steps back. Each step is announced before it begins. A session
-// that is killed at any instant leaves on the Route all that ending it needs.
+// Package session runs debugging sessions: it takes the steps forward one after the other and,
+// whatever happens, the steps back. Each step is reported before it begins. A session that is
+// killed at any moment leaves on its Route everything that ending it needs.
 package session
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// Steps of the way there, in order. store.Ending has those of the way back.
+// Forward steps, in order. Package store has those of the rollback.
 const (
 	StepPreflight = "preflight"
 	StepArm       = "arm"
@@ -32,7 +32,7 @@ const (
 	StepLive      = "live"
 )
 
-// Steps lists every step of a session, there and back.
+// Steps returns the names of all steps of a session, forward and back.
 func Steps() []string {
 	return []string{
 		StepPreflight, StepArm, StepBuild, StepProve, StepShift, StepVerify, StepLive,
@@ -40,74 +40,77 @@ func Steps() []string {
 	}
 }
 
-// armTime is how long preparing a session may take before it counts as abandoned,
-// beyond the caller's own timeout and the proof: the guard's Lease, and slow answers.
-const armTime = 30 * time.Second
+// armMargin is how long preparing a session may take, in addition to the timeout for pods and the
+// proof, before the session counts as abandoned. It covers the guard's Lease and slow responses.
+const armMargin = 30 * time.Second
 
-// Options are what the user asks for. A session changes none of them.
+// Options are the user's settings for a session. The session does not change them.
 type Options struct {
 	plan.Request
 	Interval       time.Duration // between steps
-	FollowRollout  bool          // end the session when the original is rolled out
-	For            time.Duration // 0: until the context ends
-	Drain          time.Duration
-	Timeout        time.Duration // for pods to become ready and be proven
-	Guarded        bool          // a guard must stand by; it ends what this process leaves
+	FollowRollout  bool          // end the session if the original is rolled out
+	For            time.Duration // time that the session is live; 0: until the context ends
+	Drain          time.Duration // least time between restoring the Route and deleting the sandbox
+	Timeout        time.Duration // for the pods to become ready
+	Guarded        bool          // require a running guard, which ends the session if this process does not
 	ReloadInterval time.Duration // of the router
 }
 
-// Report is where a session tells what it does.
+// Report receives the progress of a session.
 type Report interface {
+	// Step reports that a step begins.
 	Step(name, detail string)
-	Note(format string, args ...any) // progress within a step
-	// Warn tells of what goes on all the same: an error that has a reason, or any other.
+	// Note reports progress within a step.
+	Note(format string, args ...any)
+	// Warn reports a problem that does not end the session. Most such errors have a reason.
 	Warn(err error)
 }
 
-// Runner holds one session.
+// Runner runs one session.
 type Runner struct {
 	store.Store
 	Options
 	Clock  *kube.Clock
 	Report Report
-	// OnLive is called when traffic has been shifted; it returns when its context ends, beside
-	// the way back. An error is told, and ends nothing.
+	// OnLive is called once traffic has been shifted. It must return when its context ends; the
+	// rollback does not wait for it. An error is reported, but does not end the session.
 	OnLive func(ctx context.Context, t Target) error
-	// Connections counts the open connections to ports of a sandbox pod; nil: not asked.
+	// Connections counts the open TCP connections to ports of a sandbox pod; nil: they are not
+	// counted.
 	Connections func(ctx context.Context, pod string, ports []int32) (int, error)
 
-	plan    *plan.Plan // nil for a session that another command began
-	journal *record.Journal
-	current *routev1.Route
-	fronts  []front
-	watcher *watcher
-	guard   *standby.Guard
-	built   time.Time     // before the first pod was made, by the API server's clock
-	armed   bool          // the Route has, or may have, our marks
-	shifted bool          // users may have been sent to the sandbox
-	worked  chan struct{} // closed when OnLive has returned; nil: it was not called
+	plan         *plan.Plan // nil for a session that another command started
+	journal      *record.Journal
+	current      *routev1.Route
+	routerProbes []routerProbe
+	watcher      *watcher
+	guard        *standby.Guard
+	buildStarted time.Time     // before the first pod was created, by the API server's clock
+	armed        bool          // our marks are, or may be, on the Route
+	shifted      bool          // users may have been sent to the sandbox
+	onLiveDone   chan struct{} // closed when OnLive has returned; nil if the session was not live
 }
 
-// Target is what there is to be traced.
+// Target is what can be traced in a live session.
 type Target struct {
 	Session, Namespace string
-	Pods               map[string]string // the runtime's ID of Container, by pod
+	Pods               map[string]string // the runtime's ID of Container, by pod name
 	Container          string
 }
 
-// Result is how a session went.
+// Result is the outcome of a session.
 type Result struct {
 	Session  string
-	Live     bool // it got as far as traffic in the sandbox
-	Foreign  bool // somebody else had changed the Route; his change stayed
-	Expired  bool // the TTL ended it
-	Held     bool // the sandbox failed; it stays until Expires, without traffic
-	Detached bool // it goes on without this process
-	Unended  bool // taking the way back failed
+	Live     bool // the session became live
+	Foreign  bool // others had changed the Route; their changes were kept
+	Expired  bool // the TTL ended the session
+	Held     bool // the sandbox failed; it is kept without traffic until Expires
+	Detached bool // the session continues without this process
+	Unended  bool // the rollback failed
 	Expires  time.Time
 }
 
-// ErrInterrupted is why a session ended before it was live: its context did.
+// ErrInterrupted is the error of a session whose context ended before it was live.
 var ErrInterrupted = errors.New("interrupted")
 
 type step struct {
@@ -116,21 +119,22 @@ type step struct {
 	run    func(context.Context) error
 }
 
-// Run holds the session until For is over, the context ends, or something is wrong,
-// and then ends it. Ending has its own time: the context given by ending.
+// Run runs the session until For is over, the context ends or something fails, and then rolls it
+// back. The rollback uses the context that ending returns, because ctx may have ended. The error is
+// why the session failed, joined with that of a failed rollback.
 func (r *Runner) Run(ctx context.Context, ending func() (context.Context, context.CancelFunc)) (Result, error) {
 	forward := []step{
 		{StepPreflight, "route " + r.Namespace + "/" + r.Options.Route, r.Preflight},
-		{StepArm, "", r.arm},
-		{StepBuild, "", r.build},
-		{StepProve, "", r.prove},
-		{StepShift, "", r.shift},
-		{StepVerify, "", r.verify},
-		{StepLive, "", r.live},
+		{StepArm, "", r.armRoute},
+		{StepBuild, "", r.buildSandbox},
+		{StepProve, "", r.proveSandbox},
+		{StepShift, "", r.shiftTraffic},
+		{StepVerify, "", r.verifyTraffic},
+		{StepLive, "", r.stayLive},
 	}
 	var result Result
 	var failed error
-	defer r.waitWork()
+	defer r.waitForOnLive()
 	for _, s := range forward {
 		if ctx.Err() != nil {
 			failed = ErrInterrupted
@@ -138,7 +142,7 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 		}
 		detail := s.detail
 		if detail == "" {
-			detail = r.detail(s.name)
+			detail = r.stepDetail(s.name)
 		}
 		r.Report.Step(s.name, detail)
 		if s.name == StepLive {
@@ -173,12 +177,12 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 	defer cancel()
 	var unready *Unready
 	if r.Guarded && errors.As(failed, &unready) {
-		if err := r.hold(endContext); err == nil {
+		if err := r.holdSession(endContext); err == nil {
 			result.Held = true
 			return result, failed
 		}
 	}
-	outcome, err := r.end(endContext, failed)
+	outcome, err := r.endSession(endContext, failed)
 	result.Foreign = outcome.Foreign
 	if err != nil {
 		result.Unended = true
@@ -187,18 +191,19 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 	return result, failed
 }
 
-func (r *Runner) detail(name string) string {
+// stepDetail returns what to report of a step that begins.
+func (r *Runner) stepDetail(name string) string {
 	switch name {
 	case StepArm:
 		return fmt.Sprintf("session %s, its backend at weight 0", r.journal.Session)
 	case StepBuild:
-		return fmt.Sprintf("%d pod(s) like %s under runtime class %s", r.plan.Input.Replicas, r.plan.Input.Program, r.plan.Input.RuntimeClass)
+		return fmt.Sprintf("%d pod(s) cloned from %s, RuntimeClass %s", r.plan.Input.Replicas, r.plan.Input.Program, r.plan.Input.RuntimeClass)
 	case StepProve:
-		return "the router reaches the sandbox while no user does"
+		return "check that the router reaches the sandbox before any user does"
 	case StepShift:
 		return r.journal.Asked.String() + " of new clients"
 	case StepVerify:
-		return "users are answered"
+		return "check that users get answers"
 	case StepLive:
 		if r.Detach {
 			return "left to the guard"
@@ -212,16 +217,15 @@ func (r *Runner) detail(name string) string {
 	return ""
 }
 
-// Preflight reads the cluster and refuses what can't be done, before anything is
-// changed: first by what was read, then by the API server's own judgement of every
-// object and of the Route's patch.
+// Preflight reads the cluster and refuses what cannot work, before anything is changed: first by
+// what was read, then by a server-side dry run of every object and of the Route's patch.
 func (r *Runner) Preflight(ctx context.Context) error {
 	facts, err := preflight.Gather(ctx, r.Core, r.Routes, r.Namespace, r.Options.Route)
 	if err != nil {
 		return err
 	}
 	facts.Now = r.Clock.Now()
-	if err := r.judge(facts); err != nil {
+	if err := r.judgeFacts(facts); err != nil {
 		return err
 	}
 	if err := r.findGuard(ctx); err != nil {
@@ -239,9 +243,9 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	return r.takeBaselines(ctx, facts.Route)
 }
 
-// makePlan plans the session and tells what the user should know of it.
+// makePlan plans the session and reports the plan's notes and warnings.
 func (r *Runner) makePlan(facts *preflight.Facts) error {
-	p, err := plan.Make(facts, r.Request, r.guard != nil && r.guard.Nodes, r.Timeout+r.proveWithin()+r.baselineWait()+armTime)
+	p, err := plan.Make(facts, r.Request, r.guard != nil && r.guard.Nodes, r.Timeout+r.proofTimeout()+r.baselineWait()+armMargin)
 	if err != nil {
 		return err
 	}
@@ -256,8 +260,8 @@ func (r *Runner) makePlan(facts *preflight.Facts) error {
 	return nil
 }
 
-// judge refuses by what was read.
-func (r *Runner) judge(facts *preflight.Facts) error {
+// judgeFacts refuses a session by what was read, and warns of what --force allows.
+func (r *Runner) judgeFacts(facts *preflight.Facts) error {
 	warnings, err := preflight.Judge(facts, r.Force)
 	for _, w := range warnings {
 		r.Report.Warn(&reason.Forced{Refused: w})
@@ -265,13 +269,13 @@ func (r *Runner) judge(facts *preflight.Facts) error {
 	return err
 }
 
-// arm writes the first patch.
-func (r *Runner) arm(ctx context.Context) error {
+// armRoute marks the Route (patch 1).
+func (r *Runner) armRoute(ctx context.Context) error {
 	r.armed = true
 	updated, err := r.Arm(ctx, r.current, r.journal)
 	var other *record.InSession
 	if errors.As(err, &other) {
-		r.armed = false // somebody was faster; nothing of ours is there
+		r.armed = false // another session was faster; none of our marks are on the Route
 	}
 	if err != nil {
 		return err
@@ -280,13 +284,13 @@ func (r *Runner) arm(ctx context.Context) error {
 	return nil
 }
 
-// shift sends the wanted share to the sandbox.
-func (r *Runner) shift(ctx context.Context) error {
-	if err := r.guardRenews(ctx); err != nil {
+// shiftTraffic sends the requested share of new clients to the sandbox.
+func (r *Runner) shiftTraffic(ctx context.Context) error {
+	if err := r.waitForRenewal(ctx); err != nil {
 		return err
 	}
-	if !r.provable() && r.Percent > smallestPercent {
-		if err := r.canary(ctx, r.watcher.endpointSlices()); err != nil {
+	if !r.canProve() && r.Percent > smallestPercent {
+		if err := r.runCanary(ctx, r.watcher.endpointSlices()); err != nil {
 			return err
 		}
 	}
@@ -295,19 +299,20 @@ func (r *Runner) shift(ctx context.Context) error {
 	}
 	r.noteShare()
 	if route.Sticky(r.current) && r.Percent < 100 {
-		r.Report.Note("clients with the router's cookie stay where they are until it goes")
+		r.Report.Note("clients that already have the router's cookie stay on their backend")
 	}
-	r.event(ctx, "DebugSessionLive", fmt.Sprintf("session %s of %s: %.2f %% of new clients go to a sandbox of %s",
+	r.writeEvent(ctx, "DebugSessionLive", fmt.Sprintf("session %s of %s is live: %.2f %% of new clients go to a sandbox of %s",
 		r.journal.Session, r.journal.User, r.journal.Realised, r.plan.Input.Program))
 	return nil
 }
 
-// noteShare says what was asked and what comes of it.
+// noteShare reports the requested share and the one that the weights give.
 func (r *Runner) noteShare() {
 	r.Report.Note("asked %g %%, realised %.2f %% by the router's arithmetic", r.journal.Asked, r.journal.Realised)
 }
 
-func (r *Runner) event(ctx context.Context, why, note string) {
+// writeEvent writes an Event on the Route. A failure is only a warning.
+func (r *Runner) writeEvent(ctx context.Context, why, note string) {
 	if err := r.Event(ctx, r.Namespace, r.Options.Route, string(r.current.UID), why, note); err != nil && ctx.Err() == nil {
 		r.Report.Warn(reason.New(reason.EventNotWritten, "why", err))
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// findGuard sees to it that a guard stands by which could end this session.
+// findGuard finds the guard that can end this session, and refuses the session if there is none.
 func (r *Runner) findGuard(ctx context.Context) error {
 	if !r.Guarded {
 		return nil
@@ -29,9 +29,9 @@ func (r *Runner) findGuard(ctx context.Context) error {
 	return nil
 }
 
-// guardRenews waits until the guard has renewed its Lease since it was found: a Lease
-// that only looks fresh may be that of a process which just died.
-func (r *Runner) guardRenews(ctx context.Context) error {
+// waitForRenewal waits until the guard has renewed its Lease since it was found. A Lease that looks
+// fresh may belong to a process that has just died.
+func (r *Runner) waitForRenewal(ctx context.Context) error {
 	if !r.Guarded {
 		return nil
 	}
@@ -47,29 +47,28 @@ func (r *Runner) guardRenews(ctx context.Context) error {
 				return ctx.Err()
 			}
 			return reason.New(reason.GuardStoppedRenewing, "guard", r.guard.Holder)
-		case <-time.After(5 * probeEvery):
+		case <-time.After(5 * probeInterval):
 		}
 	}
 }
 
-// guardStands sees to it that a guard still stands by, before more users are sent to the
-// sandbox.
-func (r *Runner) guardStands(ctx context.Context) error {
+// checkGuard checks that a guard is still running, before more users are sent to the sandbox.
+func (r *Runner) checkGuard(ctx context.Context) error {
 	if err := r.findGuard(ctx); err != nil {
 		return err
 	}
-	return r.guardRenews(ctx)
+	return r.waitForRenewal(ctx)
 }
 
-// Unready is a live session whose sandbox can't serve any more.
+// Unready is the error of a live session whose sandbox can no longer serve.
 type Unready struct{ Cause error }
 
 func (e *Unready) Error() string { return e.Reason().Error() }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *Unready) Unwrap() error { return e.Cause }
 
-// Reason is the cause's, if it has one.
+// Reason returns the cause's reason if it has one.
 func (e *Unready) Reason() *reason.Error {
 	if why := reason.Of(e.Cause); why != nil {
 		return why
@@ -77,9 +76,9 @@ func (e *Unready) Reason() *reason.Error {
 	return reason.New(reason.SandboxUnready, "cause", e.Cause)
 }
 
-// hold gives the traffic back and leaves the sandbox to be looked at until its end,
-// which the guard sees to. It may have done this already.
-func (r *Runner) hold(ctx context.Context) error {
+// holdSession gives the traffic back and keeps the sandbox for inspection until the session's end,
+// when the guard deletes it. The guard may have held the session already.
+func (r *Runner) holdSession(ctx context.Context) error {
 	_, err := r.Hold(ctx, r.current, r.journal.Session)
 	if err != nil {
 		return fmt.Errorf("hold session %s: %w", r.journal.Session, err)

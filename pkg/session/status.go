@@ -16,28 +16,28 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Status is a session as it is now. Its JSON is what scripts read: docs/output.md has the
-// schema, to which fields are only added.
+// Status is the current state of a session. Scripts read its JSON. The schema is in docs/output.md;
+// fields may be added, but not changed or removed.
 type Status struct {
 	Namespace string        `json:"namespace"`
 	Route     string        `json:"route"`
 	Session   string        `json:"session"`
 	State     string        `json:"state"`
 	Asked     route.Percent `json:"asked"`
-	Realised  route.Percent `json:"realised"` // by the weights and endpoints of now
-	Ready     int           `json:"ready"`    // servers of the sandbox
+	Realised  route.Percent `json:"realised"` // by the current weights and endpoints
+	Ready     int           `json:"ready"`    // ready servers of the sandbox
 	Workload  string        `json:"workload,omitempty"`
 	User      string        `json:"user,omitempty"`
 	// Expires is when the session ends at the latest.
 	Expires *metav1.Time `json:"expires,omitempty"`
-	// Problem is the text of Wrong, for whoever prints to fill in.
+	// Problem is the text of Wrong. The command that prints the status sets it.
 	Problem     string          `json:"problem,omitempty"`
 	ProblemCode reason.Code     `json:"problemCode,omitempty"`
 	Backends    []BackendStatus `json:"backends"`
-	Pods        []PodStatus     `json:"pods,omitempty"` // of the sandbox, where they are asked for
+	Pods        []PodStatus     `json:"pods,omitempty"` // of the sandbox, if requested
 
-	Left  time.Duration `json:"-"` // that it may still run
-	Wrong error         `json:"-"` // what somebody should do something about, nil for nothing
+	Left  time.Duration `json:"-"` // time that the session may still run
+	Wrong error         `json:"-"` // a problem that someone should solve, nil for none
 }
 
 // BackendStatus is one of the Route's Services.
@@ -57,8 +57,8 @@ type PodStatus struct {
 	Node  string `json:"node,omitempty"`
 }
 
-// Statuses are the sessions of the namespace, or of all, that are wanted, from one list of each
-// kind. Their pods are read where pods is true.
+// Statuses returns the status of each session for which wanted is true, from one list of each kind
+// of object. If pods is true, it includes the sessions' pods.
 func (f Finder) Statuses(ctx context.Context, wanted func(Found) bool, pods bool, now time.Time) ([]Status, error) {
 	all, err := f.List(ctx)
 	if err != nil || len(all) == 0 {
@@ -74,7 +74,7 @@ func (f Finder) Statuses(ctx context.Context, wanted func(Found) bool, pods bool
 	}
 	var of map[string][]PodStatus
 	if pods {
-		if of, err = f.pods(ctx); err != nil {
+		if of, err = f.podStatuses(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -87,8 +87,8 @@ func (f Finder) Statuses(ctx context.Context, wanted func(Found) bool, pods bool
 	return out, nil
 }
 
-// Status is a session by endpoints, and pods where they are asked for, of its namespace as the API
-// server's cache has them.
+// Status returns the status of one session, by the endpoints of its namespace in the API server's
+// cache. If pods is true, it includes the session's pods.
 func (f Finder) Status(ctx context.Context, found Found, pods bool, now time.Time) (Status, error) {
 	list, err := f.Core.DiscoveryV1().EndpointSlices(found.Route.Namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
@@ -96,15 +96,15 @@ func (f Finder) Status(ctx context.Context, found Found, pods bool, now time.Tim
 	}
 	var of map[string][]PodStatus
 	if pods {
-		if of, err = (Finder{f.Store, found.Route.Namespace}).pods(ctx); err != nil {
+		if of, err = (Finder{f.Store, found.Route.Namespace}).podStatuses(ctx); err != nil {
 			return Status{}, err
 		}
 	}
 	return StatusOf(found, list.Items, of[found.Route.Namespace+"/"+found.Session.ID], now), nil
 }
 
-// pods are the pods of sessions, by namespace and session.
-func (f Finder) pods(ctx context.Context) (map[string][]PodStatus, error) {
+// podStatuses returns the pods of sessions, by "namespace/session ID".
+func (f Finder) podStatuses(ctx context.Context) (map[string][]PodStatus, error) {
 	options := fromCache(f.Namespace)
 	options.LabelSelector = record.Label
 	list, err := f.Core.CoreV1().Pods(f.Namespace).List(ctx, options)
@@ -122,7 +122,8 @@ func (f Finder) pods(ctx context.Context) (map[string][]PodStatus, error) {
 	return out, nil
 }
 
-// StatusOf judges a session by what was read.
+// StatusOf computes the status of a session from what was read: the EndpointSlices of its
+// namespace, and its pods.
 func StatusOf(f Found, slices []discoveryv1.EndpointSlice, pods []PodStatus, now time.Time) Status {
 	s := Status{Namespace: f.Route.Namespace, Route: f.Route.Name, Session: f.Session.ID, State: string(f.Session.State), Pods: pods}
 	servers := map[string]int{}
@@ -147,8 +148,8 @@ func StatusOf(f Found, slices []discoveryv1.EndpointSlice, pods []PodStatus, now
 	return s
 }
 
-// problem is what somebody should do something about, nil for nothing. left is the time that the
-// session may still run.
+// problem returns a problem that someone should solve, nil for none. left is how long the session
+// may still run.
 func (f Found) problem(left time.Duration) error {
 	j := f.Session.Journal
 	switch {

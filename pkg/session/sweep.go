@@ -13,13 +13,13 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// marks are what an object says of its session.
+// marks identify the session that an object belongs to.
 type marks struct{ id, route, routeUID string }
 
-// sweep removes what sessions of a Route left although the Route has no mark, and says whether
-// there was something.
-func (r Rollback) sweep(ctx context.Context, route, uid string) (swept bool, err error) {
-	all, err := r.marked(ctx)
+// sweepRoute deletes what sessions of a Route left although the Route has no marks. swept is true
+// if there was something.
+func (r Rollback) sweepRoute(ctx context.Context, route, uid string) (swept bool, err error) {
+	all, err := r.listMarked(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -29,51 +29,52 @@ func (r Rollback) sweep(ctx context.Context, route, uid string) (swept bool, err
 			left = append(left, m)
 		}
 	}
-	return left != nil, r.teardown(ctx, left)
+	return left != nil, r.deleteLeftovers(ctx, left)
 }
 
-// sweepAll removes what sessions left on Routes that have no mark any more, or are gone, and
-// says whether there was something. What this command ended itself is not among it.
-func (r Rollback) sweepAll(ctx context.Context, ended map[string]bool) (swept bool, failed error) {
-	all, err := r.marked(ctx)
+// sweepNamespace deletes what sessions left whose Routes no longer have marks or no longer exist.
+// It skips the sessions in ended, which this command has ended. swept is true if there was
+// something.
+func (r Rollback) sweepNamespace(ctx context.Context, ended map[string]bool) (swept bool, failed error) {
+	all, err := r.listMarked(ctx)
 	if err != nil {
 		return false, err
 	}
 	var left []marks
 	for m := range all {
-		// Read after the objects: a session marks its Route before it makes any.
+		// Read the Route after the objects: a session marks its Route before it creates any.
 		on, err := r.Routes.RouteV1().Routes(r.Namespace).Get(ctx, m.route, metav1.GetOptions{})
 		switch {
 		case err != nil && !apierrors.IsNotFound(err):
 			failed = errors.Join(failed, fmt.Errorf("route %s/%s: %w", r.Namespace, m.route, err))
-		case err == nil && record.Of(on) != nil, ended[m.id]: // it is ended by its Route
+		case err == nil && record.Of(on) != nil, ended[m.id]: // ending the Route's session deletes it
 		default:
 			left = append(left, m)
 		}
 	}
-	return left != nil, errors.Join(failed, r.teardown(ctx, left))
+	return left != nil, errors.Join(failed, r.deleteLeftovers(ctx, left))
 }
 
-// teardown deletes what sessions left. Somebody may have restored their Routes a moment ago:
-// the router lets go of them first.
-func (r Rollback) teardown(ctx context.Context, left []marks) (failed error) {
+// deleteLeftovers deletes what sessions left. It drains first, because their Routes may have been
+// restored a moment ago.
+func (r Rollback) deleteLeftovers(ctx context.Context, left []marks) (failed error) {
 	if left == nil {
 		return nil
 	}
-	r.Report.Step(store.StepDrain, "a router that was told just now lets go")
+	r.Report.Step(store.StepDrain, "wait until routers stop sending traffic to the sandbox")
 	if err := Drain(r.Drain, nil, false, nil)(ctx, r.Outage.Late(time.Now())); err != nil {
 		return err
 	}
 	for _, m := range left {
-		r.Report.Step(store.StepDelete, fmt.Sprintf("Service and pods of session %s, which route %s does not know", m.id, m.route))
+		r.Report.Step(store.StepDelete, fmt.Sprintf("Service and pods of session %s, which is no longer on route %s", m.id, m.route))
 		failed = errors.Join(failed, r.Teardown(ctx, r.Namespace, m.route, m.id))
 	}
 	return failed
 }
 
-// marked lists the sessions that Services and pods of the namespace are of, by their marks.
-// What can't be a session's is not among them.
-func (r Rollback) marked(ctx context.Context) (map[marks]bool, error) {
+// listMarked returns the sessions that Services and pods of the namespace belong to, by their
+// marks. Invalid marks are ignored.
+func (r Rollback) listMarked(ctx context.Context) (map[marks]bool, error) {
 	labelled := metav1.ListOptions{LabelSelector: record.Label}
 	pods, err := r.Core.CoreV1().Pods(r.Namespace).List(ctx, labelled)
 	if err != nil {

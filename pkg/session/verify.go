@@ -3,68 +3,67 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
-// verify asks as users do, and sees that they are answered and that the sandbox is
-// among those who answer.
-func (r *Runner) verify(ctx context.Context) error {
+// verifyTraffic sends requests as users do, and checks that they are answered and that the sandbox
+// answers some of them.
+func (r *Runner) verifyTraffic(ctx context.Context) error {
 	if r.NoProbe {
 		r.Report.Warn(reason.New(reason.NotVerified))
 		return nil
 	}
-	for _, f := range r.fronts {
-		if err := r.verifyAt(ctx, f); err != nil {
+	for _, f := range r.routerProbes {
+		if err := r.verifyRouter(ctx, f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// verifyAt verifies at one router.
-func (r *Runner) verifyAt(ctx context.Context, f front) error {
-	mine := map[string]bool{}
-	for _, e := range r.endpoints() {
-		mine[e.Cookie()] = true
+// verifyRouter verifies the traffic of one router.
+func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
+	sandboxCookies := map[string]bool{}
+	for _, e := range r.sandboxEndpoints() {
+		sandboxCookies[e.Cookie()] = true
 	}
 	all := r.journal.Realised >= 100
-	deadline := time.Now().Add(r.verifyFor())
+	deadline := time.Now().Add(r.verifyTimeout())
 	fails, seen, inRow := 0, 0, 0
 	for n := 1; ; n++ {
-		if s, err := r.onRoute(); err != nil || s == nil {
+		if s, err := r.currentSession(); err != nil || s == nil {
 			return errors.Join(err, reason.New(reason.SessionEndedMeanwhile))
 		}
 		answer, err := f.Plain(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil || !f.good(answer) {
+		if err != nil || !f.isAcceptable(answer) {
 			if fails++; fails >= 2 {
-				return reason.New(reason.UsersNotAnswered, "router", f, "status", answer.Status, "why", fmt.Sprint(err), "before", f.baseline.Status)
+				return reason.New(reason.UsersNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
 			}
 		} else {
 			fails = 0
 		}
-		if mine[answer.Cookie] {
+		if sandboxCookies[answer.Cookie] {
 			seen++
 			inRow++
 		} else {
 			inRow = 0
 		}
 		switch {
-		case fails > 0: // ask once more
+		case fails > 0: // try once more
 		case !route.Sticky(r.current):
 			if n >= 10 {
-				r.Report.Note("%d requests answered; which side answered can't be told on this Route", n)
+				r.Report.Note("%d requests answered; this Route does not show which backend answered", n)
 				return nil
 			}
-		case r.journal.Asked < sampleFrom:
+		case r.journal.Asked < minSampledPercent:
 			if n >= 10 {
-				r.Report.Note("%d requests answered; below %g %% the share itself is not sampled, the proof counts", n, sampleFrom)
+				r.Report.Note("%d requests answered; shares below %g %% are not sampled, only proven", n, minSampledPercent)
 				return nil
 			}
 		case all && inRow >= 10:
@@ -74,12 +73,12 @@ func (r *Runner) verifyAt(ctx context.Context, f front) error {
 			r.Report.Note("%d of %d requests answered by the sandbox", seen, n)
 			return nil
 		}
-		if time.Now().After(deadline) && n >= verifyMost {
-			return reason.New(reason.RouterSendsNothing, "seen", seen, "asked", n, "within", r.verifyFor().String())
+		if time.Now().After(deadline) && n >= minVerifyProbes {
+			return reason.New(reason.RouterSendsNothing, "seen", seen, "asked", n, "within", r.verifyTimeout().String())
 		}
-		pause := probeEvery
+		pause := probeInterval
 		if all && inRow > 0 {
-			pause = 0 // the router has the weights: the rest of the row needs no waiting
+			pause = 0 // the router has the new weights: no need to wait between the remaining requests
 		}
 		select {
 		case <-ctx.Done():

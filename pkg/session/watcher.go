@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
@@ -19,9 +18,9 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// watcher follows what one session needs: its pods, its Route, and the namespace's
-// EndpointSlices, since the share depends on the originals' endpoints too. It says that
-// something changed; what is there is read from caches.
+// watcher watches what one session depends on: its pods, its Route, and all EndpointSlices of the
+// namespace, because the share also depends on the originals' endpoints. It only signals that
+// something changed; the state is read from its caches.
 type watcher struct {
 	pods, slices, route cache.SharedInformer
 	changed             chan struct{}
@@ -29,28 +28,38 @@ type watcher struct {
 	done                sync.WaitGroup
 }
 
-// listWatch is a cache.ListWatch whose first list is known already: what was written or
-// read a moment ago, with the resourceVersion to watch from. It lists before it watches,
-// which any API server can do, where a streamed list falls back to that on older ones.
+// listWatch is a cache.ListWatch whose first list is already known: what was written or read a
+// moment ago, with the resourceVersion to watch from. It lists before it watches, which every API
+// server supports. A streamed list would fall back to that on older ones.
 type listWatch struct {
-	cache.ListWatch
-	known runtime.Object // nil: ask for the first list too
+	*cache.ListWatch
+	known runtime.Object // nil: request the first list too
 }
 
-// IsWatchListSemanticsUnSupported is how client-go asks for that.
+// IsWatchListSemanticsUnSupported makes client-go list before it watches.
 func (*listWatch) IsWatchListSemanticsUnSupported() bool { return true }
 
-// ListWithContext is one of cache.ListerWatcherWithContext's two methods.
+// ListWithContext implements cache.ListerWatcherWithContext. A reflector asks for any version
+// ("0") first, and a loaded API server may then answer with a state from before the session. So
+// that request is made a consistent read.
 func (l *listWatch) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	if known := l.known; known != nil {
 		l.known = nil
 		return known, nil
 	}
+	if o.ResourceVersion == "0" {
+		o.ResourceVersion = ""
+	}
 	return l.ListWatch.ListWithContext(ctx, o)
 }
 
-// watchSession begins to watch. current and pods are the Route and the session's pods as
-// they were just written, ns what preflight read; nil: nobody has, they are listed.
+// newInformer makes a cache of the selected objects of a resource.
+func newInformer(client cache.Getter, resource, namespace string, selected func(*metav1.ListOptions), known, kind runtime.Object) cache.SharedInformer {
+	return cache.NewSharedInformer(&listWatch{cache.NewFilteredListWatchFromClient(client, resource, namespace, selected), known}, kind, 0)
+}
+
+// watchSession starts the watches. current and pods are the Route and the session's pods as they
+// were just written, ns is what preflight read. If pods or ns is nil, the objects are listed first.
 func watchSession(ctx context.Context, core kubernetes.Interface, routes routeclient.Interface, current *routev1.Route, ns *workload.Namespace, pods []corev1.Pod, id string) (*watcher, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{changed: make(chan struct{}, 1), cancel: cancel}
@@ -63,39 +72,15 @@ func watchSession(ctx context.Context, core kubernetes.Interface, routes routecl
 	if len(pods) > 0 {
 		podsKnown = &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: pods[0].ResourceVersion}, Items: pods}
 	}
-	w.pods = cache.NewSharedInformer(&listWatch{known: podsKnown, ListWatch: cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			bySession(&o)
-			return core.CoreV1().Pods(namespace).List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			bySession(&o)
-			return core.CoreV1().Pods(namespace).Watch(ctx, o)
-		},
-	}}, &corev1.Pod{}, 0)
 	var slicesKnown runtime.Object
 	if ns != nil {
 		slicesKnown = &discoveryv1.EndpointSliceList{ListMeta: metav1.ListMeta{ResourceVersion: ns.SlicesVersion}, Items: ns.Slices}
 	}
-	w.slices = cache.NewSharedInformer(&listWatch{known: slicesKnown, ListWatch: cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return core.DiscoveryV1().EndpointSlices(namespace).List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return core.DiscoveryV1().EndpointSlices(namespace).Watch(ctx, o)
-		},
-	}}, &discoveryv1.EndpointSlice{}, 0)
 	routeKnown := &routev1.RouteList{ListMeta: metav1.ListMeta{ResourceVersion: current.ResourceVersion}, Items: []routev1.Route{*current}}
-	w.route = cache.NewSharedInformer(&listWatch{known: routeKnown, ListWatch: cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			byName(&o)
-			return routes.RouteV1().Routes(namespace).List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			byName(&o)
-			return routes.RouteV1().Routes(namespace).Watch(ctx, o)
-		},
-	}}, &routev1.Route{}, 0)
+	all := func(*metav1.ListOptions) {}
+	w.pods = newInformer(core.CoreV1().RESTClient(), "pods", namespace, bySession, podsKnown, &corev1.Pod{})
+	w.slices = newInformer(core.DiscoveryV1().RESTClient(), "endpointslices", namespace, all, slicesKnown, &discoveryv1.EndpointSlice{})
+	w.route = newInformer(routes.RouteV1().RESTClient(), "routes", namespace, byName, routeKnown, &routev1.Route{})
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { w.notify() }, UpdateFunc: func(_, _ any) { w.notify() }, DeleteFunc: func(any) { w.notify() },
 	}
@@ -109,6 +94,7 @@ func watchSession(ctx context.Context, core kubernetes.Interface, routes routecl
 	return w, nil
 }
 
+// notify signals a change.
 func (w *watcher) notify() {
 	select {
 	case w.changed <- struct{}{}:
@@ -138,8 +124,7 @@ func (w *watcher) podList() []*corev1.Pod {
 	return out
 }
 
-// currentRoute is the Route as last seen, nil when it is gone. ok is false as long as
-// nothing has been seen.
+// currentRoute returns the Route as last seen, nil if it is gone. ok is false until the first list.
 func (w *watcher) currentRoute() (r *routev1.Route, ok bool) {
 	for _, o := range w.route.GetStore().List() {
 		return o.(*routev1.Route), true

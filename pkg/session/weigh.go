@@ -16,8 +16,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Weigh gives a session that is live or held another share, after the same proof that
-// its beginning took. It returns the journal as written.
+// Weigh changes the share of a live or held session to r.Percent, after the same proof as at its
+// start. It returns the journal as written.
 func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *record.Session) (*record.Journal, error) {
 	if s.Journal == nil || s.State == record.Arming {
 		return nil, reason.New(reason.CannotBeWeighed, "namespace", r.Namespace, "route", r.Options.Route, "session", s.ID, "state", s.State)
@@ -36,35 +36,35 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *record.Session
 		return nil, reason.New(reason.NoReadySandboxPod, "namespace", r.Namespace, "route", r.Options.Route, "session", s.ID, "label", record.Label)
 	}
 	if s.State == record.Held || r.Percent > s.Journal.Realised {
-		if err := r.bearable(len(endpoints), list.Items); err != nil {
+		if err := r.checkLoad(len(endpoints), list.Items); err != nil {
 			return nil, err
 		}
 	}
-	unseen := s.State == record.Held || s.Journal.Realised == 0 && r.Percent > 0
-	if unseen && !r.NoProbe {
-		if err := r.proveUnseen(ctx, endpoints); err != nil {
+	unused := s.State == record.Held || s.Journal.Realised == 0 && r.Percent > 0
+	if unused && !r.NoProbe {
+		if err := r.proveUnused(ctx, endpoints); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.guardRenews(ctx); err != nil {
+	if err := r.waitForRenewal(ctx); err != nil {
 		return nil, err
 	}
-	if unseen && !r.provable() && !r.NoProbe && r.Percent > smallestPercent {
-		if err := r.canary(ctx, list.Items); err != nil {
-			return nil, r.takeBack(ctx, s.ID, err)
+	if unused && !r.canProve() && !r.NoProbe && r.Percent > smallestPercent {
+		if err := r.runCanary(ctx, list.Items); err != nil {
+			return nil, r.holdAfterCanary(ctx, s.ID, err)
 		}
 	}
-	if err := r.reweigh(ctx, r.Store, r.Percent, list.Items); err != nil {
+	if err := r.writeWeights(ctx, r.Store, r.Percent, list.Items); err != nil {
 		return nil, err
 	}
-	r.event(ctx, "DebugSessionWeighed", fmt.Sprintf("session %s of %s: %.2f %% of new clients go to its sandbox", s.ID, s.Journal.User, r.journal.Realised))
+	r.writeEvent(ctx, "DebugSessionWeighed", fmt.Sprintf("session %s of %s: %.2f %% of new clients now go to its sandbox", s.ID, s.Journal.User, r.journal.Realised))
 	return r.journal, nil
 }
 
-// bearable refuses a share that is too much for the sandbox' servers that are ready, as
-// replicas does at the beginning.
-func (r *Runner) bearable(servers int, slices []discoveryv1.EndpointSlice) error {
-	load := route.Load(r.originals(slices), r.current.Spec.To.Name, r.Percent)
+// checkLoad refuses a share that is too much load for the sandbox's ready servers, as the plan does
+// at the start.
+func (r *Runner) checkLoad(servers int, slices []discoveryv1.EndpointSlice) error {
+	load := route.Load(r.originalBackends(slices), r.current.Spec.To.Name, r.Percent)
 	if most := float64(servers) * plan.LoadFactor; load > most && !r.Force {
 		return reason.New(reason.TooMuchForSandbox, "namespace", r.Namespace, "route", r.Options.Route, "percent", fmt.Sprintf("%g", float64(r.Percent)),
 			"load", fmt.Sprintf("%.1f", load), "service", r.current.Spec.To.Name, "servers", servers, "possible", int(float64(r.Percent)*most/load))
@@ -72,23 +72,23 @@ func (r *Runner) bearable(servers int, slices []discoveryv1.EndpointSlice) error
 	return nil
 }
 
-// proveUnseen sends a pinned request to each server of a sandbox that no user is sent to: it is
-// held, or its session began with 0 %, maybe unproven. Another one answers users already.
-func (r *Runner) proveUnseen(ctx context.Context, endpoints []route.Endpoint) error {
+// proveUnused sends a pinned request to each server of a sandbox without users: a held one, or one
+// that started with 0 %, maybe unproven. Other sandboxes answer users already.
+func (r *Runner) proveUnused(ctx context.Context, endpoints []route.Endpoint) error {
 	if err := r.takeBaselines(ctx, r.current); err != nil {
 		return err
 	}
-	if !r.provable() {
-		return nil // the smallest share comes first
+	if !r.canProve() {
+		return nil // runCanary tries the smallest share first
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, r.proveWithin(), &Timeout{"proof", r.proveWithin()})
+	ctx, cancel := context.WithTimeoutCause(ctx, r.proofTimeout(), &Timeout{"proof", r.proofTimeout()})
 	defer cancel()
-	return r.proveAll(ctx, endpoints)
+	return r.proveEndpoints(ctx, endpoints)
 }
 
-// takeBack takes back the smallest share, which users did not fare well with: the session is held.
-func (r *Runner) takeBack(ctx context.Context, id string, why error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdTime)
+// holdAfterCanary holds the session after users got errors with the smallest share.
+func (r *Runner) holdAfterCanary(ctx context.Context, id string, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdTimeout)
 	defer cancel()
 	if _, err := r.Hold(ctx, r.current, id); err != nil {
 		return errors.Join(why, reason.New(reason.TrafficNotTakenBack, "why", err, "route", r.Options.Route, "namespace", r.Namespace))
@@ -96,5 +96,5 @@ func (r *Runner) takeBack(ctx context.Context, id string, why error) error {
 	return reason.New(reason.ShareTakenBack, "why", why)
 }
 
-// holdTime bounds taking a share back.
-const holdTime = 30 * time.Second
+// holdTimeout limits how long taking a share back may take.
+const holdTimeout = 30 * time.Second

@@ -14,37 +14,37 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// setWeights writes the weights that come nearest to a percentage, by the endpoints
-// that are ready now.
+// setWeights writes the weights that come closest to a percentage, by the endpoints that are ready
+// now.
 func (r *Runner) setWeights(ctx context.Context, percent route.Percent) error {
-	return r.reweigh(ctx, r.Store, percent, r.watcher.endpointSlices())
+	return r.writeWeights(ctx, r.Store, percent, r.watcher.endpointSlices())
 }
 
-// originals are the backends as they are without the session.
-func (r *Runner) originals(slices []discoveryv1.EndpointSlice) []route.Backend {
+// originalBackends returns the backends as they would be without the session.
+func (r *Runner) originalBackends(slices []discoveryv1.EndpointSlice) []route.Backend {
 	return plan.Originals(r.current, r.journal.Session, slices)
 }
 
-// expiry is when a session that goes live now ends: TTL from now, but before its pods reach
+// endTime returns when a session that goes live now ends: after TTL, but before its pods reach
 // their own deadline, however long they took to start.
-func (r *Runner) expiry(now time.Time) time.Time {
-	end, last := now.Add(r.TTL), r.built.Add(record.Longest)
-	if !r.built.IsZero() && end.After(last) {
-		r.Report.Warn(reason.New(reason.EndsEarlier, "took", now.Sub(r.built).Round(time.Second).String(), "earlier", end.Sub(last).Round(time.Second).String()))
+func (r *Runner) endTime(now time.Time) time.Time {
+	end, last := now.Add(r.TTL), r.buildStarted.Add(record.Longest)
+	if !r.buildStarted.IsZero() && end.After(last) {
+		r.Report.Warn(reason.New(reason.EndsEarlier, "took", now.Sub(r.buildStarted).Round(time.Second).String(), "earlier", end.Sub(last).Round(time.Second).String()))
 		end = last
 	}
 	return end.Truncate(time.Second)
 }
 
-// reweigh writes the weights for a percentage, by the Route as it was last seen.
-func (r *Runner) reweigh(ctx context.Context, store store.Store, percent route.Percent, slices []discoveryv1.EndpointSlice) error {
+// writeWeights writes the weights for a percentage, based on the Route as it was last seen.
+func (r *Runner) writeWeights(ctx context.Context, store store.Store, percent route.Percent, slices []discoveryv1.EndpointSlice) error {
 	servers := len(route.Endpoints(r.current, record.ServiceName(r.journal.Session), slices))
-	weights, err := plan.Shift(r.journal, r.originals(slices), servers, percent, r.Floor)
+	weights, err := plan.Shift(r.journal, r.originalBackends(slices), servers, percent, r.Floor)
 	if err != nil {
 		return fmt.Errorf("route %s/%s: %w", r.Namespace, r.Options.Route, err)
 	}
 	if r.journal.Expires.IsZero() {
-		r.journal.Expires.Time = r.expiry(r.Clock.Now())
+		r.journal.Expires.Time = r.endTime(r.Clock.Now())
 	}
 	r.shifted = true
 	updated, err := store.Shift(ctx, r.current, r.journal, weights)

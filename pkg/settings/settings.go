@@ -1,6 +1,7 @@
-// Package settings is what a cluster's administrator decided for all sessions: a ConfigMap in
-// the guard's home, a namespace of its own whose objects every authenticated user may read. A team that has no cluster
-// administrator's guard may have one in its own namespace, its home then.
+// Package settings reads what an administrator has set for all sessions: a ConfigMap in the guard's
+// home namespace. For the cluster's guard that is a separate namespace in which every authenticated
+// user can read the objects. A team can instead install a guard in its own namespace, which is then
+// that guard's home.
 package settings
 
 import (
@@ -22,29 +23,30 @@ import (
 // Home is the namespace of the cluster's guard.
 const Home = "osc-debug"
 
-// Names of what a guard's home holds.
+// Names of the objects in a guard's home namespace.
 const (
-	ConfigName = "osc-debug"       // ConfigMap: what the administrator set
-	StatusName = "osc-debug-guard" // ConfigMap: what the guard says of itself
-	LeaseName  = "osc-debug-guard"
+	ConfigName = "osc-debug"       // ConfigMap: the settings
+	StatusName = "osc-debug-guard" // ConfigMap: the guard's status
+	LeaseName  = "osc-debug-guard" // Lease: which replica of the guard acts
 )
 
-// AllNamespaces stands in Namespaces for a guard of the whole cluster.
+// AllNamespaces in Settings.Namespaces means all namespaces of the cluster.
 const AllNamespaces = "*"
 
-// Settings are the administrator's decisions. The zero value is no setting: use Defaults.
+// Settings are what the administrator has set. The zero value is not valid: start from Defaults.
 type Settings struct {
-	Namespaces     []string      // that the guard watches; AllNamespaces for all
-	ReloadInterval time.Duration // of the routers
-	Drain          time.Duration // least time between restoring a Route and deleting its sandbox
+	Namespaces     []string      // namespaces that the guard watches; AllNamespaces for all
+	ReloadInterval time.Duration // reload interval of the routers
+	Drain          time.Duration // minimum time between restoring a Route and deleting its sandbox
 	Grace          time.Duration // how long a sandbox may be unready before its traffic goes back
-	MaxDuration    time.Duration // of a session, extensions included
-	RuntimeClasses []string      // that sandboxes may use; empty only where no ConfigMap says: any
-	Images         []string      // sidecar images by digest; empty: any
+	MaxDuration    time.Duration // maximum length of a session, including extensions
+	RuntimeClasses []string      // RuntimeClasses that sandboxes may use; empty, for any, only in Defaults
+	Images         []string      // allowed sidecar images, by digest; empty: any
 }
 
-// Defaults are the settings where the administrator says nothing. A ConfigMap must name
-// runtime classes and a guard goes by one: it deletes no pod that is not in a sandbox.
+// Defaults returns the settings that apply without a ConfigMap. They allow any RuntimeClass. A
+// ConfigMap must name RuntimeClasses, because the guard recognizes sandbox pods by them and deletes no
+// other pods.
 func Defaults() Settings {
 	return Settings{
 		ReloadInterval: 5 * time.Second, Drain: 5*time.Second + drainSlack, Grace: 5 * time.Second,
@@ -52,15 +54,15 @@ func Defaults() Settings {
 	}
 }
 
-// drainSlack is what a sandbox stays longer than the router may take to reload.
+// drainSlack is how much longer a sandbox is kept than the router's reload interval.
 const drainSlack = 3 * time.Second
 
-// Courtesy is how long beyond the drain a guard leaves a session alone whose Route is
-// restored: a command that ends its own session gets to finish.
+// Courtesy is how much longer than the drain a guard waits before it finishes a session whose Route
+// is restored. In that time a command can finish ending its own session.
 const Courtesy = time.Minute
 
-// Parse reads the data of the ConfigMap in home; keys that are not known are an error, since a
-// typing error in a limit must not lift it. Errors are *Invalid.
+// Parse parses the data of the ConfigMap in namespace home. An unknown key is an error, so that a
+// misspelled limit is not silently ignored. All errors are *Invalid.
 func Parse(home string, data map[string]string) (Settings, error) {
 	s := Defaults()
 	durations := map[string]*time.Duration{
@@ -71,13 +73,13 @@ func Parse(home string, data map[string]string) (Settings, error) {
 		if d := durations[key]; d != nil {
 			value, err := time.ParseDuration(strings.TrimSpace(text))
 			if err != nil || value < 0 {
-				return s, &Invalid{home, key, fmt.Errorf("%q is no duration such as 8s", text)}
+				return s, &Invalid{home, key, fmt.Errorf("%q is not a duration such as 8s", text)}
 			}
 			*d = value
 		} else if l := lists[key]; l != nil {
 			*l = strings.Fields(text)
 		} else {
-			return s, &Invalid{home, key, errors.New("this key is not known")}
+			return s, &Invalid{home, key, errors.New("unknown key")}
 		}
 	}
 	if _, set := data["drain"]; !set {
@@ -85,31 +87,35 @@ func Parse(home string, data map[string]string) (Settings, error) {
 	}
 	switch {
 	case s.MaxDuration == 0 || s.MaxDuration > record.Longest:
-		return s, &Invalid{home, "maxDuration", fmt.Errorf("up to %s, since a sandbox pod lives for 4h", record.Longest)}
+		return s, &Invalid{home, "maxDuration", fmt.Errorf("must be at most %s, because a sandbox pod lives for 4h", record.Longest)}
 	case len(s.RuntimeClasses) == 0:
-		return s, &Invalid{home, "runtimeClasses", errors.New("name at least one")}
+		return s, &Invalid{home, "runtimeClasses", errors.New("must name at least one RuntimeClass")}
 	case len(s.Namespaces) > 1 && slices.Contains(s.Namespaces, AllNamespaces):
-		return s, &Invalid{home, "namespaces", fmt.Errorf("%s stands alone", AllNamespaces)}
+		return s, &Invalid{home, "namespaces", fmt.Errorf("%s cannot be combined with other namespaces", AllNamespaces)}
 	}
 	return s, nil
 }
 
-// Invalid are settings that can't be used.
+// Invalid is the error of settings that cannot be used.
 type Invalid struct {
-	Home string
-	Key  string
-	Err  error // what is wrong with the key's value
+	Home string // namespace of the ConfigMap
+	Key  string // key in the ConfigMap's data
+	Err  error  // what is wrong with the key or its value
 }
 
+// Error returns the sentence of SettingsInvalid.
 func (e *Invalid) Error() string { return e.Reason().Error() }
+
+// Unwrap returns what is wrong with the key or its value.
 func (e *Invalid) Unwrap() error { return e.Err }
 
-// Reason is why they can't.
+// Reason returns the error with its code, SettingsInvalid.
 func (e *Invalid) Reason() *reason.Error {
 	return reason.New(reason.SettingsInvalid, "namespace", e.Home, "configmap", ConfigName, "key", e.Key, "why", e.Err)
 }
 
-// Read returns the settings of the guard that lives in home.
+// Read returns the settings of the guard in namespace home. The error is an *Invalid, or the API
+// server's.
 func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings, error) {
 	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, ConfigName, metav1.GetOptions{})
 	if err != nil {
@@ -118,8 +124,8 @@ func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings
 	return Parse(home, m.Data)
 }
 
-// Find returns the settings for sessions in a namespace: the cluster's, else those of the
-// namespace's own guard, else the defaults.
+// Find returns the settings for sessions in a namespace: those of the cluster's guard, else those of
+// the namespace's own guard, else the defaults.
 func Find(ctx context.Context, core kubernetes.Interface, namespace string) (Settings, error) {
 	for _, home := range []string{Home, namespace} {
 		s, err := Read(ctx, core, home)
@@ -130,5 +136,5 @@ func Find(ctx context.Context, core kubernetes.Interface, namespace string) (Set
 			return s, fmt.Errorf("read the settings: %w", err)
 		}
 	}
-	return Defaults(), nil // no guard is installed, or it is not for us to read
+	return Defaults(), nil // no guard is installed, or the caller cannot read its settings
 }

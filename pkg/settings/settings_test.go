@@ -21,20 +21,20 @@ func TestParse(t *testing.T) {
 		t.Errorf("got %+v, wanted %+v", got, want)
 	}
 	if slow, err := Parse("home", map[string]string{"reloadInterval": "1m", "runtimeClasses": "kata"}); err != nil || slow.Drain != 63*time.Second {
-		t.Errorf("a sandbox stays longer than the router may take to reload: drain %s, %v", slow.Drain, err)
+		t.Errorf("the default drain must be longer than reloadInterval: drain %s, %v", slow.Drain, err)
 	}
-	for says, data := range map[string]map[string]string{
-		"no duration":            {"grace": "soon", "runtimeClasses": "kata"},
+	for text, data := range map[string]map[string]string{
+		"is not a duration":      {"grace": "soon", "runtimeClasses": "kata"},
 		"-1s":                    {"drain": "-1s", "runtimeClasses": "kata"},
-		"maxduration: this key":  {"maxduration": "1h", "runtimeClasses": "kata"}, // a typing error must not lift a limit
-		"up to 3h50m":            {"maxDuration": "5h", "runtimeClasses": "kata"},
+		"maxduration: unknown":   {"maxduration": "1h", "runtimeClasses": "kata"}, // a misspelled limit must not be ignored
+		"at most 3h50m":          {"maxDuration": "5h", "runtimeClasses": "kata"},
 		"maxDuration":            {"maxDuration": "0s", "runtimeClasses": "kata"},
-		"name at least one":      {"runtimeClasses": " "},
-		"runtimeClasses: name":   {"drain": "8s"},
-		"namespaces: * stands a": {"namespaces": "* shop", "runtimeClasses": "kata"},
+		"must name at least one": {"runtimeClasses": " "},
+		"runtimeClasses: must":   {"drain": "8s"},
+		"namespaces: * cannot":   {"namespaces": "* shop", "runtimeClasses": "kata"},
 	} {
-		if _, err := Parse("home", data); !reason.Is(err, reason.SettingsInvalid) || !strings.Contains(err.Error(), says) {
-			t.Errorf("%v: wanted %s with %q, got %v", data, reason.SettingsInvalid, says, err)
+		if _, err := Parse("home", data); !reason.Is(err, reason.SettingsInvalid) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v: wanted %s with %q, got %v", data, reason.SettingsInvalid, text, err)
 		}
 	}
 }

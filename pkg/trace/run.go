@@ -1,5 +1,5 @@
-// Package trace is the client's side of tracing: it runs the tracer in a sandbox over exec, reads
-// its frames, and prints them.
+// Package trace is the client side of tracing: it runs the tracer in a sandbox over exec, and reads and
+// prints the tracer's frames.
 package trace
 
 import (
@@ -22,21 +22,21 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
-// stopWithin is how long a tracer gets to detach and send its ledger.
-const stopWithin = 10 * time.Second
+// stopTimeout is how long a tracer may take to detach and send its ledgers.
+const stopTimeout = 10 * time.Second
 
 // Request says what to trace.
 type Request struct {
 	Namespace string
-	Pods      map[string]string // sandbox pods, each with the traced container's runtime ID
-	Container string            // its name
-	Gadgets   []string
+	Pods      map[string]string // sandbox pod to the runtime ID of its traced container
+	Container string            // name of the traced container
+	Gadgets   []string          // names
 }
 
-// Ledgers are a pod's books, by gadget.
+// Ledgers are the ledgers of one pod, by gadget.
 type Ledgers map[string]frame.Ledger
 
-// String tells each gadget's ledger.
+// String returns all ledgers in one line.
 func (l Ledgers) String() string {
 	var parts []string
 	for _, g := range frame.Names() {
@@ -47,8 +47,9 @@ func (l Ledgers) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Run traces all pods until the context ends, then lets the tracers finish, and
-// returns each pod's ledgers. note tells what each gadget can do there.
+// Run traces all pods until the context ends, waits for the tracers to finish, and returns each pod's
+// ledgers. It calls note with each gadget's status, in the manner of fmt.Sprintf. If tracing fails in
+// some pods, it returns the errors joined, and the ledgers that it got.
 func Run(ctx context.Context, e exec.Client, r Request, p Printer, note func(string, ...any)) (map[string]Ledgers, error) {
 	var (
 		mu     sync.Mutex
@@ -58,7 +59,7 @@ func Run(ctx context.Context, e exec.Client, r Request, p Printer, note func(str
 	)
 	for pod, id := range r.Pods {
 		wg.Go(func() {
-			ledgers, err := runPod(ctx, e, r, pod, id, p, note)
+			ledgers, err := tracePod(ctx, e, r, pod, id, p, note)
 			mu.Lock()
 			defer mu.Unlock()
 			all[pod] = ledgers
@@ -71,16 +72,16 @@ func Run(ctx context.Context, e exec.Client, r Request, p Printer, note func(str
 	return all, failed
 }
 
-func runPod(ctx context.Context, e exec.Client, r Request, pod, id string, p Printer, note func(string, ...any)) (Ledgers, error) {
+func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p Printer, note func(string, ...any)) (Ledgers, error) {
 	if id == "" {
 		return nil, reason.New(reason.ContainerNotRunning, "container", r.Container)
 	}
-	// The stream ends when standard input does, so that the tracer can send its ledger;
-	// only a tracer that does not end is cut off.
-	streamContext, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	in, beat := io.Pipe()
-	go heartbeat(ctx, beat, cut)
+	// The tracer stops when its standard input ends, and then sends its ledgers. So the stream does not
+	// end with ctx; it is cancelled only if the tracer does not stop.
+	streamContext, cancelStream := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelStream()
+	in, heartbeats := io.Pipe()
+	go sendHeartbeats(ctx, heartbeats, cancelStream)
 	out, frames := io.Pipe()
 	reader := &frameReader{pod: pod, printer: p, note: note, ledgers: Ledgers{}}
 	done := make(chan error, 1)
@@ -98,15 +99,16 @@ func runPod(ctx context.Context, e exec.Client, r Request, pod, id string, p Pri
 	return reader.ledgers, err
 }
 
-// heartbeat tells the tracer that somebody listens; its end tells it to stop.
-func heartbeat(ctx context.Context, w *io.PipeWriter, cut context.CancelFunc) {
+// sendHeartbeats writes a newline to w at every interval, so that the tracer continues. When ctx ends it
+// closes w, so that the tracer stops, and cancels the stream after stopTimeout.
+func sendHeartbeats(ctx context.Context, w *io.PipeWriter, cancelStream context.CancelFunc) {
 	ticker := time.NewTicker(frame.HeartbeatEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			w.Close()
-			time.AfterFunc(stopWithin, cut)
+			time.AfterFunc(stopTimeout, cancelStream)
 			return
 		case <-ticker.C:
 			if _, err := w.Write([]byte("\n")); err != nil {
@@ -116,7 +118,7 @@ func heartbeat(ctx context.Context, w *io.PipeWriter, cut context.CancelFunc) {
 	}
 }
 
-// frameReader reads one tracer's stream.
+// frameReader reads the frames of one tracer.
 type frameReader struct {
 	pod     string
 	printer Printer

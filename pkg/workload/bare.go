@@ -6,9 +6,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// bare takes out of a pod's own spec what admission put in: the token volume that
-// every pod gets, the node, the priority of a class.
-func bare(spec corev1.PodSpec) corev1.PodSpec {
+// withoutAdmission returns a copy of a pod's spec without what the scheduler and admission added: the
+// node, the priority, and the volume with the ServiceAccount's token.
+func withoutAdmission(spec corev1.PodSpec) corev1.PodSpec {
 	out := *spec.DeepCopy()
 	out.NodeName, out.EphemeralContainers, out.Overhead = "", nil, nil
 	out.PriorityClassName, out.Priority, out.PreemptionPolicy = "", nil, nil
@@ -16,13 +16,13 @@ func bare(spec corev1.PodSpec) corev1.PodSpec {
 	return out
 }
 
-// dropVolumes takes volumes out, and their mounts in all containers.
+// dropVolumes removes the volumes for which drop is true, and their mounts in all containers.
 func dropVolumes(spec *corev1.PodSpec, drop func(corev1.Volume) bool) {
-	gone := map[string]bool{}
+	dropped := map[string]bool{}
 	var volumes []corev1.Volume
 	for _, v := range spec.Volumes {
 		if drop(v) {
-			gone[v.Name] = true
+			dropped[v.Name] = true
 			continue
 		}
 		volumes = append(volumes, v)
@@ -32,7 +32,7 @@ func dropVolumes(spec *corev1.PodSpec, drop func(corev1.Volume) bool) {
 		for i := range list {
 			var mounts []corev1.VolumeMount
 			for _, m := range list[i].VolumeMounts {
-				if !gone[m.Name] {
+				if !dropped[m.Name] {
 					mounts = append(mounts, m)
 				}
 			}

@@ -12,34 +12,33 @@ import (
 // mesh is a service mesh that injects its proxy into pods.
 type mesh struct {
 	name       string
-	containers []string // injected ones; native sidecars are among the init containers
-	volumes    []string
-	off        map[string]string // labels and annotations by which a pod asks for none
+	containers []string          // that it injects; native sidecars are init containers
+	volumes    []string          // that it injects
+	optOut     map[string]string // labels and annotations that disable injection
 }
 
-// meshes are those that OpenShift users meet. The proxy of a mesh is no part of the
-// program: its rules for iptables would catch the sidecar's traffic, and what it encrypts
-// the tracer could not read.
+// meshes are the ones in use on OpenShift. A mesh's proxy is left out of the sandbox: its iptables
+// rules would redirect the sidecar's traffic, and the tracer cannot read what it encrypts.
 var meshes = []mesh{
 	{
 		name:       "Istio",
 		containers: []string{"istio-proxy", "istio-init", "istio-validation"},
 		volumes:    []string{"istio-envoy", "istio-data", "istio-podinfo", "istio-token", "istiod-ca-cert", "istio-ca-crl", "workload-socket", "credential-socket", "workload-certs"},
-		off:        map[string]string{"sidecar.istio.io/inject": "false"},
+		optOut:     map[string]string{"sidecar.istio.io/inject": "false"},
 	},
 	{
 		name:       "Linkerd",
 		containers: []string{"linkerd-proxy", "linkerd-init", "linkerd-network-validator"},
 		volumes:    []string{"linkerd-proxy-init-xtables-lock", "linkerd-identity-end-entity", "linkerd-identity-token"},
-		off:        map[string]string{"linkerd.io/inject": "disabled"},
+		optOut:     map[string]string{"linkerd.io/inject": "disabled"},
 	},
 }
 
-// leaveMesh takes a mesh's injected containers out of the program, and has the sandbox
-// ask for none.
-func (p *Program) leaveMesh() {
+// removeMesh removes what a mesh injected into the program, and disables injection into the sandbox.
+// It sets Mesh, or Gateway if the mesh's proxy is the whole program.
+func (p *Program) removeMesh() {
 	for _, m := range meshes {
-		if !has(p.Live.Spec, m.containers[0]) {
+		if !hasContainer(p.Live.Spec, m.containers[0]) {
 			continue
 		}
 		injected := func(c corev1.Container) bool { return slices.Contains(m.containers, c.Name) }
@@ -52,7 +51,7 @@ func (p *Program) leaveMesh() {
 		p.Spec.Containers = slices.DeleteFunc(p.Spec.Containers, injected)
 		p.Spec.InitContainers = slices.DeleteFunc(p.Spec.InitContainers, injected)
 		dropVolumes(&p.Spec, func(v corev1.Volume) bool { return slices.Contains(m.volumes, v.Name) })
-		p.Labels, p.Annotations = with(p.Labels, m.off), with(p.Annotations, m.off)
+		p.Labels, p.Annotations = merged(p.Labels, m.optOut), merged(p.Annotations, m.optOut)
 		delete(p.Annotations, "sidecar.istio.io/status")
 		delete(p.Labels, "security.istio.io/tlsMode")
 		delete(p.Labels, "linkerd.io/workload-ns")
@@ -60,12 +59,12 @@ func (p *Program) leaveMesh() {
 	}
 }
 
-func has(spec corev1.PodSpec, container string) bool {
-	is := func(c corev1.Container) bool { return c.Name == container }
-	return slices.ContainsFunc(spec.Containers, is) || slices.ContainsFunc(spec.InitContainers, is)
+func hasContainer(spec corev1.PodSpec, container string) bool {
+	isNamed := func(c corev1.Container) bool { return c.Name == container }
+	return slices.ContainsFunc(spec.Containers, isNamed) || slices.ContainsFunc(spec.InitContainers, isNamed)
 }
 
-func with(set, more map[string]string) map[string]string {
+func merged(set, more map[string]string) map[string]string {
 	out := maps.Clone(set)
 	if out == nil {
 		out = map[string]string{}
@@ -74,9 +73,9 @@ func with(set, more map[string]string) map[string]string {
 	return out
 }
 
-// restoreProbes undoes Istio's rewrite of HTTP and TCP probes, which sends them to the
-// proxy: it keeps the original ones in a variable of the proxy, under the path that they
-// were given (istio.io/istio/pkg/kube/inject/app_probe.go).
+// restoreProbes undoes Istio's rewrite of HTTP and TCP probes, which sends them to the proxy. Istio
+// keeps the original probes in an environment variable of the proxy, by the path of the rewritten
+// ones (istio.io/istio/pkg/kube/inject/app_probe.go).
 func restoreProbes(spec *corev1.PodSpec) {
 	for _, c := range append(slices.Clone(spec.Containers), spec.InitContainers...) {
 		for _, e := range c.Env {
@@ -93,8 +92,8 @@ func restoreProbes(spec *corev1.PodSpec) {
 					if p == nil || p.HTTPGet == nil || !strings.HasPrefix(p.HTTPGet.Path, "/app-health/") {
 						continue
 					}
-					if was, known := probes[p.HTTPGet.Path]; known {
-						p.HTTPGet, p.TCPSocket, p.GRPC = was.HTTPGet, was.TCPSocket, was.GRPC
+					if original, ok := probes[p.HTTPGet.Path]; ok {
+						p.HTTPGet, p.TCPSocket, p.GRPC = original.HTTPGet, original.TCPSocket, original.GRPC
 					}
 				}
 			}

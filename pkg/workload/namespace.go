@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Namespace is what a session looks at before it touches anything.
+// Namespace holds the objects of a namespace that a session reads before it changes anything.
 type Namespace struct {
 	Name                   string
 	Services               []corev1.Service
@@ -31,27 +31,27 @@ type Namespace struct {
 	Budgets                []policyv1.PodDisruptionBudget
 	Policies               []networkingv1.NetworkPolicy
 	Autoscalers            []autoscalingv2.HorizontalPodAutoscaler
-	// SlicesVersion is the resourceVersion of the list of Slices, to watch from.
+	// SlicesVersion is the resourceVersion of the list of Slices, from which to watch.
 	SlicesVersion string
-	// Read by Describe, for the workloads that need them.
+	// Set by ReadDetails, for the workloads that need them.
 	Revisions []appsv1.ControllerRevision
 	Claims    []corev1.PersistentVolumeClaim
-	// Read by Limits.
+	// Set by Limits.
 	Quotas []corev1.ResourceQuota
 	Ranges []corev1.LimitRange
-	// Unreadable names kinds that the caller may not list; nothing is known of them.
+	// Unreadable lists the kinds that the caller may not list, sorted. Their lists are empty.
 	Unreadable []string
 }
 
-// lists makes lists of a namespace, several at once.
-type lists struct {
+// lister lists the kinds of a namespace concurrently.
+type lister struct {
 	*errgroup.Group
 	ns *Namespace
 	mu sync.Mutex
 }
 
-// need makes a list without which nothing can be said.
-func (l *lists) need(kind string, list func() error) {
+// require runs list and fails if it fails.
+func (l *lister) require(kind string, list func() error) {
 	l.Go(func() error {
 		if err := list(); err != nil {
 			return fmt.Errorf("namespace %s: list %s: %w", l.ns.Name, kind, err)
@@ -60,9 +60,9 @@ func (l *lists) need(kind string, list func() error) {
 	})
 }
 
-// want makes a list that the caller may lack the right for.
-func (l *lists) want(kind string, list func() error) {
-	l.need(kind, func() error {
+// request runs list and, if it is forbidden, adds kind to Unreadable instead of failing.
+func (l *lister) request(kind string, list func() error) {
+	l.require(kind, func() error {
 		err := list()
 		if apierrors.IsForbidden(err) {
 			l.mu.Lock()
@@ -74,98 +74,47 @@ func (l *lists) want(kind string, list func() error) {
 	})
 }
 
-func (l *lists) wait() error {
+// into makes a function that lists objects of one kind and passes the list to take.
+func into[L any](ctx context.Context, list func(context.Context, metav1.ListOptions) (L, error), take func(L)) func() error {
+	return func() error {
+		all, err := list(ctx, metav1.ListOptions{})
+		if err == nil {
+			take(all)
+		}
+		return err
+	}
+}
+
+func (l *lister) finish() error {
 	err := l.Wait()
 	slices.Sort(l.ns.Unreadable)
 	return err
 }
 
-// Read lists the namespace, each kind once. Services, EndpointSlices, pods and
-// ReplicaSets are needed; a caller who may not list one of the others is told so by
-// Unreadable.
+// Read lists the namespace's objects, each kind once. It fails if Services, EndpointSlices, pods or
+// ReplicaSets cannot be listed. Other kinds that the caller may not list are added to Unreadable.
 func Read(ctx context.Context, core kubernetes.Interface, namespace string) (*Namespace, error) {
 	ns := &Namespace{Name: namespace}
 	g, ctx := errgroup.WithContext(ctx)
-	l := &lists{Group: g, ns: ns}
-	all := metav1.ListOptions{}
-	l.need("Services", func() error {
-		list, err := core.CoreV1().Services(namespace).List(ctx, all)
-		if err == nil {
-			ns.Services = list.Items
-		}
-		return err
-	})
-	l.need("EndpointSlices", func() error {
-		list, err := core.DiscoveryV1().EndpointSlices(namespace).List(ctx, all)
-		if err == nil {
-			ns.Slices, ns.SlicesVersion = list.Items, list.ResourceVersion
-		}
-		return err
-	})
-	l.need("pods", func() error {
-		list, err := core.CoreV1().Pods(namespace).List(ctx, all)
-		if err == nil {
-			ns.Pods = list.Items
-		}
-		return err
-	})
-	l.need("ReplicaSets", func() error {
-		list, err := core.AppsV1().ReplicaSets(namespace).List(ctx, all)
-		if err == nil {
-			ns.ReplicaSets = list.Items
-		}
-		return err
-	})
-	l.want("StatefulSets", func() error {
-		list, err := core.AppsV1().StatefulSets(namespace).List(ctx, all)
-		if err == nil {
-			ns.StatefulSets = list.Items
-		}
-		return err
-	})
-	l.want("DaemonSets", func() error {
-		list, err := core.AppsV1().DaemonSets(namespace).List(ctx, all)
-		if err == nil {
-			ns.DaemonSets = list.Items
-		}
-		return err
-	})
-	l.want("ReplicationControllers", func() error {
-		list, err := core.CoreV1().ReplicationControllers(namespace).List(ctx, all)
-		if err == nil {
-			ns.ReplicationControllers = list.Items
-		}
-		return err
-	})
-	l.want("PodDisruptionBudgets", func() error {
-		list, err := core.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, all)
-		if err == nil {
-			ns.Budgets = list.Items
-		}
-		return err
-	})
-	l.want("NetworkPolicies", func() error {
-		list, err := core.NetworkingV1().NetworkPolicies(namespace).List(ctx, all)
-		if err == nil {
-			ns.Policies = list.Items
-		}
-		return err
-	})
-	l.want("HorizontalPodAutoscalers", func() error {
-		list, err := core.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, all)
-		if err == nil {
-			ns.Autoscalers = list.Items
-		}
-		return err
-	})
-	return ns, l.wait()
+	l := &lister{Group: g, ns: ns}
+	l.require("Services", into(ctx, core.CoreV1().Services(namespace).List, func(l *corev1.ServiceList) { ns.Services = l.Items }))
+	l.require("EndpointSlices", into(ctx, core.DiscoveryV1().EndpointSlices(namespace).List, func(l *discoveryv1.EndpointSliceList) { ns.Slices, ns.SlicesVersion = l.Items, l.ResourceVersion }))
+	l.require("pods", into(ctx, core.CoreV1().Pods(namespace).List, func(l *corev1.PodList) { ns.Pods = l.Items }))
+	l.require("ReplicaSets", into(ctx, core.AppsV1().ReplicaSets(namespace).List, func(l *appsv1.ReplicaSetList) { ns.ReplicaSets = l.Items }))
+	l.request("StatefulSets", into(ctx, core.AppsV1().StatefulSets(namespace).List, func(l *appsv1.StatefulSetList) { ns.StatefulSets = l.Items }))
+	l.request("DaemonSets", into(ctx, core.AppsV1().DaemonSets(namespace).List, func(l *appsv1.DaemonSetList) { ns.DaemonSets = l.Items }))
+	l.request("ReplicationControllers", into(ctx, core.CoreV1().ReplicationControllers(namespace).List, func(l *corev1.ReplicationControllerList) { ns.ReplicationControllers = l.Items }))
+	l.request("PodDisruptionBudgets", into(ctx, core.PolicyV1().PodDisruptionBudgets(namespace).List, func(l *policyv1.PodDisruptionBudgetList) { ns.Budgets = l.Items }))
+	l.request("NetworkPolicies", into(ctx, core.NetworkingV1().NetworkPolicies(namespace).List, func(l *networkingv1.NetworkPolicyList) { ns.Policies = l.Items }))
+	l.request("HorizontalPodAutoscalers", into(ctx, core.AutoscalingV2().HorizontalPodAutoscalers(namespace).List, func(l *autoscalingv2.HorizontalPodAutoscalerList) { ns.Autoscalers = l.Items }))
+	return ns, l.finish()
 }
 
-// Describe reads what only some workloads need to be understood: the revisions of
-// StatefulSets and DaemonSets, the claims that pods of the Service mount.
-func (ns *Namespace) Describe(ctx context.Context, core kubernetes.Interface, service string) error {
+// ReadDetails lists what only some workloads need: ControllerRevisions for the pods of StatefulSets
+// and DaemonSets, and PersistentVolumeClaims if pods of the Service mount any.
+func (ns *Namespace) ReadDetails(ctx context.Context, core kubernetes.Interface, service string) error {
 	g, ctx := errgroup.WithContext(ctx)
-	l := &lists{Group: g, ns: ns}
+	l := &lister{Group: g, ns: ns}
 	var revisions, claims bool
 	for _, pod := range ns.Behind(service) {
 		owner := metav1.GetControllerOf(&pod)
@@ -173,51 +122,26 @@ func (ns *Namespace) Describe(ctx context.Context, core kubernetes.Interface, se
 		claims = claims || slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.PersistentVolumeClaim != nil })
 	}
 	if revisions {
-		l.need("ControllerRevisions", func() error {
-			list, err := core.AppsV1().ControllerRevisions(ns.Name).List(ctx, metav1.ListOptions{})
-			if err == nil {
-				ns.Revisions = list.Items
-			}
-			return err
-		})
+		l.require("ControllerRevisions", into(ctx, core.AppsV1().ControllerRevisions(ns.Name).List, func(l *appsv1.ControllerRevisionList) { ns.Revisions = l.Items }))
 	}
 	if claims {
-		l.want("PersistentVolumeClaims", func() error {
-			list, err := core.CoreV1().PersistentVolumeClaims(ns.Name).List(ctx, metav1.ListOptions{})
-			if err == nil {
-				ns.Claims = list.Items
-			}
-			return err
-		})
+		l.request("PersistentVolumeClaims", into(ctx, core.CoreV1().PersistentVolumeClaims(ns.Name).List, func(l *corev1.PersistentVolumeClaimList) { ns.Claims = l.Items }))
 	}
-	return l.wait()
+	return l.finish()
 }
 
-// Limits reads what bounds the namespace's pods. Only where the API server refuses one, or
-// several are to be made, is more to be known than its own judgement.
+// Limits lists the namespace's ResourceQuotas and LimitRanges. They are needed only if the API server
+// rejects a pod, or for several pods: a dry run checks just one.
 func (ns *Namespace) Limits(ctx context.Context, core kubernetes.Interface) error {
 	g, ctx := errgroup.WithContext(ctx)
-	l := &lists{Group: g, ns: ns}
-	all := metav1.ListOptions{}
+	l := &lister{Group: g, ns: ns}
 	namespace := ns.Name
-	l.want("ResourceQuotas", func() error {
-		list, err := core.CoreV1().ResourceQuotas(namespace).List(ctx, all)
-		if err == nil {
-			ns.Quotas = list.Items
-		}
-		return err
-	})
-	l.want("LimitRanges", func() error {
-		list, err := core.CoreV1().LimitRanges(namespace).List(ctx, all)
-		if err == nil {
-			ns.Ranges = list.Items
-		}
-		return err
-	})
-	return l.wait()
+	l.request("ResourceQuotas", into(ctx, core.CoreV1().ResourceQuotas(namespace).List, func(l *corev1.ResourceQuotaList) { ns.Quotas = l.Items }))
+	l.request("LimitRanges", into(ctx, core.CoreV1().LimitRanges(namespace).List, func(l *corev1.LimitRangeList) { ns.Ranges = l.Items }))
+	return l.finish()
 }
 
-// Service returns a Service by name, nil when there is none.
+// Service returns the Service with a name, nil if there is none.
 func (ns *Namespace) Service(name string) *corev1.Service {
 	for i := range ns.Services {
 		if ns.Services[i].Name == name {
@@ -227,7 +151,7 @@ func (ns *Namespace) Service(name string) *corev1.Service {
 	return nil
 }
 
-// Claim returns a claim by name, nil when it is not known.
+// Claim returns the PersistentVolumeClaim with a name, nil if it was not read.
 func (ns *Namespace) Claim(name string) *corev1.PersistentVolumeClaim {
 	for i := range ns.Claims {
 		if ns.Claims[i].Name == name {

@@ -1,6 +1,5 @@
-// Package workload finds the program behind a Route: primary Service, its pods, their
-// controller, and the pod template that the live pods really run, which is not always
-// the newest one.
+// Package workload finds the program behind a Route: the primary Service, its pods, their controller,
+// and the pod template that the running pods were created from, which is not always the newest one.
 package workload
 
 import (
@@ -14,33 +13,33 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// Program is what a sandbox clones.
+// Program is the workload that a sandbox clones.
 type Program struct {
-	Kind, Name  string // of the top controller, or Pod
+	Kind, Name  string // of the top controller, or of the pod if it has none
 	Labels      map[string]string
 	Annotations map[string]string
-	Spec        corev1.PodSpec // of the live pod's own revision
-	Live        corev1.Pod     // a ready pod: effective security context, image digests
-	Ready       int            // ready pods of the Service
-	// Mesh is the service mesh whose proxy was injected into the live pod, "" for none.
-	// Spec has nothing of it.
+	Spec        corev1.PodSpec // of the live pod's revision
+	Live        corev1.Pod     // a ready pod: its effective security context and image digests are cloned
+	Ready       int            // number of ready pods of the Service
+	// Mesh is the service mesh whose proxy was injected into the live pod, "" for none. The proxy is
+	// not part of Spec.
 	Mesh string
 	// Gateway is the service mesh whose proxy is all that runs in the live pod, "" for none.
 	Gateway string
-	// MembersVolumes are those that the live pod has as a StatefulSet's member: what is in
-	// them is this member's alone.
-	MembersVolumes []string
-	// Adopts says that the controller is of a kind whose selectors are not known: with
-	// any of its labels the sandbox might be taken for one of its pods.
-	Adopts bool
+	// MemberVolumes names the volumes that the live pod has as a member of a StatefulSet. Their
+	// contents belong to this member only.
+	MemberVolumes []string
+	// UnknownSelectors is set if the controller is of a kind whose selectors are not known. With any of
+	// the pod's labels, the controller might adopt the sandbox.
+	UnknownSelectors bool
 }
 
-// String is kind/name, as kubectl writes it.
+// String returns kind/name with the kind in lower case, as kubectl prints it.
 func (p *Program) String() string { return strings.ToLower(p.Kind) + "/" + p.Name }
 
-// Find picks the live program behind a Service from what the namespace holds. Among
-// ready pods the first by name is taken. workload, KIND/NAME, must name the program's
-// controller when given: of pods of several controllers it picks those of one.
+// Find returns the program behind the Route's primary Service, of the ready pod that is first by name.
+// If several controllers have pods behind the Service, workload (kind/name, "" for any) selects one.
+// Errors about the Route or its pods have a reason, such as NoReadyPod or OtherWorkload.
 func Find(r *routev1.Route, ns *Namespace, workload string) (*Program, error) {
 	service := ns.Service(r.Spec.To.Name)
 	if service == nil {
@@ -61,7 +60,7 @@ func Find(r *routev1.Route, ns *Namespace, workload string) (*Program, error) {
 	sort.Slice(ready, func(i, j int) bool { return ready[i].Name < ready[j].Name })
 	var others []string
 	for _, pod := range ready {
-		program, err := ns.program(pod)
+		program, err := ns.programOf(pod)
 		if err != nil {
 			return nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Name, err)
 		}
@@ -73,10 +72,10 @@ func Find(r *routev1.Route, ns *Namespace, workload string) (*Program, error) {
 		return program, nil
 	}
 	sort.Strings(others)
-	return nil, reason.New(reason.OtherWorkload, "namespace", r.Namespace, "route", r.Name, "service", service.Name, "others", strings.Join(compact(others), ", "), "workload", workload)
+	return nil, reason.New(reason.OtherWorkload, "namespace", r.Namespace, "route", r.Name, "service", service.Name, "others", strings.Join(unique(others), ", "), "workload", workload)
 }
 
-// shortKinds are kubectl's short names of the kinds that can be cloned.
+// shortKinds maps kubectl's short and plural names of the kinds that can be cloned to kinds.
 var shortKinds = map[string]string{
 	"deploy": "deployment", "deployments": "deployment", "rs": "replicaset", "replicasets": "replicaset",
 	"sts": "statefulset", "statefulsets": "statefulset", "ds": "daemonset", "daemonsets": "daemonset",
@@ -84,7 +83,7 @@ var shortKinds = map[string]string{
 	"dc": "deploymentconfig", "deploymentconfigs": "deploymentconfig", "po": "pod", "pods": "pod",
 }
 
-// Is says whether KIND/NAME, as kubectl takes it, names this program.
+// Is reports whether workload, kind/name in any form that kubectl accepts, is this program.
 func (p *Program) Is(workload string) bool {
 	kind, name, _ := strings.Cut(workload, "/")
 	kind = strings.ToLower(kind)
@@ -94,7 +93,8 @@ func (p *Program) Is(workload string) bool {
 	return kind == strings.ToLower(p.Kind) && name == p.Name
 }
 
-func compact(sorted []string) []string {
+// unique returns a sorted list without duplicates.
+func unique(sorted []string) []string {
 	var out []string
 	for i, s := range sorted {
 		if i == 0 || s != sorted[i-1] {
@@ -104,7 +104,7 @@ func compact(sorted []string) []string {
 	return out
 }
 
-// IsReady says whether a pod is ready and stays so.
+// IsReady reports whether a pod is ready and not being deleted.
 func IsReady(pod *corev1.Pod) bool {
 	if pod.DeletionTimestamp != nil {
 		return false

@@ -12,9 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// ofMaker is the selector of a DeploymentConfig by that of one of its ReplicationControllers:
-// without the labels that it adds. "deploymentconfig" is its own where there is no other.
-func ofMaker(selector map[string]string) map[string]string {
+// deploymentConfigSelector derives the selector of a DeploymentConfig from that of one of its
+// ReplicationControllers by removing the labels that the DeploymentConfig adds. A lone label
+// "deploymentconfig" is its own.
+func deploymentConfigSelector(selector map[string]string) map[string]string {
 	out := maps.Clone(selector)
 	delete(out, "deployment")
 	if len(out) > 1 {
@@ -23,71 +24,71 @@ func ofMaker(selector map[string]string) map[string]string {
 	return out
 }
 
-// Selector is an object that selects pods.
+// Selector is an object that selects pods, with its label selector.
 type Selector struct {
-	Kind, Name string
+	Kind, Name string // kind in lower case
 	labels.Selector
 }
 
-// String is kind/name.
+// String returns kind/name.
 func (s Selector) String() string { return s.Kind + "/" + s.Name }
 
-// Selectors are all that may select a pod of the namespace and do something about it:
-// Services, the controllers that adopt pods (a Deployment adopts ReplicaSets only), and
-// disruption budgets.
+// Selectors returns the objects of the namespace whose selector has an effect on a pod: Services,
+// controllers that adopt pods (a Deployment adopts only ReplicaSets), the owners of ReplicaSets and
+// ReplicationControllers, and PodDisruptionBudgets.
 func (ns *Namespace) Selectors() []Selector {
 	var out []Selector
-	// An empty selector of a Service or ReplicationController selects nothing, one of apps/v1
-	// or policy/v1 everything.
-	plain := func(kind, name string, selector map[string]string) {
+	// An empty selector selects nothing in a Service or ReplicationController, but every pod in
+	// apps/v1 and policy/v1.
+	addSet := func(kind, name string, selector map[string]string) {
 		if len(selector) > 0 {
 			out = append(out, Selector{kind, name, labels.SelectorFromSet(selector)})
 		}
 	}
-	full := func(kind, name string, selector *metav1.LabelSelector) {
-		// The API server validated it: one newer than this client matches nothing for us.
+	addSelector := func(kind, name string, selector *metav1.LabelSelector) {
+		// The API server validated it. An operator that this client does not know matches nothing.
 		if s, err := metav1.LabelSelectorAsSelector(selector); err == nil {
 			out = append(out, Selector{kind, name, s})
 		}
 	}
 	for _, s := range ns.Services {
-		plain("service", s.Name, s.Spec.Selector)
+		addSet("service", s.Name, s.Spec.Selector)
 	}
-	// The selector of who makes ReplicaSets or ReplicationControllers is theirs without the
-	// labels that tell revisions apart: his autoscaler counts pods by it.
-	makers := map[string]bool{}
+	// The owner of a ReplicaSet or ReplicationController selects pods by the child's selector without
+	// its revision labels. The owner's autoscaler counts pods by that selector.
+	owners := map[string]bool{}
 	for _, r := range ns.ReplicaSets {
-		full("replicaset", r.Name, r.Spec.Selector)
-		if kind, name := top(kindReplicaSet, &r); kind != kindReplicaSet && !makers[kind+name] && r.Spec.Selector != nil {
-			makers[kind+name] = true
+		addSelector("replicaset", r.Name, r.Spec.Selector)
+		if kind, name := topController(kindReplicaSet, &r); kind != kindReplicaSet && !owners[kind+name] && r.Spec.Selector != nil {
+			owners[kind+name] = true
 			s := r.Spec.Selector.DeepCopy()
-			// A Deployment's and a Rollout's mark. Not "deployment": 'oc new-app' has its Deployments
-			// select by that.
+			// The revision labels of a Deployment and of a Rollout. Not "deployment": the Deployments that
+			// 'oc new-app' creates select by it.
 			delete(s.MatchLabels, appsv1.DefaultDeploymentUniqueLabelKey)
 			delete(s.MatchLabels, "rollouts-pod-template-hash")
-			full(strings.ToLower(kind), name, s)
+			addSelector(strings.ToLower(kind), name, s)
 		}
 	}
 	for _, s := range ns.StatefulSets {
-		full("statefulset", s.Name, s.Spec.Selector)
+		addSelector("statefulset", s.Name, s.Spec.Selector)
 	}
 	for _, d := range ns.DaemonSets {
-		full("daemonset", d.Name, d.Spec.Selector)
+		addSelector("daemonset", d.Name, d.Spec.Selector)
 	}
 	for _, r := range ns.ReplicationControllers {
-		plain("replicationcontroller", r.Name, r.Spec.Selector)
-		if kind, name := top(kindReplicationController, &r); kind != kindReplicationController && !makers[kind+name] {
-			makers[kind+name] = true
-			plain(strings.ToLower(kind), name, ofMaker(r.Spec.Selector))
+		addSet("replicationcontroller", r.Name, r.Spec.Selector)
+		if kind, name := topController(kindReplicationController, &r); kind != kindReplicationController && !owners[kind+name] {
+			owners[kind+name] = true
+			addSet(strings.ToLower(kind), name, deploymentConfigSelector(r.Spec.Selector))
 		}
 	}
 	for _, b := range ns.Budgets {
-		full("poddisruptionbudget", b.Name, b.Spec.Selector)
+		addSelector("poddisruptionbudget", b.Name, b.Spec.Selector)
 	}
 	return out
 }
 
-// Behind are the pods that a Service selects.
+// Behind returns the pods that a Service selects, none if the Service does not exist.
 func (ns *Namespace) Behind(service string) []corev1.Pod {
 	s := ns.Service(service)
 	if s == nil || len(s.Spec.Selector) == 0 {
@@ -103,8 +104,8 @@ func (ns *Namespace) Behind(service string) []corev1.Pod {
 	return out
 }
 
-// Mounting are the pods that mount a claim and have not ended.
-func (ns *Namespace) Mounting(claim string) []corev1.Pod {
+// PodsMounting returns the pods that mount a claim and have not terminated.
+func (ns *Namespace) PodsMounting(claim string) []corev1.Pod {
 	var out []corev1.Pod
 	for _, pod := range ns.Pods {
 		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
@@ -117,12 +118,13 @@ func (ns *Namespace) Mounting(claim string) []corev1.Pod {
 	return out
 }
 
-// Scaling are the autoscalers of a program; KEDA scales by one of its own making.
+// Scaling returns the autoscalers of a program, including the ones that KEDA creates.
 func (ns *Namespace) Scaling(p *Program) []autoscalingv2.HorizontalPodAutoscaler {
 	return Scaling(ns.Autoscalers, p.String())
 }
 
-// Scaling are those of some autoscalers that scale a workload, kind/name.
+// Scaling returns those of the autoscalers in all that scale a workload, kind/name with the kind in
+// lower case.
 func Scaling(all []autoscalingv2.HorizontalPodAutoscaler, workload string) []autoscalingv2.HorizontalPodAutoscaler {
 	var out []autoscalingv2.HorizontalPodAutoscaler
 	for _, h := range all {
@@ -133,8 +135,8 @@ func Scaling(all []autoscalingv2.HorizontalPodAutoscaler, workload string) []aut
 	return out
 }
 
-// LeastOf says where the least number of pods that an autoscaler leaves is set: KEDA sets
-// the autoscaler's own by its ScaledObject, whenever it differs.
+// LeastOf names the field that sets an autoscaler's minimum number of pods. For an autoscaler of KEDA
+// that is a field of the ScaledObject, by which KEDA resets the autoscaler's own.
 func LeastOf(h autoscalingv2.HorizontalPodAutoscaler) string {
 	if c := metav1.GetControllerOf(&h); c != nil && c.Kind == "ScaledObject" {
 		return "minReplicaCount of KEDA's ScaledObject " + c.Name

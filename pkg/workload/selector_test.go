@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// An autoscaler counts the pods that its target's own selector selects, whichever revision
-// they are of: a clone must escape that too, not only the revisions' selectors.
+// An autoscaler counts the pods that its target's selector selects, of any revision: a clone must not
+// match that selector either, besides those of the revisions.
 func TestSelectorsOfWhoMakesRevisions(t *testing.T) {
 	yes := true
 	by := func(kind, name string) metav1.ObjectMeta {
@@ -26,7 +26,7 @@ func TestSelectorsOfWhoMakesRevisions(t *testing.T) {
 		ReplicationControllers: []corev1.ReplicationController{{ObjectMeta: by("DeploymentConfig", "old"),
 			Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"app": "old", "deployment": "old-3", "deploymentconfig": "old"}}}},
 	}
-	// What 'oc new-app' makes selects by one label alone.
+	// A Deployment of 'oc new-app' selects by a single label.
 	fresh := set(by("Deployment", "fresh"), "pod-template-hash")
 	fresh.Spec.Selector.MatchLabels = map[string]string{"deployment": "fresh", "pod-template-hash": "6f7d"}
 	ns.ReplicaSets = append(ns.ReplicaSets, fresh)
@@ -43,13 +43,13 @@ func TestSelectorsOfWhoMakesRevisions(t *testing.T) {
 			}
 		}
 		if got != c.want {
-			t.Errorf("a pod with label %s=%s alone is selected by %q, wanted %q", c.key, c.value, got, c.want)
+			t.Errorf("a pod with only label %s=%s is selected by %q, wanted %q", c.key, c.value, got, c.want)
 		}
 	}
 }
 
-// KEDA scales by an HorizontalPodAutoscaler of its own, and sets that one's least number of pods
-// back whenever somebody changes it: the user is sent to its ScaledObject.
+// KEDA creates a HorizontalPodAutoscaler and resets its minReplicas whenever someone changes it, so the
+// user must change the ScaledObject.
 func TestWhereTheLeastNumberOfPodsIsSet(t *testing.T) {
 	yes := true
 	target := autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}}
@@ -58,11 +58,11 @@ func TestWhereTheLeastNumberOfPodsIsSet(t *testing.T) {
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "web-scaler", Controller: &yes}}}, Spec: target}
 	other := autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "other"}, Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{Kind: "StatefulSet", Name: "web"}}}
-	var told []string
+	var fields []string
 	for _, h := range Scaling([]autoscalingv2.HorizontalPodAutoscaler{other, plain, kedas}, "deployment/web") {
-		told = append(told, LeastOf(h))
+		fields = append(fields, LeastOf(h))
 	}
-	if want := []string{"minReplicas of HorizontalPodAutoscaler web", "minReplicaCount of KEDA's ScaledObject web-scaler"}; !slices.Equal(told, want) {
-		t.Errorf("%q, wanted %q", told, want)
+	if want := []string{"minReplicas of HorizontalPodAutoscaler web", "minReplicaCount of KEDA's ScaledObject web-scaler"}; !slices.Equal(fields, want) {
+		t.Errorf("%q, wanted %q", fields, want)
 	}
 }

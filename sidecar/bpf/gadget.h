@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
-/* What every gadget has: whom to look at, a way out for events, and the books. */
+/* Shared by all gadgets: the filter for the target, the ring buffer, and the counters. */
 #ifndef OSC_DEBUG_GADGET_H
 #define OSC_DEBUG_GADGET_H
 
@@ -7,9 +7,9 @@
 
 #define COMM_LEN 16
 
-/* Set before loading. A process counts when its mount namespace is the target's: the
- * containers of a sandbox share PIDs and network, but each has mounts of its own.
- * Kernel PIDs are translated to the PID namespace that the tracer lives in. */
+/* Set before loading. A process belongs to the target if it has the target's mount
+ * namespace: the containers of a sandbox share PIDs and network, but not mounts. PIDs
+ * are translated from the kernel's to those in the tracer's PID namespace. */
 volatile const __u32 target_mnt_ns = 0;
 volatile const __u32 target_net_ns = 0;
 volatile const __u64 pid_ns_dev = 0;
@@ -20,8 +20,8 @@ struct {
 	__uint(max_entries, 4 << 20);
 } events SEC(".maps");
 
-/* The ledger: every event is counted once as seen, and once more as lost when the
- * ring buffer had no room for it. */
+/* Every event is counted as seen, and also as lost if the ring buffer has no room for
+ * it. The tracer's ledger starts from these counters. */
 enum { SEEN, LOST, COUNTERS };
 
 struct {
@@ -49,8 +49,8 @@ static __always_inline void *reserve(__u64 size)
 	return e;
 }
 
-/* Waking the reader for each event would cost more than the event: it polls, and is
- * woken only when a quarter of the buffer is full. */
+/* Waking the reader for each event would cost more than the event itself. So the reader
+ * polls, and is woken only when more than a quarter of the buffer is full. */
 static __always_inline void submit(void *e)
 {
 	__u64 full = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
@@ -65,7 +65,7 @@ static __always_inline bool is_target(void)
 	return BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == target_mnt_ns;
 }
 
-/* The current process as the sandbox numbers it; 0 where it has no number there. */
+/* The current PID and TID in the sandbox; 0 if the process is not in its PID namespace. */
 static __always_inline void current_pid(__u32 *pid, __u32 *tid)
 {
 	struct bpf_pidns_info info = {};

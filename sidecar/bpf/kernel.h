@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /*
- * The few kernel types that the gadgets read, with the few fields they read. Offsets
- * are relocated at load time by the running kernel's BTF (CO-RE), so nothing else of
- * these types has to be here.
+ * The kernel types that the gadgets read, with only the fields that they read. Offsets
+ * are relocated at load time with the running kernel's BTF (CO-RE), so other fields are
+ * not needed here.
  */
 #ifndef OSC_DEBUG_KERNEL_H
 #define OSC_DEBUG_KERNEL_H
@@ -79,7 +79,7 @@ struct pt_regs {
 
 #pragma clang attribute pop
 
-/* Arguments of a raw tracepoint, as the kernel passes them. */
+/* Arguments of a raw tracepoint, as the kernel passes them to the program. */
 struct raw_args {
 	__u64 args[3];
 };

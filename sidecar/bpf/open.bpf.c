@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
 /*
- * open: files that the target opens, or fails to. Arguments are kept at the syscall's
- * entry and the path is read at its exit, when the kernel has surely paged it in.
+ * open: files that the target opens or fails to open. Arguments are saved at the entry of
+ * the syscall. The path is read at its exit, because then the kernel has paged it in.
  */
 #include "gadget.h"
 
@@ -31,14 +31,14 @@ const struct open_event *unused_open_event __attribute__((unused));
 
 struct pending {
 	__u64 time;
-	__u64 path; /* address in the caller */
+	__u64 path; /* address in user space */
 	__u32 flags;
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 10240);
-	__type(key, __u64); /* kernel PID and thread */
+	__type(key, __u64); /* kernel PID and TID */
 	__type(value, struct pending);
 } calls SEC(".maps");
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
 /*
- * tcp: connections that the target makes, accepts and closes. State changes often run
- * in a softirq, where the current process is somebody else: an outgoing connection's
- * owner is noted at SYN_SENT, an incoming one belongs to who listens on its port.
+ * tcp: connections that the target opens, accepts and closes. State changes often run in
+ * a softirq, where the current process is unrelated. So the owner of an outgoing connection
+ * is saved at SYN_SENT; an incoming one belongs to the process that listens on its port.
  */
 #include "gadget.h"
 
@@ -10,7 +10,7 @@
 #define AF_INET6 10
 
 enum { ESTABLISHED = 1, SYN_SENT = 2, SYN_RECV = 3, FIN_WAIT2 = 5, TIME_WAIT = 6, CLOSE = 7, LAST_ACK = 9, LISTEN = 10, CLOSING = 11 };
-enum { SOCK_DONE = 1 }; /* bit of skc_flags: the peer's FIN came */
+enum { SOCK_DONE = 1 }; /* bit of skc_flags: the peer sent its FIN */
 enum { OP_CONNECT = 1, OP_ACCEPT = 2, OP_CLOSE = 3 };
 
 struct owner {
@@ -22,7 +22,7 @@ struct owner {
 struct tcp_event {
 	__u64 time;     /* ns, monotonic */
 	__u64 took;     /* ns: of the handshake for connect, of the connection for close */
-	__u64 sent;     /* bytes acknowledged by the peer, at close */
+	__u64 sent;     /* bytes that the peer acknowledged, at close */
 	__u64 received; /* bytes, at close */
 	__u32 pid;
 	__u32 tid;
@@ -30,7 +30,7 @@ struct tcp_event {
 	__u16 family;
 	__u16 local_port;
 	__u16 remote_port;
-	__s32 error; /* of a failed connect: errno */
+	__s32 error; /* errno of a failed connect */
 	__u8 local[16];
 	__u8 remote[16];
 	char comm[COMM_LEN];
@@ -42,19 +42,19 @@ struct connection {
 	struct owner owner;
 	__u64 begin;
 	__u64 established;
-	__u64 acked;      /* counted at the start: the SYN */
-	__u16 local_port; /* the socket forgets it before it closes */
+	__u64 acked;      /* bytes_acked when established: the SYN */
+	__u16 local_port; /* the socket clears it before it closes */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
-	__type(key, __u64); /* struct sock's address */
+	__type(key, __u64); /* address of the struct sock */
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-/* Who listens on a port of the target's network. The tracer fills in what listened
- * before it came. */
+/* The process of the target that listens on each port. The tracer adds those that
+ * listened before it started. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
@@ -97,7 +97,7 @@ static __always_inline void emit(struct sock *sk, struct connection *c, __u16 op
 	if (op == OP_CLOSE) {
 		struct tcp_sock *tp = (struct tcp_sock *)sk;
 
-		/* The kernel counts sequence numbers: a SYN and a FIN are one each. */
+		/* The kernel counts sequence numbers, of which SYN and FIN take one each. */
 		bool fin_acked = old == FIN_WAIT2 || old == TIME_WAIT || old == LAST_ACK || old == CLOSING;
 		bool fin_came = BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE);
 

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootTime is the wall-clock time at which the clock that BPF programs read was 0.
+// bootTime returns the wall-clock time when the monotonic clock, which BPF programs read, was 0.
 func bootTime() (time.Time, error) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
@@ -17,9 +17,9 @@ func bootTime() (time.Time, error) {
 	return time.Now().Add(-time.Duration(ts.Nano())), nil
 }
 
-// view reads a record of the ring buffer in place: C and Go agree on the layout, which
-// bpf2go made from the BPF object's own types. The ring buffer aligns records to 8.
-func view[T any](raw []byte) (*T, error) {
+// castRecord returns a record of the ring buffer as a T, without copying. C and Go have the same layout:
+// bpf2go generated T from the types of the BPF object. The ring buffer aligns records to 8 bytes.
+func castRecord[T any](raw []byte) (*T, error) {
 	var zero T
 	if len(raw) < int(unsafe.Sizeof(zero)) {
 		return nil, fmt.Errorf("record of %d bytes, expected %d", len(raw), unsafe.Sizeof(zero))
@@ -27,8 +27,8 @@ func view[T any](raw []byte) (*T, error) {
 	return (*T)(unsafe.Pointer(&raw[0])), nil
 }
 
-// text reads a C string.
-func text(c []int8) string {
+// cString converts a C string.
+func cString(c []int8) string {
 	out := make([]byte, 0, len(c))
 	for _, b := range c {
 		if b == 0 {
@@ -39,8 +39,8 @@ func text(c []int8) string {
 	return string(out)
 }
 
-// errno names an error number, "" for none.
-func errno(n int32) string {
+// errnoName returns the name of an error number, "" for 0.
+func errnoName(n int32) string {
 	if n == 0 {
 		return ""
 	}

@@ -1,6 +1,6 @@
-// Package gadget loads the BPF programs of sidecar/bpf, attaches them, and turns what
-// comes out of their ring buffers into events. A gadget believes only what it did: it
-// works when its programs are loaded and attached, whatever the kernel's version.
+// Package gadget loads the BPF programs of sidecar/bpf, attaches them, and decodes the records in their
+// ring buffers into events. A gadget works if its programs could be loaded and attached; it does not
+// check the kernel's version.
 package gadget
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
 
-// Running is a gadget at work.
+// Running is a gadget that was started. Read must be called: it releases the gadget's resources.
 type Running struct {
 	Name     string
 	reader   *ringbuf.Reader
@@ -25,16 +25,16 @@ type Running struct {
 	closers  []func() error
 	counters *ebpf.Map
 	decode   func(raw []byte, boot time.Time) (*frame.Event, error)
-	boot     time.Time // wall-clock time at which the kernel's clock was 0
+	boot     time.Time // wall-clock time when the kernel's monotonic clock was 0
 }
 
-// attachment is a program and the raw tracepoint it goes to.
+// attachment is a program and the raw tracepoint to attach it to.
 type attachment struct {
 	tracepoint string
 	program    *ebpf.Program
 }
 
-// Start loads and attaches the named gadget for a target.
+// Start loads a gadget for a target and attaches it. Events are buffered until Read is called.
 func Start(name string, t *target.Target) (*Running, error) {
 	var (
 		r   *Running
@@ -55,14 +55,14 @@ func Start(name string, t *target.Target) (*Running, error) {
 	return r, nil
 }
 
-// constants sets the variables that every program has.
-func constants(spec *ebpf.CollectionSpec, t *target.Target) error {
+// setConstants sets the variables in gadget.h that identify the target.
+func setConstants(spec *ebpf.CollectionSpec, t *target.Target) error {
 	for name, value := range map[string]any{
 		"target_mnt_ns": t.MountNS, "target_net_ns": t.NetNS, "pid_ns_dev": t.PIDNSDev, "pid_ns_ino": t.PIDNSIno,
 	} {
 		v, ok := spec.Variables[name]
 		if !ok {
-			continue // the compiler leaves out what a gadget does not read
+			continue // the compiler removes variables that a gadget does not use
 		}
 		if err := v.Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
@@ -71,8 +71,9 @@ func constants(spec *ebpf.CollectionSpec, t *target.Target) error {
 	return nil
 }
 
-// run attaches and opens the ring buffer; on an error nothing stays attached.
-func run(events, counters *ebpf.Map, attach []attachment, decode func([]byte, time.Time) (*frame.Event, error), closers ...func() error) (*Running, error) {
+// attachPrograms opens the ring buffer and attaches the programs. On an error it detaches them and calls the
+// closers.
+func attachPrograms(events, counters *ebpf.Map, attachments []attachment, decode func([]byte, time.Time) (*frame.Event, error), closers ...func() error) (*Running, error) {
 	boot, err := bootTime()
 	if err != nil {
 		return nil, err
@@ -81,7 +82,7 @@ func run(events, counters *ebpf.Map, attach []attachment, decode func([]byte, ti
 	if r.reader, err = ringbuf.NewReader(events); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), r.close())
 	}
-	for _, a := range attach {
+	for _, a := range attachments {
 		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: a.tracepoint, Program: a.program})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("attach to raw tracepoint %s: %w", a.tracepoint, err), r.close())
@@ -91,23 +92,24 @@ func run(events, counters *ebpf.Map, attach []attachment, decode func([]byte, ti
 	return r, nil
 }
 
-// pollEvery is how often the ring buffer is looked at: programs wake the reader only
-// when it fills up.
-const pollEvery = 50 * time.Millisecond
+// pollInterval is how often the ring buffer is read: programs wake the reader only when the buffer
+// fills up.
+const pollInterval = 50 * time.Millisecond
 
-// Read gives events to deliver until Stop is called, and returns the ledger: delivered
-// are events that deliver took, dropped those it refused or that could not be read.
-// idle is called when there is nothing to read for the moment.
+// Read passes events to deliver until Stop is called and the buffer is empty. Then it closes the gadget
+// and returns the ledger. Events for which deliver returns nil count as delivered; those for which it
+// returns an error, and records that cannot be decoded, count as dropped. Read calls idle when there is
+// nothing to read at the moment.
 func (r *Running) Read(deliver func(*frame.Event) error, idle func()) (frame.Ledger, error) {
 	var ledger frame.Ledger
 	var record ringbuf.Record
 	var failed error
-	r.reader.SetDeadline(time.Now().Add(pollEvery))
+	r.reader.SetDeadline(time.Now().Add(pollInterval))
 	for {
 		err := r.reader.ReadInto(&record)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			idle()
-			r.reader.SetDeadline(time.Now().Add(pollEvery))
+			r.reader.SetDeadline(time.Now().Add(pollInterval))
 			continue
 		}
 		if errors.Is(err, ringbuf.ErrFlushed) {
@@ -128,12 +130,12 @@ func (r *Running) Read(deliver func(*frame.Event) error, idle func()) (frame.Led
 		ledger.Delivered++
 	}
 	var err error
-	ledger.Seen, ledger.LostKernel, err = r.count()
+	ledger.Seen, ledger.LostKernel, err = r.readCounters()
 	return ledger, errors.Join(failed, err, r.close())
 }
 
-// Stop detaches the programs, so that nothing more comes in, and lets Read end when it
-// has given out what is there.
+// Stop detaches the programs, so that no more events arrive, and makes Read return after it has
+// delivered those in the buffer.
 func (r *Running) Stop() error {
 	var failed error
 	for _, l := range r.links {
@@ -143,8 +145,8 @@ func (r *Running) Stop() error {
 	return errors.Join(failed, r.reader.Flush())
 }
 
-// count sums the per-CPU ledger of the kernel's side.
-func (r *Running) count() (seen, lost uint64, err error) {
+// readCounters returns the counters of the BPF programs, summed over all CPUs.
+func (r *Running) readCounters() (seen, lost uint64, err error) {
 	for key, sum := range map[uint32]*uint64{0: &seen, 1: &lost} {
 		var perCPU []uint64
 		if err := r.counters.Lookup(key, &perCPU); err != nil {

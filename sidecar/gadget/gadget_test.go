@@ -19,10 +19,10 @@ import (
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
 
-// The traced program is this test binary again, in a mount namespace of its own.
+// TestMain runs the traced program if the test binary was started as such, in its own mount namespace.
 func TestMain(m *testing.M) {
 	if os.Getenv("GADGET_TEST_PROGRAM") != "" {
-		program()
+		runProgram()
 		return
 	}
 	os.Exit(m.Run())
@@ -33,8 +33,8 @@ const (
 	sends = 5000 // bytes, over one connection
 )
 
-// program does a known number of things once told to.
-func program() {
+// runProgram opens files and connections a known number of times after a line on standard input.
+func runProgram() {
 	fmt.Println("ready")
 	in := bufio.NewReader(os.Stdin)
 	if _, err := in.ReadString('\n'); err != nil {
@@ -65,13 +65,13 @@ func program() {
 	c.Close()
 	(<-accepted).Close()
 	_, _ = net.DialTimeout("tcp", "127.0.0.1:1", time.Second)
-	time.Sleep(200 * time.Millisecond) // the last segments are handled elsewhere
+	time.Sleep(200 * time.Millisecond) // softirqs handle the last segments
 	fmt.Println("done")
 	_, _ = in.ReadString('\n')
 }
 
-// traced runs the program under a gadget and returns its events and the ledger.
-func traced(t *testing.T, name string) (int, []*frame.Event, frame.Ledger) {
+// trace runs the program under a gadget and returns the program's PID, its events and the ledger.
+func trace(t *testing.T, name string) (int, []*frame.Event, frame.Ledger) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("loading BPF programs needs root: run the tests as root")
@@ -104,7 +104,7 @@ func traced(t *testing.T, name string) (int, []*frame.Event, frame.Ledger) {
 	ok(t, err)
 	lines.Scan()
 	if lines.Text() != "done" {
-		t.Fatalf("the program said %q", lines.Text())
+		t.Fatalf("the program printed %q", lines.Text())
 	}
 	ok(t, running.Stop())
 	r := <-finished
@@ -135,7 +135,7 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-func balanced(t *testing.T, l frame.Ledger, events int) {
+func checkBalanced(t *testing.T, l frame.Ledger, events int) {
 	t.Helper()
 	if !l.Balanced() || l.LostKernel != 0 || l.Dropped != 0 || int(l.Delivered) != events {
 		t.Errorf("ledger %s, %d events", l, events)
@@ -143,8 +143,8 @@ func balanced(t *testing.T, l frame.Ledger, events int) {
 }
 
 func TestOpenSeesEveryOpenOfTheTargetAndNoOther(t *testing.T) {
-	pid, events, ledger := traced(t, "open")
-	balanced(t, ledger, len(events))
+	pid, events, ledger := trace(t, "open")
+	checkBalanced(t, ledger, len(events))
 	good, bad := 0, 0
 	for _, e := range events {
 		if int(e.PID) != pid || !strings.HasPrefix(e.Comm, "gadget.test") {
@@ -163,8 +163,8 @@ func TestOpenSeesEveryOpenOfTheTargetAndNoOther(t *testing.T) {
 }
 
 func TestTCPSeesConnectionsWithTheirBytes(t *testing.T) {
-	pid, events, ledger := traced(t, "tcp")
-	balanced(t, ledger, len(events))
+	pid, events, ledger := trace(t, "tcp")
+	checkBalanced(t, ledger, len(events))
 	var connect, accept, refused, closed int
 	for _, e := range events {
 		if int(e.PID) != pid {

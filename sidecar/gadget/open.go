@@ -12,24 +12,24 @@ func startOpen(t *target.Target) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := constants(spec, t); err != nil {
+	if err := setConstants(spec, t); err != nil {
 		return nil, err
 	}
 	var o openObjects
 	if err := spec.LoadAndAssign(&o, nil); err != nil {
 		return nil, err
 	}
-	return run(o.Events, o.Counters, []attachment{{"sys_exit", o.OpenExit}, {"sys_enter", o.OpenEnter}}, decodeOpen, o.Close)
+	return attachPrograms(o.Events, o.Counters, []attachment{{"sys_exit", o.OpenExit}, {"sys_enter", o.OpenEnter}}, decodeOpen, o.Close)
 }
 
 func decodeOpen(raw []byte, boot time.Time) (*frame.Event, error) {
-	e, err := view[openOpenEvent](raw)
+	e, err := castRecord[openOpenEvent](raw)
 	if err != nil {
 		return nil, err
 	}
-	open := &frame.Open{Path: text(e.Path[:]), Flags: e.Flags, FD: e.Ret, Took: time.Duration(e.Took)}
+	open := &frame.Open{Path: cString(e.Path[:]), Flags: e.Flags, FD: e.Ret, Took: time.Duration(e.Took)}
 	if e.Ret < 0 {
-		open.FD, open.Error = -1, errno(-e.Ret)
+		open.FD, open.Error = -1, errnoName(-e.Ret)
 	}
-	return &frame.Event{Time: boot.Add(time.Duration(e.Time)), PID: e.Pid, TID: e.Tid, Comm: text(e.Comm[:]), Open: open}, nil
+	return &frame.Event{Time: boot.Add(time.Duration(e.Time)), PID: e.Pid, TID: e.Tid, Comm: cString(e.Comm[:]), Open: open}, nil
 }

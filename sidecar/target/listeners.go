@@ -9,29 +9,29 @@ import (
 	"strings"
 )
 
-// Listener is a TCP port that a process of the target listens on.
+// Listener is a process of the target and a TCP port on which it listens.
 type Listener struct {
 	Port uint16
 	PID  uint32
 	Comm string
 }
 
-// listenState is TCP_LISTEN as /proc/net/tcp writes it.
+// listenState is TCP_LISTEN in /proc/net/tcp.
 const listenState = "0A"
 
-// Listeners lists who of the target listens where, now.
+// Listeners returns the target's processes that listen on a TCP port now, nil if /proc cannot be read.
 func (t *Target) Listeners() []Listener {
 	ports := map[string]uint16{} // socket inode to port
 	for _, file := range []string{"self/net/tcp", "self/net/tcp6"} {
 		readListeners(filepath.Join(t.proc, file), ports)
 	}
 	var out []Listener
-	pids, err := processes(t.proc)
+	pids, err := listPIDs(t.proc)
 	if err != nil {
 		return nil
 	}
 	for _, pid := range pids {
-		if ns, err := inode(filepath.Join(t.proc, pid, "ns/mnt")); err != nil || ns != t.MountNS {
+		if ns, err := namespaceInode(filepath.Join(t.proc, pid, "ns/mnt")); err != nil || ns != t.MountNS {
 			continue
 		}
 		comm, _ := os.ReadFile(filepath.Join(t.proc, pid, "comm"))
@@ -53,11 +53,12 @@ func (t *Target) Listeners() []Listener {
 	return out
 }
 
-// readListeners reads one table: address:port in hex is field 1, state 3, inode 9.
+// readListeners adds the listening sockets in a table of /proc/net to ports, by inode. Field 1 is
+// address:port in hex, field 3 the state, field 9 the inode.
 func readListeners(file string, ports map[string]uint16) {
 	f, err := os.Open(file)
 	if err != nil {
-		return // no IPv6 here
+		return // such as tcp6 without IPv6
 	}
 	defer f.Close()
 	for s := bufio.NewScanner(f); s.Scan(); {

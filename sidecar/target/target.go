@@ -1,5 +1,5 @@
-// Package target finds the processes to trace from inside the sidecar. The containers
-// of a sandbox share PIDs and network; what tells them apart is their mount namespace.
+// Package target finds the processes to trace, from inside the sidecar. The containers of a sandbox
+// share PIDs and network, so it distinguishes them by their mount namespaces.
 package target
 
 import (
@@ -13,62 +13,61 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Target is a container of the sandbox, as BPF programs recognise it.
+// Target is a container of the sandbox, in the form in which BPF programs recognise it.
 type Target struct {
 	MountNS  uint32 // inode of its mount namespace
 	NetNS    uint32 // inode of the sandbox's network namespace
-	PIDNSDev uint64 // of the PID namespace whose numbers are reported
-	PIDNSIno uint64
-	How      string // by what it was found
-	proc     string
+	PIDNSDev uint64 // device of the PID namespace in which PIDs are reported
+	PIDNSIno uint64 // inode of the same
+	FoundBy  string // how the container was identified, for messages
+	proc     string // path of /proc
 }
 
-// Find looks for a container by its runtime ID (64 hex digits) and name, in this order:
-// the cgroup of its processes, the mounts that kubelet or the Kata agent gave it alone,
-// and, where neither shows it, the only mount namespace left besides the sidecar's own
-// and that of process 1.
+// Find finds a container by its runtime ID (64 hex digits) and name. It tries, in this order: the cgroup
+// of its processes; mounts that only this container has, from kubelet or the Kata agent; and, if there is
+// only one, the mount namespace other than the sidecar's and that of process 1.
 func Find(proc, containerID, name string) (*Target, error) {
-	own, err := inode(filepath.Join(proc, "self/ns/mnt"))
+	own, err := namespaceInode(filepath.Join(proc, "self/ns/mnt"))
 	if err != nil {
 		return nil, err
 	}
-	first, _ := inode(filepath.Join(proc, "1/ns/mnt"))
+	first, _ := namespaceInode(filepath.Join(proc, "1/ns/mnt"))
 	byCgroup, byMounts, others := map[uint32]bool{}, map[uint32]bool{}, map[uint32]bool{}
-	pids, err := processes(proc)
+	pids, err := listPIDs(proc)
 	if err != nil {
 		return nil, err
 	}
 	for _, pid := range pids {
-		ns, err := inode(filepath.Join(proc, pid, "ns/mnt"))
+		ns, err := namespaceInode(filepath.Join(proc, pid, "ns/mnt"))
 		if err != nil || ns == own {
-			continue // gone meanwhile, or one of ours
+			continue // ended meanwhile, or a process of the sidecar
 		}
 		if ns != first {
 			others[ns] = true
 		}
-		if mentions(filepath.Join(proc, pid, "cgroup"), containerID) {
+		if fileContains(filepath.Join(proc, pid, "cgroup"), containerID) {
 			byCgroup[ns] = true
 		}
-		if mentions(filepath.Join(proc, pid, "mountinfo"), containerID) || mentions(filepath.Join(proc, pid, "mountinfo"), "/containers/"+name+"/") {
+		if fileContains(filepath.Join(proc, pid, "mountinfo"), containerID) || fileContains(filepath.Join(proc, pid, "mountinfo"), "/containers/"+name+"/") {
 			byMounts[ns] = true
 		}
 	}
 	for _, c := range []struct {
-		how   string
+		by    string
 		found map[uint32]bool
 	}{{"cgroup", byCgroup}, {"mounts", byMounts}, {"the only other mount namespace", others}} {
 		if len(c.found) == 1 {
 			for ns := range c.found {
-				return describe(proc, ns, c.how)
+				return newTarget(proc, ns, c.by)
 			}
 		}
 	}
-	return nil, fmt.Errorf("container %s (%.12s): its processes are not told apart: %d mount namespaces besides this one, %d by cgroup, %d by mounts",
+	return nil, fmt.Errorf("cannot identify the processes of container %s (%.12s): %d other mount namespaces, %d found by cgroup, %d by mounts",
 		name, containerID, len(others), len(byCgroup), len(byMounts))
 }
 
-func describe(proc string, mountNS uint32, how string) (*Target, error) {
-	netNS, err := inode(filepath.Join(proc, "self/ns/net"))
+func newTarget(proc string, mountNS uint32, foundBy string) (*Target, error) {
+	netNS, err := namespaceInode(filepath.Join(proc, "self/ns/net"))
 	if err != nil {
 		return nil, err
 	}
@@ -76,18 +75,18 @@ func describe(proc string, mountNS uint32, how string) (*Target, error) {
 	if err := unix.Stat(filepath.Join(proc, "self/ns/pid"), &st); err != nil {
 		return nil, fmt.Errorf("PID namespace: %w", err)
 	}
-	return &Target{MountNS: mountNS, NetNS: netNS, PIDNSDev: st.Dev, PIDNSIno: st.Ino, How: how, proc: proc}, nil
+	return &Target{MountNS: mountNS, NetNS: netNS, PIDNSDev: st.Dev, PIDNSIno: st.Ino, FoundBy: foundBy, proc: proc}, nil
 }
 
-func inode(path string) (uint32, error) {
+func namespaceInode(path string) (uint32, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return 0, fmt.Errorf("namespace %s: %w", path, err)
 	}
-	return uint32(st.Ino), nil //nolint:gosec // namespace inodes have 32 bits
+	return uint32(st.Ino), nil // namespace inodes have 32 bits
 }
 
-func processes(proc string) ([]string, error) {
+func listPIDs(proc string) ([]string, error) {
 	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return nil, err
@@ -101,7 +100,7 @@ func processes(proc string) ([]string, error) {
 	return pids, nil
 }
 
-func mentions(file, word string) bool {
+func fileContains(file, word string) bool {
 	f, err := os.Open(file)
 	if err != nil {
 		return false

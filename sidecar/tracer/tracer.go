@@ -1,6 +1,6 @@
-// Package tracer runs gadgets for one client. It lives as long as the client: when the
-// client's stream ends, or no heartbeat came for a minute, it detaches everything and
-// goes, so that nothing keeps tracing behind a broken connection.
+// Package tracer runs gadgets for one client, as long as the client is connected. When the client's
+// stream ends, or there was no heartbeat for a minute, it detaches everything and returns, so that
+// nothing keeps tracing after a connection breaks.
 package tracer
 
 import (
@@ -19,12 +19,12 @@ import (
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
 
-// Request is what a client asks for. The command line has checked it; the tracer runs
-// as root, so it checks again.
+// Request says what to trace. The command line has validated it, but the tracer runs as root and
+// validates it again.
 type Request struct {
-	Gadgets       []string
-	ContainerID   string
-	ContainerName string
+	Gadgets       []string // names
+	ContainerID   string   // runtime ID, 64 hex digits
+	ContainerName string   // name in the pod
 }
 
 var (
@@ -32,23 +32,23 @@ var (
 	validName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 )
 
-func (r Request) check() error {
+func (r Request) validate() error {
 	if len(r.Gadgets) == 0 {
-		return errors.New("name a gadget: " + frame.GadgetNames())
+		return errors.New("no gadget given: must be some of " + frame.GadgetNames())
 	}
 	if _, err := frame.Lookup(r.Gadgets); err != nil {
 		return err
 	}
 	if !validID.MatchString(r.ContainerID) || !validName.MatchString(r.ContainerName) {
-		return errors.New("the container's ID or name is not one")
+		return errors.New("the container's ID or name is invalid")
 	}
 	return nil
 }
 
-// Run traces until in ends, heartbeats stay away, or the context ends. It fails only
-// when no gadget works at all.
+// Run traces and writes frames to out until in ends, there is no heartbeat for HeartbeatLimit, or the
+// context ends. A gadget that cannot be started only gets the status "unavailable", unless all fail.
 func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
-	if err := r.check(); err != nil {
+	if err := r.validate(); err != nil {
 		return err
 	}
 	t, err := target.Find("/proc", r.ContainerID, r.ContainerName)
@@ -62,17 +62,17 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 	var failed error
 	for _, name := range r.Gadgets {
 		g, err := gadget.Start(name, t)
-		status := &frame.Status{State: frame.Works, Reason: "container found by " + t.How}
+		status := &frame.Status{State: frame.Works, Reason: "container found by " + t.FoundBy}
 		if err != nil {
 			status = &frame.Status{State: frame.Unavailable, Reason: err.Error()}
 			failed = errors.Join(failed, err)
 		}
 		if err := s.send(frame.Frame{Kind: frame.KindGadget, Gadget: name, Status: status}); err != nil {
-			s.fail(err)
+			s.addError(err)
 		}
 		if g != nil {
 			running = append(running, g)
-			readers.Go(func() { s.serve(g) })
+			readers.Go(func() { s.sendGadget(g) })
 		}
 	}
 	s.flush()
@@ -81,19 +81,19 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() { cancel(heartbeats(ctx, in)) }() // ends with the process: a blocked read can't be ended
+	go func() { cancel(watchHeartbeats(ctx, in)) }() // a blocked read cannot be cancelled: it ends with the process
 	<-ctx.Done()
 	for _, g := range running {
 		if err := g.Stop(); err != nil {
-			s.fail(err)
+			s.addError(err)
 		}
 	}
 	readers.Wait()
 	return s.failed
 }
 
-// heartbeats returns why the client is gone.
-func heartbeats(ctx context.Context, in io.Reader) error {
+// watchHeartbeats blocks while the client sends heartbeats, and returns why it stopped.
+func watchHeartbeats(ctx context.Context, in io.Reader) error {
 	beats := make(chan struct{})
 	go func() {
 		defer close(beats)
@@ -119,7 +119,7 @@ func heartbeats(ctx context.Context, in io.Reader) error {
 	}
 }
 
-// stream numbers frames and writes one at a time.
+// stream numbers frames and writes them, one at a time.
 type stream struct {
 	mu      sync.Mutex
 	buffer  *bufio.Writer
@@ -135,12 +135,12 @@ func (s *stream) send(f frame.Frame) error {
 	f.Seq = s.seq
 	err := s.encoder.Encode(f)
 	if err != nil {
-		s.seq-- // nothing of it was delivered
+		s.seq-- // nothing was written
 	}
 	return err
 }
 
-// flush sends what is buffered; gadgets call it when they have nothing more for now.
+// flush writes what is buffered. Gadgets call it when they have no more events at the moment.
 func (s *stream) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,22 +149,22 @@ func (s *stream) flush() {
 	}
 }
 
-func (s *stream) fail(err error) {
+func (s *stream) addError(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = errors.Join(s.failed, err)
 }
 
-// serve sends a gadget's events and, at its end, its ledger.
-func (s *stream) serve(g *gadget.Running) {
+// sendGadget sends a gadget's events and, when the gadget stops, its ledger.
+func (s *stream) sendGadget(g *gadget.Running) {
 	ledger, err := g.Read(func(e *frame.Event) error {
 		return s.send(frame.Frame{Kind: frame.KindEvent, Gadget: g.Name, Event: e})
 	}, s.flush)
 	if err != nil {
-		s.fail(err)
+		s.addError(err)
 	}
 	if err := s.send(frame.Frame{Kind: frame.KindLedger, Gadget: g.Name, Ledger: &ledger}); err != nil {
-		s.fail(err)
+		s.addError(err)
 	}
 	s.flush()
 }

@@ -1,5 +1,5 @@
-// Package arrows holds which package may import which: the table in docs/architecture.md says so,
-// and this test holds the code against it.
+// Package arrows tests which package imports which. The table in docs/architecture.md lists what is
+// allowed.
 package arrows
 
 import (
@@ -18,8 +18,7 @@ const (
 	end    = "<!-- arrows: end -->\n"
 )
 
-// The imports of each package are those that its row of the table allows, and each package has a
-// row.
+// Each package has a row in the table and imports exactly the packages that its row allows.
 func TestImportsAreThoseOfTheTable(t *testing.T) {
 	allowed := table(t)
 	found := map[string]bool{}
@@ -32,23 +31,23 @@ func TestImportsAreThoseOfTheTable(t *testing.T) {
 		}
 		for _, i := range imports {
 			if !slices.Contains(may, i) {
-				t.Errorf("%s imports %s: docs/architecture.md allows %s", name, i, strings.Join(may, ", "))
+				t.Errorf("%s imports %s, but docs/architecture.md allows only %s", name, i, strings.Join(may, ", "))
 			}
 		}
 		for _, i := range may {
 			if !slices.Contains(imports, i) {
-				t.Errorf("%s does not import %s, which docs/architecture.md allows: take it out of the row", name, i)
+				t.Errorf("%s does not import %s, which docs/architecture.md allows: remove it from the row", name, i)
 			}
 		}
 	}
 	for name := range allowed {
 		if !found[name] {
-			t.Errorf("docs/architecture.md has a row for %s, which is no package", name)
+			t.Errorf("docs/architecture.md has a row for %s, which is not a package", name)
 		}
 	}
 }
 
-// table reads which of our packages each may import.
+// table reads which of the module's packages each package may import.
 func table(t *testing.T) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "architecture.md"))
@@ -58,7 +57,7 @@ func table(t *testing.T) map[string][]string {
 	_, rest, begun := strings.Cut(string(text), begin)
 	rows, _, ended := strings.Cut(rest, end)
 	if !begun || !ended {
-		t.Fatal("docs/architecture.md has no table between the comments of arrows")
+		t.Fatal("docs/architecture.md has no table between the arrows comments")
 	}
 	out := map[string][]string{}
 	for line := range strings.Lines(rows) {
@@ -67,7 +66,7 @@ func table(t *testing.T) map[string][]string {
 			continue
 		}
 		if name := strings.Trim(cells[1], " `"); strings.HasPrefix(name, "test/") || strings.HasPrefix(name, "examples/") {
-			continue // what they import is in test files too
+			continue // their rows include imports in test files
 		}
 		var imports []string
 		for _, i := range strings.Split(cells[3], ",") {
@@ -80,7 +79,8 @@ func table(t *testing.T) map[string][]string {
 	return out
 }
 
-// packages are those of the product, each with what it imports of ours; tests do not count.
+// packages returns the product's packages, each with the packages of this module that it imports,
+// test files excluded.
 func packages(t *testing.T) map[string][]string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./cmd/...", "./pkg/...", "./sidecar/...", "./manifests/...")
@@ -100,7 +100,7 @@ func packages(t *testing.T) map[string][]string {
 		}
 		name, ours := strings.TrimPrefix(p.ImportPath, module), []string{}
 		for _, i := range p.Imports {
-			if strings.HasPrefix(i, module) && i != module+"pkg/reason" { // a leaf that all may import
+			if strings.HasPrefix(i, module) && i != module+"pkg/reason" { // imports none itself; every package may import it
 				ours = append(ours, strings.TrimPrefix(i, module))
 			}
 		}

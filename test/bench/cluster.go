@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// What starting and ending the local cluster may take.
+// How long the local cluster may take to start and to stop.
 const (
 	warmUp   = 45 * time.Second
 	takeDown = 15 * time.Second
 	coldUp   = 12 * time.Minute
 )
 
-// cluster times the start with everything built, and the end; the cluster runs
-// afterwards, for the other parts.
+// cluster measures how long the local cluster takes to start, with everything built, and to stop.
+// The cluster runs afterwards, for the other measurements.
 func (b *bench) cluster() error {
 	if err := b.devcluster(nil, "down"); err != nil {
 		return err
 	}
-	before, err := machine()
+	before, err := machineState()
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (b *bench) cluster() error {
 			if err := b.devcluster(nil, "down"); err != nil {
 				return err
 			}
-			left, err = leftBy(before, takeDown)
+			left, err = waitForLeftovers(before, takeDown)
 			return err
 		})
 		if err != nil {
@@ -51,7 +51,7 @@ func (b *bench) cluster() error {
 	return b.devcluster(nil, "up")
 }
 
-// cold builds everything with empty caches, in a folder of its own, and starts it.
+// cold measures how long a start takes with empty caches: it builds everything in a new folder.
 func (b *bench) cold() error {
 	if err := b.devcluster(nil, "down"); err != nil {
 		return err
@@ -69,17 +69,18 @@ func (b *bench) cold() error {
 	if err != nil {
 		return err
 	}
-	b.judge("cluster-up, nothing built, no module there", up <= coldUp, fmt.Sprintf("%.1f min", up.Minutes()), "<= 12 min")
+	b.judge("cluster-up, nothing built, no modules downloaded", up <= coldUp, fmt.Sprintf("%.1f min", up.Minutes()), "<= 12 min")
 	return nil
 }
 
+// timed runs a function and returns how long it took.
 func timed(run func() error) (time.Duration, error) {
 	begin := time.Now()
 	err := run()
 	return time.Since(begin), err
 }
 
-// devcluster runs a verb of the development cluster's command.
+// devcluster runs the development cluster's command with additional environment variables.
 func (b *bench) devcluster(env []string, args ...string) error {
 	cmd := exec.CommandContext(context.WithoutCancel(b.ctx), filepath.Join(filepath.Dir(b.CLI), "devcluster"), args...)
 	cmd.Env = append(os.Environ(), env...)
@@ -90,9 +91,9 @@ func (b *bench) devcluster(env []string, args ...string) error {
 	return nil
 }
 
-// machine lists what a cluster could leave on this machine: processes of its
-// programs, mounts, network links, network namespaces, cgroups.
-func machine() (map[string]bool, error) {
+// machineState lists what a cluster could leave behind on this machine: processes, namespaces,
+// mounts, network links, cgroups.
+func machineState() (map[string]bool, error) {
 	found := map[string]bool{}
 	executables, err := filepath.Glob("/proc/[0-9]*/exe")
 	if err != nil {
@@ -128,18 +129,18 @@ func machine() (map[string]bool, error) {
 	return found, nil
 }
 
-// leftBy lists what is there after a time and was not before, and returns as soon as
-// that is nothing. Processes of others come and go: only those count that run a program
-// of the cluster.
-func leftBy(before map[string]bool, wait time.Duration) ([]string, error) {
+// waitForLeftovers waits until nothing is left that was not there before, and returns what is left
+// after wait. Of processes it counts only those that run a program of the cluster, because others
+// come and go.
+func waitForLeftovers(before map[string]bool, wait time.Duration) ([]string, error) {
 	for end := time.Now().Add(wait); ; time.Sleep(50 * time.Millisecond) {
-		now, err := machine()
+		now, err := machineState()
 		if err != nil {
 			return nil, err
 		}
 		var left []string
 		for what := range now {
-			if !before[what] && (!strings.HasPrefix(what, "process:") || ofCluster(what)) {
+			if !before[what] && (!strings.HasPrefix(what, "process:") || isClusterProgram(what)) {
 				left = append(left, what)
 			}
 		}
@@ -149,7 +150,8 @@ func leftBy(before map[string]bool, wait time.Duration) ([]string, error) {
 	}
 }
 
-func ofCluster(process string) bool {
+// isClusterProgram says whether a process of machineState runs a program of the cluster.
+func isClusterProgram(process string) bool {
 	for _, name := range []string{"kube", "etcd", "containerd", "containerd-shim-runc-v2", "runc", "haproxy", "qemu-system-x86_64", "devcluster", "pause", "http-echo"} {
 		if strings.HasSuffix(process, ":"+name) {
 			return true

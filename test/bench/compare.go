@@ -11,27 +11,28 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
-// The comparison: sessions and the same steps by hand take turns under a load.
+// In the comparison, sessions and the same steps by hand alternate under load.
 const (
 	rounds         = 5
-	between        = 6 * time.Second // over the router's reload interval
-	compareRate    = 150
+	between        = 6 * time.Second // longer than the router's reload interval
+	compareRate    = 150             // requests per second
 	reloadInterval = 5 * time.Second
 	ownTime        = 500 * time.Millisecond
 )
 
-// turn is one way there and back.
-type turn struct {
-	first  time.Duration // from the command to the first answer of the sandbox
-	own    time.Duration // of the way there, what was neither pod start nor reload
-	failed int
+// roundTrip is the result of moving traffic to a sandbox and back once.
+type roundTrip struct {
+	first  time.Duration // from the start to the first answer of the sandbox
+	own    time.Duration // part of first that is neither the pod's start nor a reload
+	failed int           // requests
 }
 
+// compare measures sessions and the same steps by hand.
 func (b *bench) compare() error {
-	if err := b.example(); err != nil {
+	if err := b.deployExample(); err != nil {
 		return err
 	}
-	var sessions, hands []turn
+	var sessions, hands []roundTrip
 	for round := range rounds + 1 {
 		hand, err := b.underLoad(b.byHand)
 		if err != nil {
@@ -42,24 +43,24 @@ func (b *bench) compare() error {
 			return err
 		}
 		if round == 0 {
-			continue // pulls images and warms caches
+			continue // the first round pulls images and warms caches
 		}
-		fmt.Printf("round %d  first sandbox answer after %.1f s by hand, %.1f s by osc-debug (%d ms its own); failed requests %d and %d\n",
+		fmt.Printf("round %d  first sandbox answer after %.1f s by hand, %.1f s with osc-debug (its own part %d ms); failed requests %d and %d\n",
 			round, hand.first.Seconds(), our.first.Seconds(), our.own.Milliseconds(), hand.failed, our.failed)
 		sessions, hands = append(sessions, our), append(hands, hand)
 	}
-	mine, theirs := median(sessions, func(t turn) time.Duration { return t.first }), median(hands, func(t turn) time.Duration { return t.first })
-	own := median(sessions, func(t turn) time.Duration { return t.own })
+	mine, theirs := median(sessions, func(t roundTrip) time.Duration { return t.first }), median(hands, func(t roundTrip) time.Duration { return t.first })
+	own := median(sessions, func(t roundTrip) time.Duration { return t.own })
 	b.judge(fmt.Sprintf("first sandbox answer, median of %d (by hand: %.1f s)", rounds, theirs.Seconds()), mine <= theirs+reloadInterval,
 		fmt.Sprintf("%.1f s, ratio %.2f", mine.Seconds(), mine.Seconds()/theirs.Seconds()), fmt.Sprintf("<= by hand + %g s", reloadInterval.Seconds()))
-	b.judge("of that neither pod start nor reload, median", own <= ownTime, own.Round(time.Millisecond).String(), "<= "+ownTime.String())
-	b.judge(fmt.Sprintf("requests failed (by hand: %d)", failed(hands)), failed(sessions) == 0, fmt.Sprint(failed(sessions)), "0")
+	b.judge("part of it that is neither pod start nor reload, median", own <= ownTime, own.Round(time.Millisecond).String(), "<= "+ownTime.String())
+	b.judge(fmt.Sprintf("failed requests (by hand: %d)", failed(hands)), failed(sessions) == 0, fmt.Sprint(failed(sessions)), "0")
 	return nil
 }
 
-// underLoad takes a turn under a load of its own, which goes on for a while, so that
-// every request that the turn harmed is counted with it.
-func (b *bench) underLoad(take func(*load.Run) (turn, error)) (turn, error) {
+// underLoad measures one round trip under its own load. The load continues for a while, so that
+// every request that fails because of the round trip is counted.
+func (b *bench) underLoad(take func(*load.Run) (roundTrip, error)) (roundTrip, error) {
 	no := false
 	config := sample.Load(compareRate)
 	config.Cookies = &no
@@ -70,7 +71,8 @@ func (b *bench) underLoad(take func(*load.Run) (turn, error)) (turn, error) {
 	return t, err
 }
 
-func median(turns []turn, of func(turn) time.Duration) time.Duration {
+// median returns the median of a duration in several round trips.
+func median(turns []roundTrip, of func(roundTrip) time.Duration) time.Duration {
 	var all []time.Duration
 	for _, t := range turns {
 		all = append(all, of(t))
@@ -79,14 +81,15 @@ func median(turns []turn, of func(turn) time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
-func failed(turns []turn) (n int) {
+// failed returns the number of failed requests in several round trips.
+func failed(turns []roundTrip) (n int) {
 	for _, t := range turns {
 		n += t.failed
 	}
 	return n
 }
 
-// steps are those of examples/http-echo/manifests/sandbox-by-hand.yaml.
+// The kubectl commands by hand, as in examples/http-echo/manifests/sandbox-by-hand.yaml.
 var (
 	byHandFile  = "examples/http-echo/manifests/sandbox-by-hand.yaml"
 	byHandThere = [][]string{
@@ -101,55 +104,57 @@ var (
 	}
 )
 
-func (b *bench) byHand(run *load.Run) (turn, error) {
+// byHand measures one round trip by hand.
+func (b *bench) byHand(run *load.Run) (roundTrip, error) {
 	begin := time.Now()
 	for _, args := range byHandThere {
 		if _, err := b.Kubectl(b.ctx, args...); err != nil {
-			return turn{}, err
+			return roundTrip{}, err
 		}
 	}
-	if err := b.answered(run, "pod=echo-kata"); err != nil {
-		return turn{}, err
+	if err := b.waitForAnswer(run, "pod=echo-kata"); err != nil {
+		return roundTrip{}, err
 	}
 	first := time.Since(begin)
 	time.Sleep(2 * time.Second)
 	for _, args := range byHandBack {
 		if _, err := b.Kubectl(b.ctx, args...); err != nil {
-			return turn{}, err
+			return roundTrip{}, err
 		}
 	}
-	return turn{first: first}, nil
+	return roundTrip{first: first}, nil
 }
 
-func (b *bench) session(run *load.Run) (turn, error) {
-	watched, err := b.watchWaits()
+// session measures one round trip of a session.
+func (b *bench) session(run *load.Run) (roundTrip, error) {
+	watched, err := b.watchSession()
 	if err != nil {
-		return turn{}, err
+		return roundTrip{}, err
 	}
 	begin := time.Now()
 	answered := make(chan error, 1)
 	var first time.Duration
 	go func() {
-		err := b.answered(run, "pod="+ours)
+		err := b.waitForAnswer(run, "pod="+namePrefix)
 		first = time.Since(begin)
 		answered <- err
 	}()
-	cmd, err := b.begin("--weight", "100", "--exact")
+	cmd, err := b.startSession("--weight", "100", "--exact")
 	live := time.Now()
 	seen, watchErr := watched()
 	if err := errors.Join(err, <-answered, watchErr); err != nil {
-		return turn{}, err
+		return roundTrip{}, err
 	}
 	time.Sleep(2 * time.Second)
-	if err := end(cmd); err != nil {
-		return turn{}, err
+	if err := endSession(cmd); err != nil {
+		return roundTrip{}, err
 	}
 	own := seen.created.Sub(begin) + seen.shifted.Sub(seen.reached) + live.Sub(seen.served)
-	return turn{first: first, own: own}, nil
+	return roundTrip{first: first, own: own}, nil
 }
 
-// answered waits for the first answer of a pod.
-func (b *bench) answered(run *load.Run, pod string) error {
+// waitForAnswer waits for the first response whose body contains pod, such as "pod=echo-kata".
+func (b *bench) waitForAnswer(run *load.Run, pod string) error {
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end) && b.ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		for body := range run.Sums().Bodies {
 			if strings.Contains(body, pod) {
@@ -157,5 +162,5 @@ func (b *bench) answered(run *load.Run, pod string) error {
 			}
 		}
 	}
-	return fmt.Errorf("no answer of %s", strings.TrimPrefix(pod, "pod="))
+	return fmt.Errorf("no answer from %s", strings.TrimPrefix(pod, "pod="))
 }

@@ -1,5 +1,5 @@
-// Command bench takes the project's figures on the local cluster and prints each with
-// its target and verdict; it exits 1 on a miss. Its argument names what is measured.
+// Command bench measures the project's figures on the local cluster and prints each with its target
+// and verdict. Its arguments name what to measure. It exits with 1 if a figure misses its target.
 package main
 
 import (
@@ -15,17 +15,17 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
-// parts are what can be measured, by the argument that asks for it.
+// parts are the measurements, by the argument that selects them.
 var parts = map[string]func(*bench) error{
 	"program": (*bench).program, // size and start of the command
-	"shares":  (*bench).shares,  // asked against counted shares
-	"byhand":  (*bench).compare, // a session against the same steps by hand
-	"cluster": (*bench).cluster, // starting and ending the local cluster
-	"cold":    (*bench).cold,    // the same with nothing built yet
+	"shares":  (*bench).shares,  // requested share compared with the counted one
+	"byhand":  (*bench).compare, // a session compared with the same steps by hand
+	"cluster": (*bench).cluster, // start and stop of the local cluster
+	"cold":    (*bench).cold,    // start of the cluster with nothing built yet
 	"soak":    (*bench).soak,    // ten sessions in a row under load
-	"crash":   (*bench).crash,   // the sandbox' program killed under load, 20 times
-	"outage":  (*bench).outage,  // API server and etcd away while a session runs and ends
-	"node":    (*bench).node,    // the sandbox' node dies
+	"crash":   (*bench).crash,   // the sandbox's program is killed under load, 20 times
+	"outage":  (*bench).outage,  // the API server and etcd are down while a session runs and ends
+	"node":    (*bench).node,    // the sandbox's node dies
 	"steps":   (*bench).steps,   // 5, 25, 100 percent of a StatefulSet while others change things
 }
 
@@ -46,7 +46,7 @@ type bench struct {
 	sample.Cluster
 	ctx    context.Context
 	missed bool
-	said   chan []string // what the last session's command told
+	output chan []string // the last session's standard error in lines, once its command has ended
 }
 
 func (b *bench) run(names []string) error {
@@ -57,7 +57,7 @@ func (b *bench) run(names []string) error {
 	for _, name := range names {
 		part, ok := parts[name]
 		if !ok {
-			return fmt.Errorf("%q: known are %s", name, strings.Join(slices.Sorted(maps.Keys(parts)), ", "))
+			return fmt.Errorf("unknown measurement %q: must be one of %s", name, strings.Join(slices.Sorted(maps.Keys(parts)), ", "))
 		}
 		if err := part(b); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -66,7 +66,7 @@ func (b *bench) run(names []string) error {
 	return nil
 }
 
-// judge prints a figure and remembers a miss.
+// judge prints a figure with its target and verdict, and notes a miss for the exit code.
 func (b *bench) judge(what string, ok bool, got, target string) {
 	verdict := "met"
 	if !ok {

@@ -15,63 +15,63 @@ import (
 
 const (
 	outageTime = 60 * time.Second
-	outageRate = 150
+	outageRate = 150 // requests per second
 )
 
-// When a session that an outage meets ends.
+// When a session ends relative to an outage.
 const (
-	endsLater  = iota // it is interrupted when all is back
-	endsBefore        // its Route is restored, its sandbox drains
-	endsWithin        // it is interrupted while nothing answers
-	timeIsOver        // its time is over while nothing answers; its command is gone
+	endsAfter  = iota // it is interrupted after the outage
+	endsBefore        // the outage starts while its sandbox drains
+	endsDuring        // it is interrupted during the outage
+	expires           // it is detached and expires during the outage
 )
 
-// outage takes the API server away for a minute while a session is live, and while one
-// ends; and restarts etcd. Users must not notice, and nothing may be lost.
+// outage stops the API server for a minute, and restarts etcd, while a session is live and while one
+// ends. Users must not notice, and nothing may be left.
 func (b *bench) outage() error {
-	if err := b.example(); err != nil {
+	if err := b.deployExample(); err != nil {
 		return err
 	}
 	run := load.Start(sample.Load(outageRate))
 	defer run.Stop()
 	for _, c := range []struct {
 		what, component string
-		away            time.Duration
+		downtime        time.Duration
 		ends            int
 	}{
-		{"API server away for 60 s, session live", "kube-apiserver", outageTime, endsLater},
-		{"API server away for 60 s, session draining", "kube-apiserver", outageTime, endsBefore},
-		{"API server away for 60 s, session ended within", "kube-apiserver", outageTime, endsWithin},
-		{"API server away for 60 s, time over within", "kube-apiserver", outageTime, timeIsOver},
-		{"etcd restarted, session live", "etcd", time.Second, endsLater},
+		{"API server down for 60 s, session live", "kube-apiserver", outageTime, endsAfter},
+		{"API server down for 60 s, session draining", "kube-apiserver", outageTime, endsBefore},
+		{"API server down for 60 s, session ended meanwhile", "kube-apiserver", outageTime, endsDuring},
+		{"API server down for 60 s, session expired meanwhile", "kube-apiserver", outageTime, expires},
+		{"etcd restarted, session live", "etcd", time.Second, endsAfter},
 		{"etcd restarted, session draining", "etcd", time.Second, endsBefore},
-		{"etcd restarted, session ended within", "etcd", time.Second, endsWithin},
+		{"etcd restarted, session ended meanwhile", "etcd", time.Second, endsDuring},
 	} {
 		before := run.Sums().Failed
-		code, err := b.away(c.component, c.away, c.ends)
+		code, err := b.runOutage(c.component, c.downtime, c.ends)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
 		failed := run.Sums().Failed - before
-		b.judge(c.what+": requests failed", failed == 0, fmt.Sprint(failed), "0")
-		b.judge("  the Route as before, nothing left; the command's exit code", code == 0, fmt.Sprint(code), "0")
+		b.judge(c.what+": failed requests", failed == 0, fmt.Sprint(failed), "0")
+		b.judge("  Route as before, nothing left; exit code of the command", code == 0, fmt.Sprint(code), "0")
 	}
 	return nil
 }
 
-// away holds a session, takes a component away, and sees that all is well afterwards. It
-// returns the command's exit code.
-func (b *bench) away(component string, away time.Duration, ends int) (int, error) {
-	if ends == timeIsOver {
-		if _, err := b.detached("--ttl", "20s"); err != nil {
+// runOutage runs a session while a component is down, and waits until nothing of the session is
+// left. It returns the command's exit code.
+func (b *bench) runOutage(component string, downtime time.Duration, ends int) (int, error) {
+	if ends == expires {
+		if _, err := b.startDetached("--ttl", "20s"); err != nil {
 			return 0, err
 		}
-		if err := b.without(component, away, nil); err != nil {
+		if err := b.stopFor(component, downtime, nil); err != nil {
 			return 0, err
 		}
-		return 0, b.cleanWithin(3 * time.Minute)
+		return 0, b.waitForClean(3 * time.Minute)
 	}
-	cmd, err := b.begin("--weight", "100", "--drain", "10s")
+	cmd, err := b.startSession("--weight", "100", "--drain", "10s")
 	if err != nil {
 		return 0, err
 	}
@@ -81,17 +81,17 @@ func (b *bench) away(component string, away time.Duration, ends int) (int, error
 		if err := interrupt(); err != nil {
 			return 0, err
 		}
-		time.Sleep(2 * time.Second) // the Route is restored, its sandbox drains
+		time.Sleep(2 * time.Second) // until the Route is restored and the sandbox drains
 	}
-	var within func() error
-	if ends == endsWithin {
-		within = interrupt
+	var meanwhile func() error
+	if ends == endsDuring {
+		meanwhile = interrupt
 	}
-	if err := b.without(component, away, within); err != nil {
+	if err := b.stopFor(component, downtime, meanwhile); err != nil {
 		return 0, err
 	}
-	if ends == endsLater {
-		time.Sleep(10 * time.Second) // the session goes on
+	if ends == endsAfter {
+		time.Sleep(10 * time.Second) // the session continues
 		if err := interrupt(); err != nil {
 			return 0, err
 		}
@@ -100,15 +100,15 @@ func (b *bench) away(component string, away time.Duration, ends int) (int, error
 	var exit *exec.ExitError
 	if err := cmd.Wait(); errors.As(err, &exit) {
 		code = exit.ExitCode()
-		fmt.Printf("the command ended with %d:\n%s\n", code, strings.Join(<-b.said, "\n"))
+		fmt.Printf("the command exited with %d:\n%s\n", code, strings.Join(<-b.output, "\n"))
 	} else if err != nil {
 		return 0, err
 	}
-	return code, b.cleanWithin(3 * time.Minute)
+	return code, b.waitForClean(3 * time.Minute)
 }
 
-// without takes a component away for a time, and does something as soon as it is away.
-func (b *bench) without(component string, away time.Duration, do func() error) error {
+// stopFor stops a component for a time and calls do, if not nil, as soon as it is down.
+func (b *bench) stopFor(component string, downtime time.Duration, do func() error) error {
 	if err := b.devcluster(nil, "stop", component); err != nil {
 		return err
 	}
@@ -116,18 +116,18 @@ func (b *bench) without(component string, away time.Duration, do func() error) e
 	if do != nil {
 		failed = do()
 	}
-	time.Sleep(away)
+	time.Sleep(downtime)
 	return errors.Join(failed, b.devcluster(nil, "start", component))
 }
 
-// node kills the sandbox' machine: the Route comes back when Kubernetes notices.
+// node kills the sandbox's node. The guard restores the Route when Kubernetes has noticed.
 func (b *bench) node() error {
-	if err := b.example(); err != nil {
+	if err := b.deployExample(); err != nil {
 		return err
 	}
 	run := load.Start(sample.Load(outageRate))
 	defer run.Stop()
-	id, err := b.detached()
+	id, err := b.startDetached()
 	if err != nil {
 		return err
 	}
@@ -146,15 +146,15 @@ func (b *bench) node() error {
 		return s.err
 	}
 	time.Sleep(10 * time.Second)
-	b.judge("the guard's part of it", s.patched.Sub(s.unready) <= guardsPart, fmt.Sprintf("%d ms", s.patched.Sub(s.unready).Milliseconds()), "<= 100 ms")
-	fmt.Printf("the sandbox' node dies: %.0f s to the patched Route (Kubernetes' node-monitor-grace-period is 40 s here), %d requests failed\n", s.patched.Sub(died).Seconds(), run.Sums().Failed-before)
+	b.judge("part of the guard in the restore", s.patched.Sub(s.unready) <= guardTarget, fmt.Sprintf("%d ms", s.patched.Sub(s.unready).Milliseconds()), "<= 100 ms")
+	fmt.Printf("the sandbox's node dies: %.0f s to the patched Route (node-monitor-grace-period of Kubernetes is 40 s here), %d requests failed\n", s.patched.Sub(died).Seconds(), run.Sums().Failed-before)
 	failed := run.Sums().Failed
 	time.Sleep(5 * time.Second)
-	b.judge("requests failed after it", run.Sums().Failed == failed, fmt.Sprint(run.Sums().Failed-failed), "0")
+	b.judge("failed requests after it", run.Sums().Failed == failed, fmt.Sprint(run.Sums().Failed-failed), "0")
 	if err := b.devcluster(nil, "start", "qemu"); err != nil {
 		return err
 	}
-	if err := b.devcluster(nil, "up"); err != nil { // waits for the node
+	if err := b.devcluster(nil, "up"); err != nil { // "up" waits for the node
 		return err
 	}
 	var out bytes.Buffer
@@ -163,5 +163,5 @@ func (b *bench) node() error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("rollback: %w: %s", err, out.String())
 	}
-	return b.cleanWithin(2 * time.Minute)
+	return b.waitForClean(2 * time.Minute)
 }

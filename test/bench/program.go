@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// program measures the command itself.
+// program measures the size of the command and how long it takes to start.
 func (b *bench) program() error {
 	info, err := os.Stat(b.CLI)
 	if err != nil {

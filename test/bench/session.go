@@ -13,29 +13,30 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
-// example brings up the example with a guard that stands by.
-func (b *bench) example() error {
+// deployExample deploys the example application and a guard that covers it.
+func (b *bench) deployExample() error {
 	if _, err := b.Deploy(b.ctx); err != nil {
 		return err
 	}
 	return b.InstallGuard(b.ctx, []string{sample.Namespace})
 }
 
-// begin starts a session and returns when it is live; b.said has what it told when it has ended.
-func (b *bench) begin(args ...string) (*exec.Cmd, error) {
+// startSession starts a session and waits until it is live. b.output gets the command's output when
+// the command has ended.
+func (b *bench) startSession(args ...string) (*exec.Cmd, error) {
 	cmd := b.Command(b.ctx, append([]string{"shift", "--route", "echo-route", "--router", sample.Router}, args...)...)
-	progress, told, err := os.Pipe()
+	progress, stderr, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	cmd.Stderr = told
+	cmd.Stderr = stderr
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	_ = told.Close()
+	_ = stderr.Close()
 	live := make(chan string, 1)
-	said := make(chan []string, 1)
-	b.said = said
+	output := make(chan []string, 1)
+	b.output = output
 	go func() {
 		defer progress.Close()
 		var lines []string
@@ -48,10 +49,10 @@ func (b *bench) begin(args ...string) (*exec.Cmd, error) {
 				}
 			}
 		}
-		said <- lines
+		output <- lines
 		select {
 		case live <- strings.Join(lines, "\n"):
-		default: // it was live
+		default: // the session was live before
 		}
 	}()
 	if last := <-live; last != "" {
@@ -60,15 +61,15 @@ func (b *bench) begin(args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// end interrupts a session, which is its normal end.
-func end(cmd *exec.Cmd) error {
+// endSession ends a session in the normal way: it interrupts the command and waits for it.
+func endSession(cmd *exec.Cmd) error {
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		return err
 	}
 	return cmd.Wait()
 }
 
-// status is what the command says of the session.
+// status is a session as 'osc-debug status' shows it; shares are in percent.
 type status struct {
 	Session, State string
 	Asked          float64
@@ -95,8 +96,8 @@ func (b *bench) realised() (float64, error) {
 	return s.Realised, err
 }
 
-// detached begins a session that the guard sees to, and returns its ID.
-func (b *bench) detached(args ...string) (string, error) {
+// startDetached starts a detached session, which only the guard watches, and returns its ID.
+func (b *bench) startDetached(args ...string) (string, error) {
 	args = append([]string{"shift", "--route", "echo-route", "--router", sample.Router, "--weight", "100", "--detach"}, args...)
 	if out, err := b.Command(b.ctx, args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("osc-debug %v: %w: %s", args, err, out)
@@ -105,7 +106,7 @@ func (b *bench) detached(args ...string) (string, error) {
 	return s.Session, err
 }
 
-// rollback ends the session.
+// rollback ends the session with 'osc-debug rollback'.
 func (b *bench) rollback() error {
 	if out, err := b.Command(b.ctx, "rollback", "--route", "echo-route", "--router", sample.Router).CombinedOutput(); err != nil {
 		return fmt.Errorf("osc-debug rollback: %w: %s", err, out)
@@ -113,8 +114,8 @@ func (b *bench) rollback() error {
 	return nil
 }
 
-// clean fails unless the Route is as the example has it and nothing of a session is left.
-func (b *bench) clean() error {
+// checkClean returns an error unless the Route is as in the example and nothing of a session is left.
+func (b *bench) checkClean() error {
 	route, err := b.Kubectl(b.ctx, "get", "route", "echo-route", "-n", sample.Namespace, "--show-managed-fields", "-o", "jsonpath={.spec.to.weight} {.spec.alternateBackends} {.metadata.labels.osc-debug\\.dev/session} {.metadata.annotations.osc-debug\\.dev/journal} {.metadata.managedFields[?(@.manager=='osc-debug')].operation}")
 	if err != nil {
 		return err
@@ -124,16 +125,16 @@ func (b *bench) clean() error {
 		return err
 	}
 	if strings.TrimSpace(route) != "100" || strings.TrimSpace(left) != "" {
-		return fmt.Errorf("the Route is %q, left are %q", route, left)
+		return fmt.Errorf("the Route is %q; objects left: %q", route, left)
 	}
 	return nil
 }
 
-// cleanWithin waits for that.
-func (b *bench) cleanWithin(wait time.Duration) error {
+// waitForClean waits until checkClean returns nil, or returns its last error.
+func (b *bench) waitForClean(wait time.Duration) error {
 	var err error
 	for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(time.Second) {
-		if err = b.clean(); err == nil {
+		if err = b.checkClean(); err == nil {
 			return nil
 		}
 	}

@@ -11,15 +11,15 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
-// shareOf and shareRequests: what is asked for and how many new clients are counted.
 const (
-	shareOf       = 20.0
-	shareRequests = 10000
-	shareError    = 1.5 // points
+	shareOf       = 20.0  // requested share, in percent
+	shareRequests = 10000 // number of new clients
+	shareError    = 1.5   // allowed deviation, in percentage points
 )
 
+// shares measures the sandbox's share beside one to three original pods.
 func (b *bench) shares() error {
-	if err := b.example(); err != nil {
+	if err := b.deployExample(); err != nil {
 		return err
 	}
 	for originals := 1; originals <= 3; originals++ {
@@ -30,7 +30,7 @@ func (b *bench) shares() error {
 	return nil
 }
 
-// share counts which side answers clients without cookies.
+// share counts how many clients without cookies the sandbox answers.
 func (b *bench) share(originals int) error {
 	for _, args := range [][]string{
 		{"scale", "-n", sample.Namespace, "deployment/echo-runc", fmt.Sprintf("--replicas=%d", originals)},
@@ -40,7 +40,7 @@ func (b *bench) share(originals int) error {
 			return err
 		}
 	}
-	cmd, err := b.begin("--weight", fmt.Sprint(shareOf))
+	cmd, err := b.startSession("--weight", fmt.Sprint(shareOf))
 	if err != nil {
 		return err
 	}
@@ -60,20 +60,20 @@ func (b *bench) share(originals int) error {
 	if err != nil {
 		return err
 	}
-	if err := end(cmd); err != nil {
+	if err := endSession(cmd); err != nil {
 		return err
 	}
 	sandbox := 0
 	for body, n := range sums.Bodies {
-		if strings.Contains(body, "pod="+ours) {
+		if strings.Contains(body, "pod="+namePrefix) {
 			sandbox += n
 		}
 	}
 	got := 100 * float64(sandbox) / float64(sums.OK)
-	weights := 100 * haproxy.Share(servers, ours)
-	b.judge(fmt.Sprintf("share by HAProxy's own weights beside %d original(s)", originals), math.Abs(weights-realised) < 0.01,
+	weights := 100 * haproxy.Share(servers, namePrefix)
+	b.judge(fmt.Sprintf("share by HAProxy's weights beside %d original pod(s)", originals), math.Abs(weights-realised) < 0.01,
 		fmt.Sprintf("%.2f %% (status: %.2f %%)", weights, realised), "the same")
-	b.judge(fmt.Sprintf("--weight %g beside %d original(s), %d requests (%d failed)", shareOf, originals, sums.Total(), sums.Failed),
+	b.judge(fmt.Sprintf("--weight %g beside %d original pod(s), %d requests (%d failed)", shareOf, originals, sums.Total(), sums.Failed),
 		sums.Failed == 0 && math.Abs(got-realised) <= shareError,
 		fmt.Sprintf("%.2f %% (status: %.2f %%)", got, realised), fmt.Sprintf("+- %.1f points", shareError))
 	return nil

@@ -13,11 +13,11 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
-// stepsRate is the load under which the steps are taken, in requests a second.
+// stepsRate is the load during the steps, in requests per second.
 const stepsRate = 300
 
-// stateful is the example as a StatefulSet of three, with an autoscaler, beside a Service of
-// somebody else's.
+// stateful is the example as a StatefulSet of three pods with an autoscaler, and another Service
+// that belongs to someone else.
 const stateful = `apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: echo, namespace: sample}
@@ -66,10 +66,11 @@ metadata: {name: other, namespace: sample}
 spec: {selector: {app: other}, ports: [{name: http, port: 8080, targetPort: http}]}
 `
 
-// steps takes a session on a StatefulSet of three from 5 to 25 to 100 percent under load,
-// while another user edits the weight of his alternate and the autoscaler scales up.
+// steps takes a session on a StatefulSet of three pods from 5 to 25 to 100 percent under load.
+// Meanwhile another user changes the weight of their alternate backend, and the autoscaler scales
+// the StatefulSet up.
 func (b *bench) steps() error {
-	if err := b.example(); err != nil {
+	if err := b.deployExample(); err != nil {
 		return err
 	}
 	file := filepath.Join(os.TempDir(), "osc-debug-bench-stateful.yaml")
@@ -91,25 +92,25 @@ func (b *bench) steps() error {
 			return err
 		}
 	}
-	time.Sleep(7 * time.Second) // the router reloads
+	time.Sleep(7 * time.Second) // until the router has reloaded
 	run := load.Start(sample.Load(stepsRate + stepsRate/8))
 	defer run.Stop()
-	cmd, err := b.begin("--steps", "5,25,100", "--interval", "15s", "--replicas", "2")
+	cmd, err := b.startSession("--steps", "5,25,100", "--interval", "15s", "--replicas", "2")
 	if err != nil {
 		return err
 	}
 	if _, err := b.Kubectl(b.ctx, patch("hpa", "echo", "merge", `{"spec":{"minReplicas":5}}`)...); err != nil {
 		return err
 	}
-	if err := b.asked(25); err != nil {
+	if err := b.waitForPercent(25); err != nil {
 		return err
 	}
-	// His backend may stand at another place of the list by now: he names it.
+	// The other user's backend may have moved in the list, so the patch tests its name.
 	edit := fmt.Sprintf(`[{"op":"test","path":"/spec/alternateBackends/0/name","value":"other"},{"op":"replace","path":"/spec/alternateBackends/0/weight","value":%d}]`, 77)
 	if _, err := b.Kubectl(b.ctx, patch("route", "echo-route", "json", edit)...); err != nil {
 		return err
 	}
-	if err := b.asked(100); err != nil {
+	if err := b.waitForPercent(100); err != nil {
 		return err
 	}
 	if _, err := b.Kubectl(b.ctx, "rollout", "status", "-n", sample.Namespace, "statefulset/echo", "--timeout=90s"); err != nil {
@@ -122,7 +123,7 @@ func (b *bench) steps() error {
 	time.Sleep(8 * time.Second)
 	code := 0
 	var exit *exec.ExitError
-	if err := end(cmd); errors.As(err, &exit) {
+	if err := endSession(cmd); errors.As(err, &exit) {
 		code = exit.ExitCode()
 	} else if err != nil {
 		return err
@@ -137,21 +138,21 @@ func (b *bench) steps() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("steps: %s, %.0f requests/s, %.2f %% realised at 100, %s pods of the original at the end\n", sums, rate, realised, replicas)
+	fmt.Printf("steps: %s, %.0f requests/s, realised share %.2f %% at 100 %%, %s pods of the original at the end\n", sums, rate, realised, replicas)
 	b.judge(fmt.Sprintf("5 -> 25 -> 100 on a StatefulSet: failed of %d requests", sums.Total()), sums.Failed == 0, fmt.Sprint(sums.Failed), "0")
-	b.judge("requests a second meanwhile", rate >= stepsRate, fmt.Sprintf("%.0f", rate), fmt.Sprintf(">= %d", stepsRate))
-	b.judge("the other's edit is kept, the rest as before", strings.TrimSpace(route) == "100 other=77", strings.TrimSpace(route), "100 other=77")
-	b.judge("exit code: somebody else changed the Route", code == 4, fmt.Sprint(code), "4")
+	b.judge("requests per second meanwhile", rate >= stepsRate, fmt.Sprintf("%.0f", rate), fmt.Sprintf(">= %d", stepsRate))
+	b.judge("the other user's weight is kept, the rest is as before", strings.TrimSpace(route) == "100 other=77", strings.TrimSpace(route), "100 other=77")
+	b.judge("exit code, because someone else changed the Route", code == 4, fmt.Sprint(code), "4")
 	b.judge("the autoscaler scaled the original", replicas == "5", replicas, "5")
 	return nil
 }
 
-// asked waits until the session is at a percentage.
-func (b *bench) asked(percent float64) error {
+// waitForPercent waits until status shows a percentage as the session's requested share.
+func (b *bench) waitForPercent(percent float64) error {
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		if s, err := b.status(); err == nil && s.Asked == percent {
 			return nil
 		}
 	}
-	return fmt.Errorf("the session does not come to %g %%", percent)
+	return fmt.Errorf("the session did not reach %g %% within 2 min", percent)
 }

@@ -19,18 +19,18 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
-// waits are the ends of what a session waits for, seen from outside.
-type waits struct {
-	created time.Time // the pod is there: from now on it starts
-	reached time.Time // the router has reloaded with its server, at weight 0
-	shifted time.Time // the Route's weights are patched
-	served  time.Time // the router has reloaded with them
+// sessionTimes are the times at which a session passed certain points, as seen from outside.
+type sessionTimes struct {
+	created time.Time // the sandbox's pod was created
+	reached time.Time // the router reloaded with the pod's server, at weight 0
+	shifted time.Time // the Route's weights were patched
+	served  time.Time // the router reloaded with these weights
 }
 
-// ours is how the names of a session's objects begin.
-const ours = "osc-debug-"
+// namePrefix is the prefix of the names of a session's objects.
+const namePrefix = "osc-debug-"
 
-// clients are an administrator's.
+// clients returns clients of the administrator.
 func (b *bench) clients() (kubernetes.Interface, routeclient.Interface, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(b.State, "admin.conf"))
 	if err != nil {
@@ -44,8 +44,8 @@ func (b *bench) clients() (kubernetes.Interface, routeclient.Interface, error) {
 	return core, client, err
 }
 
-// watches opens watches from what the API server has at hand, which is new enough.
-func watches(ctx context.Context, label string, open ...func(context.Context, metav1.ListOptions) (watch.Interface, error)) (out []<-chan watch.Event, err error) {
+// openWatches opens watches that start from the API server's cache, which is recent enough here.
+func openWatches(ctx context.Context, label string, open ...func(context.Context, metav1.ListOptions) (watch.Interface, error)) (out []<-chan watch.Event, err error) {
 	for _, o := range open {
 		w, err := o(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: label})
 		if err != nil {
@@ -56,21 +56,21 @@ func watches(ctx context.Context, label string, open ...func(context.Context, me
 	return out, nil
 }
 
-// watchWaits begins to watch the next session; the function it returns waits for what
-// was seen until traffic is served by the sandbox.
-func (b *bench) watchWaits() (func() (waits, error), error) {
+// watchSession starts to watch the next session. The function that it returns waits until the sandbox
+// serves traffic, and returns the times.
+func (b *bench) watchSession() (func() (sessionTimes, error), error) {
 	core, client, err := b.clients()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, 3*time.Minute)
-	events, err := watches(ctx, "", core.CoreV1().Pods(sample.Namespace).Watch, client.RouteV1().Routes(sample.Namespace).Watch)
+	events, err := openWatches(ctx, "", core.CoreV1().Pods(sample.Namespace).Watch, client.RouteV1().Routes(sample.Namespace).Watch)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	type outcome struct {
-		waits
+		sessionTimes
 		err error
 	}
 	done := make(chan outcome, 1)
@@ -79,23 +79,23 @@ func (b *bench) watchWaits() (func() (waits, error), error) {
 		w, err := b.follow(ctx, events[0], events[1])
 		done <- outcome{w, err}
 	}()
-	return func() (waits, error) {
+	return func() (sessionTimes, error) {
 		o := <-done
-		return o.waits, o.err
+		return o.sessionTimes, o.err
 	}, nil
 }
 
-// follow notes when what is waited for happens.
-func (b *bench) follow(ctx context.Context, pods, routes <-chan watch.Event) (waits, error) {
+// follow records a session's times from watch events and HAProxy's servers.
+func (b *bench) follow(ctx context.Context, pods, routes <-chan watch.Event) (sessionTimes, error) {
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
-	var seen waits
+	var seen sessionTimes
 	for seen.served.IsZero() {
 		select {
 		case <-ctx.Done():
 			return seen, fmt.Errorf("watching the session: %w", context.Cause(ctx))
 		case e := <-pods:
-			if p, ok := e.Object.(*corev1.Pod); ok && e.Type == watch.Added && strings.HasPrefix(p.Name, ours) {
+			if p, ok := e.Object.(*corev1.Pod); ok && e.Type == watch.Added && strings.HasPrefix(p.Name, namePrefix) {
 				seen.created = time.Now()
 			}
 		case e := <-routes:
@@ -105,10 +105,10 @@ func (b *bench) follow(ctx context.Context, pods, routes <-chan watch.Event) (wa
 		case <-look.C:
 			servers, err := haproxy.Servers(b.State, sample.Namespace, "echo-route")
 			if err != nil {
-				continue // between two generations
+				continue // the router is just reloading
 			}
 			for _, s := range servers {
-				if !strings.HasPrefix(s.Pod(), ours) {
+				if !strings.HasPrefix(s.Pod(), namePrefix) {
 					continue
 				}
 				if seen.reached.IsZero() {
@@ -123,9 +123,10 @@ func (b *bench) follow(ctx context.Context, pods, routes <-chan watch.Event) (wa
 	return seen, nil
 }
 
+// sandboxWeight returns the weight of the sandbox's backend, 0 if there is none.
 func sandboxWeight(r *routev1.Route) int32 {
 	for _, b := range r.Spec.AlternateBackends {
-		if strings.HasPrefix(b.Name, ours) && b.Weight != nil {
+		if strings.HasPrefix(b.Name, namePrefix) && b.Weight != nil {
 			return *b.Weight
 		}
 	}

@@ -1,7 +1,7 @@
-// Command demo is 'make demo': traffic of a real Route moves from a runc pod into a
-// sandbox VM, a tracer prints what the application does there, and everything goes
-// back, without one failed request; then a second session whose command is killed, which
-// the guard ends. It exits 1 when anything of that is not so.
+// Command demo is run by 'make demo'. It moves the traffic of a real Route from a runc pod into a
+// sandbox VM, traces the application there, and moves the traffic back. Then it starts a second
+// session and kills its command; the guard ends that session. The demo exits with 1 if a request
+// fails or anything else goes wrong.
 package main
 
 import (
@@ -25,9 +25,9 @@ import (
 )
 
 const (
-	rate      = 340
-	traceShow = 14 // lines of the trace that are shown
-	sessionIs = 3  // reloads that a session causes at least: arm, shift, restore
+	rate      = 340 // requests per second
+	traceShow = 14  // lines of the trace that are shown
+	sessionIs = 3   // minimum number of reloads that a session causes: arm, shift, restore
 )
 
 func main() {
@@ -53,7 +53,7 @@ func run(ctx context.Context) error {
 	}
 	d := &demo{ctx: ctx, Cluster: cluster, kernels: map[string]bool{}}
 	begin := time.Now()
-	title("example: Deployment echo-runc, Service echo, Route echo-route in namespace %s; user alice has role edit there", sample.Namespace)
+	title("example application: Deployment echo-runc, Service echo and Route echo-route in namespace %s, where user alice has role edit", sample.Namespace)
 	first, err := d.Deploy(ctx)
 	if err != nil {
 		return err
@@ -62,14 +62,14 @@ func run(ctx context.Context) error {
 	d.load = load.Start(sample.Load(rate))
 	defer d.load.Stop()
 
-	title("control: %d reloads of the router while nothing else changes", sessionIs)
+	title("control: the router reloads %d times without a session", sessionIs)
 	control, controlReloads, err := d.control(sessionIs)
 	if err != nil {
 		return err
 	}
 	d.show("before", control)
 
-	title("sandbox node and guard")
+	title("setup: sandbox node and guard")
 	if err := d.sandboxNode(); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func run(ctx context.Context) error {
 	if err := d.InstallGuard(ctx, []string{sample.Namespace}); err != nil {
 		return err
 	}
-	fmt.Println("  the guard stands by in namespace osc-debug")
+	fmt.Println("  the guard is running in namespace osc-debug")
 
 	title("session: osc-debug shift --route echo-route --weight 100 --exact --trace open,tcp --for 20s -n %s", sample.Namespace)
 	before, reloads := d.load.Sums(), d.Reloads()
@@ -88,7 +88,7 @@ func run(ctx context.Context) error {
 	session, sessionReloads := d.load.Sums().Since(before), d.Reloads()-reloads
 	d.show("during", during)
 	if more := sessionReloads - controlReloads; more > 0 {
-		title("control: %d more, as the session had %d", more, sessionReloads)
+		title("control: %d more reloads, because the session caused %d", more, sessionReloads)
 		sums, n, err := d.control(more)
 		if err != nil {
 			return err
@@ -96,7 +96,7 @@ func run(ctx context.Context) error {
 		control, controlReloads = control.Plus(sums), controlReloads+n
 	}
 
-	title("once more with --ttl " + killedTTL + ", and its command is killed (kill -9) while users are in the sandbox: the guard ends it at its time")
+	title("second session with --ttl " + killedTTL + ": its command is killed (kill -9) while the sandbox serves users, and the guard ends the session on time")
 	before, reloads = d.load.Sums(), d.Reloads()
 	over, err := d.killed()
 	if err != nil {
@@ -108,29 +108,30 @@ func run(ctx context.Context) error {
 	perSecond := d.load.Rate()
 	total := d.load.Stop()
 
-	title("sums")
+	title("totals")
 	fmt.Printf("  control         %s, over %d reloads\n", control, controlReloads)
 	fmt.Printf("  session         %s, over %d reloads\n", session, sessionReloads)
 	fmt.Printf("  killed session  %s, over %d reloads\n", killed, killedReloads)
 	fmt.Printf("  total           %s, %.0f requests/s, %d kernels, %.0f s\n", total, perSecond, len(d.kernels), time.Since(begin).Seconds())
-	fmt.Println("  stale: an idle kept-alive connection that a reload of the router had closed; clients ask again, with or without a session")
+	fmt.Println("  stale: sent on an idle keep-alive connection that a reload of the router had closed; clients retry, with or without a session")
 	switch {
 	case total.Failed > 0:
 		return fmt.Errorf("%d requests failed", total.Failed)
 	case len(d.kernels) != 2:
-		return fmt.Errorf("answers came from %d kernels, expected 2", len(d.kernels))
+		return fmt.Errorf("answers came from %d kernels, wanted 2", len(d.kernels))
 	case foreign > 0:
-		return fmt.Errorf("%d trace lines are not of the application", foreign)
+		return fmt.Errorf("%d trace lines come from other processes than the application", foreign)
 	case perSecond < 300:
-		return fmt.Errorf("only %.0f requests/s were sent, 300 are wanted", perSecond)
+		return fmt.Errorf("only %.0f requests/s were sent, wanted at least 300", perSecond)
 	}
-	fmt.Println("  0 failed: the sessions harmed nobody, and nothing of them is left")
+	fmt.Println("  0 failed: the sessions affected no user and left nothing behind")
 	return nil
 }
 
 func title(format string, args ...any) { fmt.Printf("\n"+format+"\n", args...) }
 
-// control makes the router reload so often, by changing a timeout.
+// control makes the router reload a number of times by changing a timeout. It returns the counts
+// meanwhile and the number of reloads.
 func (d *demo) control(times int) (load.Sums, int, error) {
 	begin, reloads := d.load.Sums(), d.Reloads()
 	for n := range times {
@@ -148,9 +149,8 @@ func (d *demo) control(times int) (load.Sums, int, error) {
 
 var traceLine = regexp.MustCompile(`^[0-9:.]{12} +[0-9]+ +(\S+)`)
 
-// session runs the command as the ordinary user and shows what it prints. It returns
-// the answers that came while it was live, and how many trace lines were of another
-// process than the application's.
+// session runs shift as the ordinary user and shows its output. It returns the counts while the
+// session was live, and how many trace lines came from other processes than the application.
 func (d *demo) session() (load.Sums, int, error) {
 	cmd := d.Command(d.ctx, "shift", "--route", "echo-route", "--weight", "100", "--exact",
 		"--trace", "open,tcp", "-o", "columns", "--for", "20s", "--router", sample.Router)
@@ -187,25 +187,25 @@ func (d *demo) session() (load.Sums, int, error) {
 	if lines == 0 {
 		return load.Sums{}, 0, fmt.Errorf("the tracer printed nothing")
 	}
-	fmt.Printf("  (%d trace lines in all)\n", lines)
+	fmt.Printf("  (%d trace lines in total)\n", lines)
 	return restored.Since(live), foreign, nil
 }
 
-// sandboxNode waits for the VM, which boots since the cluster was started.
+// sandboxNode waits for the VM, which has been booting since the cluster was started.
 func (d *demo) sandboxNode() error {
 	cmd := exec.CommandContext(d.ctx, filepath.Join(filepath.Dir(d.CLI), "devcluster"), "up")
-	cmd.Stderr = os.Stderr // its progress
+	cmd.Stderr = os.Stderr // shows the progress
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("devcluster up: %w", err)
 	}
 	return nil
 }
 
-// killedTTL is how long the session lives whose command is killed.
+// killedTTL is the time limit of the session whose command is killed.
 const killedTTL = "9s"
 
-// killed begins a session, kills its command, and waits until the guard has put
-// everything back. It returns the sums of that moment.
+// killed starts a session, kills its command, and waits until the guard has ended the session. It
+// returns the counts at that moment.
 func (d *demo) killed() (load.Sums, error) {
 	cmd := d.Command(d.ctx, "shift", "--route", "echo-route", "--weight", "100", "--ttl", killedTTL, "--router", sample.Router)
 	progress, err := cmd.StderrPipe()
@@ -224,7 +224,7 @@ func (d *demo) killed() (load.Sums, error) {
 	if err := cmd.Process.Kill(); err != nil {
 		return load.Sums{}, err
 	}
-	_ = cmd.Wait() // killed, as it should be
+	_ = cmd.Wait() // its error only says that it was killed
 	begin, last := time.Now(), ""
 	for time.Since(begin) < time.Minute {
 		now, err := d.Kubectl(d.ctx, "get", "route", "echo-route", "-n", sample.Namespace, "-o",
@@ -239,7 +239,7 @@ func (d *demo) killed() (load.Sums, error) {
 		if strings.HasSuffix(now, "session ") {
 			left, err := d.Kubectl(d.ctx, "get", "pods,services", "-n", sample.Namespace, "-l", "osc-debug.dev/session", "-o", "name")
 			if err != nil || strings.TrimSpace(left) != "" {
-				return load.Sums{}, fmt.Errorf("left by the killed session: %s %v", left, err)
+				return load.Sums{}, fmt.Errorf("the killed session left: %s %v", left, err)
 			}
 			return d.load.Sums(), nil
 		}
@@ -248,6 +248,8 @@ func (d *demo) killed() (load.Sums, error) {
 	return load.Sums{}, fmt.Errorf("the guard did not end the killed session within a minute: %s", last)
 }
 
+// showTrace prints the first lines of a trace and those of other processes than the application. It
+// returns the number of trace lines, and how many of them came from other processes.
 func showTrace(r io.Reader) (lines, foreign int) {
 	for s := bufio.NewScanner(r); s.Scan(); {
 		m := traceLine.FindStringSubmatch(s.Text())
@@ -268,7 +270,7 @@ func showTrace(r io.Reader) (lines, foreign int) {
 
 var answer = regexp.MustCompile(`pod=(\S+) kernel=(\S+)`)
 
-// show prints who answered.
+// show prints the correct responses with their numbers, and notes the kernels in them.
 func (d *demo) show(when string, s load.Sums) {
 	var bodies []string
 	for body := range s.Bodies {

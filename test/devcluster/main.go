@@ -1,6 +1,6 @@
-// Command devcluster runs a real Kubernetes on one machine, with a VM-backed
-// RuntimeClass kata and a router that splits Routes' traffic as OpenShift's does. It is
-// test equipment of osc-debug.
+// Command devcluster runs a real Kubernetes cluster on one machine, with RuntimeClass kata for a
+// node in a VM, and a router that splits the traffic of Routes as OpenShift's router does. It serves
+// to test osc-debug.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	root := &cobra.Command{Use: "devcluster", Short: "A real Kubernetes with a sandbox VM on one machine, to test osc-debug against",
+	root := &cobra.Command{Use: "devcluster", Short: "A real Kubernetes cluster with a sandbox VM on one machine, for tests of osc-debug",
 		SilenceUsage: true, SilenceErrors: true}
 	root.AddCommand(up(), down(), status(), stopComponent(), startComponent(), images(), supervise(), serveRouter(), serveRegistry())
 	if err := root.ExecuteContext(ctx); err != nil {
@@ -46,13 +46,13 @@ func up() *cobra.Command {
 			}
 			return cluster.Environment(cmd.OutOrStdout())
 		}}
-	c.Flags().DurationVar(&reload, "reload-interval", 5*time.Second, "least time between two router reloads (OpenShift: 5s)")
-	c.Flags().BoolVar(&early, "early", false, "do not wait for the sandbox node: a second 'up' does")
+	c.Flags().DurationVar(&reload, "reload-interval", 5*time.Second, "minimum time between two reloads of the router (OpenShift: 5s)")
+	c.Flags().BoolVar(&early, "early", false, "do not wait for the sandbox node; a second 'up' waits for it")
 	return c
 }
 
 func down() *cobra.Command {
-	return &cobra.Command{Use: "down", Short: "End the cluster and remove what it left", Args: cobra.NoArgs,
+	return &cobra.Command{Use: "down", Short: "Stop the cluster and clean up", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dirs, err := topology.NewDirs()
 			if err != nil {
@@ -62,13 +62,13 @@ func down() *cobra.Command {
 			if err := cluster.Down(dirs); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "cluster is down after %.1f s\n", time.Since(begin).Seconds())
+			fmt.Fprintf(cmd.ErrOrStderr(), "cluster stopped after %.1f s\n", time.Since(begin).Seconds())
 			return nil
 		}}
 }
 
 func status() *cobra.Command {
-	return &cobra.Command{Use: "status", Short: "Say whether the cluster runs and is ready", Args: cobra.NoArgs,
+	return &cobra.Command{Use: "status", Short: "Show whether the cluster is running and ready", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cluster.Status(cmd.Context(), cmd.OutOrStdout()); err != nil {
 				return err
@@ -78,11 +78,11 @@ func status() *cobra.Command {
 }
 
 func stopComponent() *cobra.Command {
-	return component("stop COMPONENT", "Kill a component of the running cluster and keep it down", cluster.Stop)
+	return component("stop COMPONENT", "Kill a component of the running cluster and keep it stopped", cluster.Stop)
 }
 
 func startComponent() *cobra.Command {
-	return component("start COMPONENT", "Start a component again that was stopped", cluster.Start)
+	return component("start COMPONENT", "Start a stopped component again", cluster.Start)
 }
 
 func component(use, short string, do func(topology.Dirs, string) error) *cobra.Command {
@@ -107,9 +107,9 @@ func images() *cobra.Command {
 			}
 			return image.Publish(cmd.Context(), b, registryName, full, push, cmd.OutOrStdout())
 		}}
-	c.Flags().StringVar(&registryName, "registry", image.DefaultRegistry, "registry and folder that the references name")
-	c.Flags().BoolVar(&full, "full", false, "also the variant with bpftrace")
-	c.Flags().BoolVar(&push, "push", false, "push them")
+	c.Flags().StringVar(&registryName, "registry", image.DefaultRegistry, "registry and path for the references")
+	c.Flags().BoolVar(&full, "full", false, "also build the sidecar variant with bpftrace")
+	c.Flags().BoolVar(&push, "push", false, "push the images")
 	return c
 }
 

@@ -15,18 +15,18 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// changes wakes tests when something changes in their namespace: an object of a watched kind, or
-// the output of a command. Nobody asks the API server again and again for what it will tell.
+// changes wakes tests when something changes in their namespace: an object of a watched kind or
+// the output of a command. Tests therefore need not poll the API server.
 type changes struct {
 	mu   sync.Mutex
-	next map[string]chan struct{} // by namespace, closed at its next change
+	next map[string]chan struct{} // by namespace; closed at its next change
 }
 
-// changed is of the whole test binary: one watch of each kind serves all tests.
+// changed serves all tests of the binary with one watch per kind.
 var changed = &changes{next: map[string]chan struct{}{}}
 
-// in is closed at the namespace's next change.
-func (c *changes) in(namespace string) <-chan struct{} {
+// nextChange returns a channel that is closed at the namespace's next change.
+func (c *changes) nextChange(namespace string) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.next[namespace] == nil {
@@ -35,7 +35,7 @@ func (c *changes) in(namespace string) <-chan struct{} {
 	return c.next[namespace]
 }
 
-func (c *changes) tell(namespace string) {
+func (c *changes) notify(namespace string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if next := c.next[namespace]; next != nil {
@@ -44,7 +44,7 @@ func (c *changes) tell(namespace string) {
 	}
 }
 
-func (c *changes) tellAll() {
+func (c *changes) notifyAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for namespace, next := range c.next {
@@ -53,7 +53,7 @@ func (c *changes) tellAll() {
 	}
 }
 
-// watchedKinds are what tests wait for.
+// watchedKinds are the resources that tests wait for.
 var watchedKinds = []schema.GroupVersionResource{
 	{Group: "route.openshift.io", Version: "v1", Resource: "routes"},
 	{Version: "v1", Resource: "pods"}, {Version: "v1", Resource: "services"}, {Version: "v1", Resource: "events"},
@@ -64,11 +64,11 @@ var watchedKinds = []schema.GroupVersionResource{
 	{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
 }
 
-// watch follows the kinds until the test binary ends.
+// watch watches all kinds until the test binary ends.
 func (c *changes) watch(config *rest.Config) error {
 	client, err := metadata.NewForConfig(config)
 	if err != nil {
-		return fmt.Errorf("watch for changes: %w", err)
+		return fmt.Errorf("create a client to watch for changes: %w", err)
 	}
 	for _, kind := range watchedKinds {
 		go func() {
@@ -80,30 +80,31 @@ func (c *changes) watch(config *rest.Config) error {
 				}
 				for event := range w.ResultChan() {
 					if m, ok := event.Object.(*metav1.PartialObjectMetadata); ok {
-						c.tell(m.Namespace)
+						c.notify(m.Namespace)
 					}
 				}
-				c.tellAll() // what was missed is gone
+				c.notifyAll() // changes since the watch ended are lost, so all tests check again
 			}
 		}()
 	}
 	return nil
 }
 
-// A condition is looked at again when something changes, but not more often than lull: what
-// changes together is looked at once. What no watch tells of is looked at each unwatched.
+// A condition is checked again when something changes, but changes within settleTime cause only
+// one check. A condition that depends on something unwatched is checked every pollInterval.
 const (
-	lull      = 50 * time.Millisecond
-	unwatched = time.Second
+	settleTime   = 50 * time.Millisecond
+	pollInterval = time.Second
 )
 
-// await returns when a condition holds; it fails the test only to end a hang.
-func await(t *testing.T, namespace string, wait, pause time.Duration, what string, holds func() bool) bool {
+// waitUntil waits until a condition holds and returns true. It returns false when wait is over or
+// the test ends.
+func waitUntil(t *testing.T, namespace string, wait, pause time.Duration, what string, holds func() bool) bool {
 	t.Helper()
 	end := time.NewTimer(wait)
 	defer end.Stop()
 	for {
-		next := changed.in(namespace)
+		next := changed.nextChange(namespace)
 		if holds() {
 			return true
 		}
@@ -113,7 +114,7 @@ func await(t *testing.T, namespace string, wait, pause time.Duration, what strin
 		case <-t.Context().Done():
 			return false
 		case <-next:
-			time.Sleep(lull)
+			time.Sleep(settleTime)
 		case <-time.After(pause):
 		}
 	}

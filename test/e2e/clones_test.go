@@ -27,64 +27,64 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
-// clonedForReal are cases of pkg/sandbox/testdata/clone that run here, with the example's
-// image in place of theirs: as their own kind, by the real controllers and kubelets, with
-// the security contexts that OpenShift gave them.
-var clonedForReal = []string{
+// realCloneCases are cases of pkg/sandbox/testdata/clone that run here with the example's image in
+// place of their own. Each has its original kind, the security contexts that OpenShift gave it, and
+// real controllers and kubelets.
+var realCloneCases = []string{
 	"deployment-restricted-v2", "deployment-anyuid", "deployment-nonroot-v2", "php-fpm-nginx", "init-migrations", "native-sidecar",
 	"projected-volumes", "statefulset", "daemonset", "replicaset", "replicationcontroller", "deploymentconfig", "bare-pod",
 }
 
-// cases are all of a long table in 'make soak'; in 'make test' those that differ in kind, and one
-// of the others, drawn by a seed.
-func cases(t *testing.T, all []string, differ ...string) []string {
+// sampleCases returns all cases in 'make soak'. In 'make test' it returns those in differ, which
+// differ most from each other, and a random one of the others; OSC_DEBUG_SEED sets the seed.
+func sampleCases(t *testing.T, all []string, differ ...string) []string {
 	t.Helper()
 	if full {
 		return all
 	}
 	others := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(differ, name) })
-	seed := number(t, "OSC_DEBUG_SEED", int(rand.Uint32()))
+	seed := intFromEnv(t, "OSC_DEBUG_SEED", int(rand.Uint32()))
 	one := others[rand.New(rand.NewPCG(uint64(seed), uint64(len(others)))).IntN(len(others))]
-	told(t, "seed %d: %s beside %s", seed, one, strings.Join(differ, ", "))
+	summarize(t, "seed %d: ran %s in addition to %s", seed, one, strings.Join(differ, ", "))
 	return append(differ, one)
 }
 
-// Each of them is cloned, answers users from the VM, and what the kubelet runs there has the
-// users, groups, capabilities and seccomp profile of the original.
+// Each case is cloned and answers users from the VM, and its processes there have the users, groups,
+// capabilities and seccomp profile of the original's.
 func TestClonesThatRun(t *testing.T) {
 	t.Parallel()
 	cluster := sample.Cluster{State: state, CLI: binary}
 	if _, err := cluster.Kubectl(t.Context(), "apply", "-f", "test/e2e/testdata/deploymentconfig.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range cases(t, clonedForReal, "php-fpm-nginx", "statefulset", "deploymentconfig") {
+	for _, name := range sampleCases(t, realCloneCases, "php-fpm-nginx", "statefulset", "deploymentconfig") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newGuardedEnv(t)
-			e.inTheVM()
-			e.runCase(cluster, name)
+			e.reserveVM()
+			e.createCase(cluster, name)
 			e.route(nil)
-			e.endpoints("web", true)
-			before := e.tested()
-			run := e.guarded("--weight", "100", "--timeout", "5m", "--replicas", "1", "--ttl", "15m")
+			e.waitForEndpoints("web", true)
+			before := e.snapshot()
+			run := e.guardedShift("--weight", "100", "--timeout", "5m", "--replicas", "1", "--ttl", "15m")
 			if !run.reaches("live") {
 				t.Fatal(run.wait())
 			}
-			e.sameAsOriginal()
+			e.compareWithOriginal()
 			run.signal(2)
 			if r := run.wait(); r.code != 0 {
 				t.Error(r)
 			}
-			if after := e.tested(); after != before {
+			if after := e.snapshot(); after != before {
 				t.Errorf("before %s\nafter  %s", before, after)
 			}
-			e.nothingLeft()
+			e.checkNothingLeft()
 		})
 	}
 }
 
-// sameAsOriginal compares what runs in the sandbox with what runs outside.
-func (e *env) sameAsOriginal() {
+// compareWithOriginal compares the sandbox's pod and processes with those of the original.
+func (e *env) compareWithOriginal() {
 	e.t.Helper()
 	list, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{})
 	e.ok(err)
@@ -97,10 +97,10 @@ func (e *env) sameAsOriginal() {
 		}
 	}
 	if clone == nil || original == nil || clone.Spec.NodeName == original.Spec.NodeName {
-		e.t.Fatalf("no clone on a node of its own among %d pods", len(list.Items))
+		e.t.Fatalf("no clone on another node than the original among %d pods", len(list.Items))
 	}
 	if !reflect.DeepEqual(clone.Spec.SecurityContext, original.Spec.SecurityContext) {
-		e.t.Errorf("pod: %+v, the original has %+v", clone.Spec.SecurityContext, original.Spec.SecurityContext)
+		e.t.Errorf("pod security context: %+v, the original has %+v", clone.Spec.SecurityContext, original.Spec.SecurityContext)
 	}
 	users := func(p *corev1.Pod, name string) *corev1.ContainerUser {
 		for _, s := range append(slices.Clone(p.Status.InitContainerStatuses), p.Status.ContainerStatuses...) {
@@ -116,15 +116,15 @@ func (e *env) sameAsOriginal() {
 				continue
 			}
 			if !reflect.DeepEqual(c.SecurityContext, o.SecurityContext) {
-				e.t.Errorf("container %s: %+v, the original has %+v", c.Name, c.SecurityContext, o.SecurityContext)
+				e.t.Errorf("security context of container %s: %+v, the original has %+v", c.Name, c.SecurityContext, o.SecurityContext)
 			}
 			if ran := slices.ContainsFunc(clone.Spec.Containers, func(k corev1.Container) bool { return k.Name == c.Name }); ran {
-				mine, theirs := e.insideSandbox(sandbox.ContainerID(clone, c.Name)), e.outside(sandbox.ContainerID(original, c.Name))
+				mine, theirs := e.privilegesInSandbox(sandbox.ContainerID(clone, c.Name)), e.privilegesOnNode(sandbox.ContainerID(original, c.Name))
 				if mine != theirs || mine == "" {
-					e.t.Errorf("container %s: the kernel says of its processes\n%s\nof the original's\n%s", c.Name, mine, theirs)
+					e.t.Errorf("privileges of container %s:\n%s\nof the original's:\n%s", c.Name, mine, theirs)
 				}
 			}
-			// What the runtime says it runs as (groups by fsGroup and image included).
+			// The user as the runtime reports it, including groups from fsGroup and the image.
 			if u, w := users(clone, c.Name), users(original, c.Name); !reflect.DeepEqual(u, w) {
 				e.t.Errorf("container %s runs as %+v, the original's as %+v", c.Name, u, w)
 			}
@@ -132,11 +132,11 @@ func (e *env) sameAsOriginal() {
 	}
 }
 
-// privileges are the lines of /proc/PID/status that say what a process may do.
+// privileges matches the lines of /proc/PID/status with a process's privileges.
 const privileges = "^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):"
 
-// insideSandbox reads them of a container's first process, in the VM.
-func (e *env) insideSandbox(container string) string {
+// privilegesInSandbox reads the privileges of a container's first process in the VM.
+func (e *env) privilegesInSandbox(container string) string {
 	e.t.Helper()
 	r := e.cli("exec", "--", "bash", "-c", `f=$(grep -ls "$1" /proc/[0-9]*/cgroup | sort -V | head -1) && grep -E "$2" "${f%cgroup}status"`, "bash", container, privileges)
 	if r.code != 0 {
@@ -145,8 +145,9 @@ func (e *env) insideSandbox(container string) string {
 	return strings.TrimSpace(r.out)
 }
 
-// outside reads them of a container's first process on the node that the test itself is on.
-func (e *env) outside(container string) string {
+// privilegesOnNode reads the privileges of a container's first process on this machine, which is
+// also the runc node.
+func (e *env) privilegesOnNode(container string) string {
 	e.t.Helper()
 	cgroups, err := filepath.Glob("/proc/[0-9]*/cgroup")
 	e.ok(err)
@@ -165,9 +166,9 @@ func (e *env) outside(container string) string {
 	return ""
 }
 
-// runCase makes the workload of a case, as OpenShift would have admitted its pods, and waits
-// until it serves.
-func (e *env) runCase(cluster sample.Cluster, name string) {
+// createCase creates the workload of a case, with its pods as OpenShift would have admitted them, and
+// waits until a pod is ready.
+func (e *env) createCase(cluster sample.Cluster, name string) {
 	e.t.Helper()
 	file, err := os.ReadFile(filepath.Join("..", "..", "pkg", "sandbox", "testdata", "clone", name+".yaml"))
 	e.ok(err)
@@ -203,9 +204,9 @@ func (e *env) runCase(cluster sample.Cluster, name string) {
 		template.Spec = corev1.PodSpec{}
 		e.ok(json.Unmarshal(merged, &template.Spec))
 	}
-	runnable(&template.Spec, e.sidecar())
+	makeRunnable(&template.Spec, e.builtInSidecar())
 	template.Annotations, template.Labels = nil, map[string]string{"app": "web"}
-	e.create(cluster, w.Kind, template)
+	e.createWorkload(cluster, w.Kind, template)
 	_, err = core.CoreV1().Services(e.ns).Create(e.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{
 		Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}}}}, metav1.CreateOptions{})
 	e.ok(err)
@@ -218,9 +219,9 @@ func (e *env) runCase(cluster sample.Cluster, name string) {
 	})
 }
 
-// runnable puts images that are here in place of the case's own; structure, ports' names
-// and security contexts stay.
-func runnable(spec *corev1.PodSpec, tools string) {
+// makeRunnable replaces the case's images with images that the cluster has, and drops what does not
+// exist here. It keeps the containers, port names and security contexts.
+func makeRunnable(spec *corev1.PodSpec, tools string) {
 	spec.ServiceAccountName, spec.NodeName, spec.NodeSelector, spec.PriorityClassName, spec.Priority = "", "", nil, "", nil
 	spec.ImagePullSecrets, spec.EphemeralContainers, spec.Affinity, spec.Hostname, spec.Subdomain = nil, nil, nil, "", ""
 	drop := func(v corev1.Volume) bool { return strings.HasPrefix(v.Name, "kube-api-access-") }
@@ -261,13 +262,13 @@ func runnable(spec *corev1.PodSpec, tools string) {
 			c.Image, c.Command, c.Ports = tools, []string{"sleep", "3600"}, nil
 			continue
 		}
-		c.Image, c.Args, c.Ports = handImage, []string{"-text", "hello", "-listen", ":8080"}, []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}
+		c.Image, c.Args, c.Ports = fakeImage, []string{"-text", "hello", "-listen", ":8080"}, []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}
 		c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromString("http")}}, PeriodSeconds: 1, TimeoutSeconds: 5}
 	}
 }
 
-// create makes a workload of a kind with one pod.
-func (e *env) create(cluster sample.Cluster, kind string, template corev1.PodTemplateSpec) {
+// createWorkload creates workload "web" of a kind with one pod.
+func (e *env) createWorkload(cluster sample.Cluster, kind string, template corev1.PodTemplateSpec) {
 	e.t.Helper()
 	ctx, options := e.t.Context(), metav1.CreateOptions{}
 	meta, selector, one := metav1.ObjectMeta{Name: "web"}, &metav1.LabelSelector{MatchLabels: template.Labels}, int32(1)
@@ -299,7 +300,7 @@ func (e *env) create(cluster sample.Cluster, kind string, template corev1.PodTem
 		e.ok(json.Unmarshal([]byte(`"`+uid+`"`), &rc.OwnerReferences[0].UID))
 		_, err = core.CoreV1().ReplicationControllers(e.ns).Create(ctx, rc, options)
 	default:
-		e.t.Fatalf("no way to make a %s", kind)
+		e.t.Fatalf("unsupported kind %s", kind)
 	}
 	e.ok(err)
 }

@@ -26,39 +26,39 @@ type result struct {
 
 func (r result) String() string { return fmt.Sprintf("exit %d\n%s%s", r.code, r.out, r.errOut) }
 
-// because says whether a refusal, warning or failure with a code was told.
-func (r result) because(code reason.Code) bool { return tells(r.errOut, code) }
+// reports says whether the command printed a refusal, warning or failure with a code.
+func (r result) reports(code reason.Code) bool { return hasCode(r.errOut, code) }
 
-// names says whether all values stand in what was told.
-func (r result) names(values ...string) bool {
+// mentions says whether the command's standard error contains all values.
+func (r result) mentions(values ...string) bool {
 	return !slices.ContainsFunc(values, func(v string) bool { return !strings.Contains(r.errOut, v) })
 }
 
-// tells says whether progress has a message with a code.
-func tells(progress string, code reason.Code) bool {
+// hasCode says whether progress contains a message with a code.
+func hasCode(progress string, code reason.Code) bool {
 	return strings.Contains(progress, "("+string(code)+")")
 }
 
-// running is a command under way.
+// running is a process that the test started.
 type running struct {
 	e        *env
 	cmd      *exec.Cmd
-	out      watched
-	progress watched
+	out      outputBuffer
+	progress outputBuffer
 	done     chan struct{}
 	err      error
 }
 
-// watched collects text and lets others wait for a word in it.
-type watched struct {
+// outputBuffer collects a process's output and wakes those who wait for more of it.
+type outputBuffer struct {
 	mu        sync.Mutex
 	text      bytes.Buffer
 	more      chan struct{}
-	namespace string // whose tests wait for it: see changes
+	namespace string // its tests wait for this output; see changes
 }
 
-func (w *watched) Write(p []byte) (int, error) {
-	defer changed.tell(w.namespace)
+func (w *outputBuffer) Write(p []byte) (int, error) {
+	defer changed.notify(w.namespace)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	select {
@@ -68,30 +68,30 @@ func (w *watched) Write(p []byte) (int, error) {
 	return w.text.Write(p)
 }
 
-func (w *watched) String() string {
+func (w *outputBuffer) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.text.String()
 }
 
-// start runs the command as a user of the cluster.
+// start runs the command as a user of the cluster, in the test's namespace.
 func (e *env) start(user string, args ...string) *running {
 	e.t.Helper()
 	cmd := exec.Command(binary, append([]string{"-n", e.ns}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(user))
-	return e.process(cmd)
+	return e.startProcess(cmd)
 }
 
-// startInto runs the command as alice with its output going to a file.
-func (e *env) startInto(out *os.File, args ...string) *running {
+// startWithOutput runs the command as alice and sends its standard output to a file.
+func (e *env) startWithOutput(out *os.File, args ...string) *running {
 	e.t.Helper()
 	cmd := exec.Command(binary, append([]string{"-n", e.ns}, args...)...)
 	cmd.Env, cmd.Stdout = append(os.Environ(), "KUBECONFIG="+kubeconfig("alice")), out
-	return e.process(cmd)
+	return e.startProcess(cmd)
 }
 
-// process starts a program, which ends at the latest with the test.
-func (e *env) process(cmd *exec.Cmd) *running {
+// startProcess starts a program, which is ended after the test at the latest.
+func (e *env) startProcess(cmd *exec.Cmd) *running {
 	e.t.Helper()
 	r := &running{e: e, cmd: cmd, done: make(chan struct{})}
 	r.out.more, r.progress.more = make(chan struct{}, 1), make(chan struct{}, 1)
@@ -103,13 +103,13 @@ func (e *env) process(cmd *exec.Cmd) *running {
 	e.commands = append(e.commands, r)
 	e.mu.Unlock()
 	e.ok(r.cmd.Start())
-	go func() { r.err = r.cmd.Wait(); close(r.done); changed.tell(e.ns) }()
+	go func() { r.err = r.cmd.Wait(); close(r.done); changed.notify(e.ns) }()
 	e.t.Cleanup(r.end)
 	return r
 }
 
-// end ends a process that still runs: at once, or where its coverage is counted so that it writes
-// that down.
+// end ends a process that still runs. It kills it, but where coverage is measured it first sends
+// SIGTERM so that the process writes its coverage data.
 func (r *running) end() {
 	if os.Getenv("GOCOVERDIR") != "" {
 		r.signal(syscall.SIGTERM)
@@ -130,13 +130,13 @@ func kubeconfig(user string) string {
 	return filepath.Join(state, user+".conf")
 }
 
-// shift starts a session of alice's that no guard watches; more flags override.
+// shift starts a session of alice without a guard; later flags override earlier ones.
 func (e *env) shift(args ...string) *running {
 	e.t.Helper()
 	return e.start("alice", append([]string{"shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard"}, args...)...)
 }
 
-// reaches waits until a step is announced; false when the command ended before.
+// reaches waits until the command prints a step; it returns false if the command ended before.
 func (r *running) reaches(step string) bool {
 	for {
 		if strings.Contains(r.progress.String(), "s  "+step+" ") {
@@ -147,28 +147,28 @@ func (r *running) reaches(step string) bool {
 		case <-r.done:
 			return strings.Contains(r.progress.String(), "s  "+step+" ")
 		case <-time.After(hang):
-			r.e.t.Fatalf("step %s was not reached:\n%s", step, r.progress.String())
+			r.e.t.Fatalf("the command did not reach step %s:\n%s", step, r.progress.String())
 		}
 	}
 }
 
-// because says whether a message with a code was told so far.
-func (r *running) because(code reason.Code) bool { return tells(r.progress.String(), code) }
+// reports says whether the command has printed a message with a code so far.
+func (r *running) reports(code reason.Code) bool { return hasCode(r.progress.String(), code) }
 
 func (r *running) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
 
-// wait returns when the command has ended.
+// wait waits until the command ends and returns its result.
 func (r *running) wait() result {
 	r.e.t.Helper()
 	select {
 	case <-r.done:
 	case <-time.After(hang):
-		r.signal(syscall.SIGQUIT) // Go programs then say where each goroutine stands
+		r.signal(syscall.SIGQUIT) // a Go program then prints the stack of each goroutine
 		select {
 		case <-r.done:
 		case <-time.After(5 * time.Second):
 		}
-		r.e.t.Fatalf("%v does not end:\n%s", r.cmd.Args, r.progress.String())
+		r.e.t.Fatalf("%v did not end:\n%s", r.cmd.Args, r.progress.String())
 	}
 	code := 0
 	var exit *exec.ExitError
@@ -178,5 +178,5 @@ func (r *running) wait() result {
 	return result{code, r.out.String(), r.progress.String()}
 }
 
-// cli runs a command of alice's to its end.
+// cli runs a command as alice and waits for its end.
 func (e *env) cli(args ...string) result { return e.start("alice", args...).wait() }

@@ -15,7 +15,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// The tab key offers the names of what is there.
+// The Tab key offers the names of existing objects.
 func TestTheShellCompletesNames(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -25,7 +25,7 @@ func TestTheShellCompletesNames(t *testing.T) {
 	for flag, want := range map[string]string{
 		"--route": "other shop", "--workload": "deployment/web", "--container": "web", "--trace": "open tcp", "--dry-run": "none client server",
 	} {
-		// What is not there within its two seconds is not offered.
+		// Completion gives up on names that it cannot read within two seconds.
 		e.eventually(flag+" completes to "+want, func() bool {
 			var got []string
 			for line := range strings.Lines(e.cli("__complete", "shift", flag, "").out) {
@@ -38,8 +38,8 @@ func TestTheShellCompletesNames(t *testing.T) {
 	}
 }
 
-// The real kubectl runs the command as its plugin, which then speaks of itself as it was called,
-// and completes.
+// The real kubectl runs the command as a plugin. Its help then shows the name it was called by, and
+// completion works.
 func TestAPluginOfKubectl(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

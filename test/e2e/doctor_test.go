@@ -22,7 +22,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// doctorClass is a runtime class of this test's own.
+// doctorClass is a RuntimeClass that only this test uses.
 const doctorClass = "e2e-doctor"
 
 // diagnosis is what doctor printed.
@@ -32,12 +32,13 @@ type diagnosis struct {
 }
 
 type finding struct {
-	Check, Status, Detail, Mend string
-	Code                        reason.Code
+	Check, Status, Detail string
+	Fix                   string `json:"mend"`
+	Code                  reason.Code
 }
 
-// of gives the finding of a check.
-func (d diagnosis) of(check string) finding {
+// finding returns the finding of a check.
+func (d diagnosis) finding(check string) finding {
 	for _, f := range d.Findings {
 		if f.Check == check {
 			return f
@@ -46,8 +47,8 @@ func (d diagnosis) of(check string) finding {
 	return finding{}
 }
 
-// wrong is what is not well, "" for nothing.
-func (d diagnosis) wrong() (out string) {
+// problems describes all findings that are not ok, "" if there are none.
+func (d diagnosis) problems() (out string) {
 	if d.code != 0 {
 		out = d.errOut
 	}
@@ -59,27 +60,27 @@ func (d diagnosis) wrong() (out string) {
 	return out
 }
 
-// Each prerequisite of a session is taken away, one after the other: doctor finds it and
-// names what mends it; after the mend it finds nothing missing.
+// The prerequisites of a session are removed one at a time. doctor finds each and names the fix; after
+// the fix, doctor finds nothing missing.
 func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.sccResource()
-	image := e.sidecar()
+	e.createSCCResource()
+	image := e.builtInSidecar()
 	e.installPolicy()
-	account := e.ownGuards("images="+image, "runtimeClasses=kata kata-remote "+doctorClass)
-	e.deployment("web", 9, nil) // more than a session at 100 % could carry: no matter
+	account := e.prepareOwnGuard("images="+image, "runtimeClasses=kata kata-remote "+doctorClass)
+	e.deployment("web", 9, nil) // too many pods for a session at 100 %, which does not matter here
 	e.route(nil)
-	e.runtimeClass("")
-	e.label("privileged")
-	e.grant("alice")
+	e.createRuntimeClass("")
+	e.setPodSecurity("privileged")
+	e.grantSCC("alice")
 	roles, err := exec.Command(binary, "manifests", "rbac").Output()
 	e.ok(err)
 	e.kubectl(string(roles), "apply", "-f", "-")
-	guard := e.guard("one", account)
-	guard.leads(t.Context(), "one")
+	guard := e.startGuard("one", account)
+	guard.waitUntilLeading(t.Context(), "one")
 
-	// This namespace is the guard's home: to the command it is namespace osc-debug.
+	// The test's namespace is the guard's home: the proxy maps namespace osc-debug to it.
 	var routeless atomic.Bool
 	config := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		if routeless.Load() && r.URL.Path == "/apis" { // as plain Kubernetes answers
@@ -100,119 +101,122 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	healthy := func(after string) {
 		t.Helper()
 		var wrong string
-		if !await(t, e.ns, hang, unwatched, "all is well", func() bool { wrong = examine().wrong(); return wrong == "" }) {
-			t.Fatalf("after %s still: %s", after, wrong)
+		if !waitUntil(t, e.ns, hang, pollInterval, "doctor finds no problem", func() bool { wrong = examine().problems(); return wrong == "" }) {
+			t.Fatalf("after %s doctor still finds: %s", after, wrong)
 		}
 	}
 	healthy("everything was set up")
 	for _, c := range []struct {
-		check, status      string
-		why                reason.Code
-		names, mend        string // in what is found, and what is told to do
-		takeAway, giveBack func() // nil: the command that doctor prints, as an administrator
+		check, status   string
+		why             reason.Code
+		names, fix      string // parts of the finding's detail and of its fix
+		breakIt, repair func() // repair nil: run the command that doctor prints, as an administrator
 	}{
 		{"API server", "missing", reason.RoutesNotServed, "", "use an OpenShift cluster", func() { routeless.Store(true) }, func() { routeless.Store(false) }},
 		{"permissions", "missing", reason.PermissionsMissing, "alice", "oc create rolebinding osc-debug --clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
 		}, nil},
-		{"pod security", "missing", reason.PodSecurityEnforced, `"restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.label("restricted") }, nil},
-		{"pod security", "warning", reason.PodSecurityUnset, "", "oc label namespace " + e.ns, func() { e.label("") }, nil},
+		{"pod security", "missing", reason.PodSecurityEnforced, `"restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.setPodSecurity("restricted") }, nil},
+		{"pod security", "warning", reason.PodSecurityUnset, "", "oc label namespace " + e.ns, func() { e.setPodSecurity("") }, nil},
 		{"SCC", "missing", reason.SCCNotUsable, "alice", "--clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
 			e.bind("alice", "edit")
-			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "osc-debug", metav1.DeleteOptions{})) // the first mend's
+			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "osc-debug", metav1.DeleteOptions{})) // created by the first fix
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
 			e.ok(core.RbacV1().Roles(e.ns).Delete(t.Context(), "scc-alice", metav1.DeleteOptions{}))
 		}, nil},
-		{"runtime class", "missing", reason.NoRuntimeClass, doctorClass, "install OpenShift sandboxed containers", e.noRuntimeClass, func() { e.runtimeClass("") }},
-		{"runtime class", "missing", reason.RuntimeClassNotAllowed, ": kata", "name one with --runtime-class", func() { e.setting("runtimeClasses", "kata") }, func() { e.setting("runtimeClasses", "kata kata-remote "+doctorClass) }},
-		{"sidecar image", "missing", reason.SidecarImageNotAllowed, approved, "oc edit configmap osc-debug", func() { e.setting("images", approved) }, func() { e.setting("images", image) }},
-		{"sandbox pod", "missing", reason.ImageNotAllowed, image, "oc edit configmap osc-debug -n osc-debug", func() { e.setting("images", "") }, func() { e.setting("images", image) }},
+		{"runtime class", "missing", reason.NoRuntimeClass, doctorClass, "install OpenShift sandboxed containers", e.deleteRuntimeClass, func() { e.createRuntimeClass("") }},
+		{"runtime class", "missing", reason.RuntimeClassNotAllowed, ": kata", "use an allowed one with --runtime-class", func() { e.setSetting("runtimeClasses", "kata") }, func() { e.setSetting("runtimeClasses", "kata kata-remote "+doctorClass) }},
+		{"sidecar image", "missing", reason.SidecarImageNotAllowed, approvedImage, "oc edit configmap osc-debug", func() { e.setSetting("images", approvedImage) }, func() { e.setSetting("images", image) }},
+		{"sandbox pod", "missing", reason.ImageNotAllowed, image, "oc edit configmap osc-debug -n osc-debug", func() { e.setSetting("images", "") }, func() { e.setSetting("images", image) }},
 		{"sandbox policy", "missing", reason.SCCWithoutSandboxPolicy, "", "osc-debug manifests policy", func() {
 			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-sandbox", metav1.DeleteOptions{}))
 		}, func() { e.bindPolicy(e.ns+"-osc-debug-sandbox", true) }},
 		{"sandbox policy", "missing", reason.SCCPolicyNotInForce, "", "osc-debug manifests policy", func() {
 			e.ok(core.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), e.ns+"-osc-debug-scc", metav1.DeleteOptions{}))
 		}, func() { e.bindPolicy(e.ns+"-osc-debug-scc", false) }},
-		{"guard's rights", "missing", reason.GuardDoesNotCover, e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setting("namespaces", "") }, func() { e.setting("namespaces", e.ns) }},
-		{"guard's rights", "missing", reason.GuardTooOld, "version 0", "osc-debug manifests guard", func() { e.guardReads(0) }, func() { e.guardReads(record.JournalVersion) }},
-		{"settings", "missing", reason.SettingsInvalid, "drain", "oc edit configmap osc-debug -n osc-debug", func() { e.setting("drain", "soon") }, func() { e.setting("drain", "1s") }},
-		{"route: balance", "missing", reason.BalanceIgnoresWeights, "leastconn", "set it to roundrobin", func() { e.annotate("leastconn") }, func() { e.annotate("roundrobin") }},
-		{"guard", "missing", reason.GuardLeaseStale, "", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.guard("two", account).leads(t.Context(), "two") }},
-		{"settings", "missing", reason.SettingsMissing, e.ns, "osc-debug manifests guard --image", func() { e.parameters(nil) }, func() {
-			e.parameters(map[string]string{"images": image, "runtimeClasses": "kata " + doctorClass, "namespaces": e.ns})
+		{"guard's rights", "missing", reason.GuardDoesNotCover, e.ns, "oc create rolebinding osc-debug-guard -n " + e.ns, func() { e.setSetting("namespaces", "") }, func() { e.setSetting("namespaces", e.ns) }},
+		{"guard's rights", "missing", reason.GuardTooOld, "version 0", "osc-debug manifests guard", func() { e.setGuardJournalVersion(0) }, func() { e.setGuardJournalVersion(record.JournalVersion) }},
+		{"settings", "missing", reason.SettingsInvalid, "drain", "oc edit configmap osc-debug -n osc-debug", func() { e.setSetting("drain", "soon") }, func() { e.setSetting("drain", "1s") }},
+		{"route: balance", "missing", reason.BalanceIgnoresWeights, "leastconn", "set it to roundrobin", func() { e.setBalance("leastconn") }, func() { e.setBalance("roundrobin") }},
+		{"guard", "missing", reason.GuardLeaseStale, "", "oc get pods -n osc-debug", func() { guard.signal(9) }, func() { e.startGuard("two", account).waitUntilLeading(t.Context(), "two") }},
+		{"settings", "missing", reason.SettingsMissing, e.ns, "osc-debug manifests guard --image", func() { e.setParameters(nil) }, func() {
+			e.setParameters(map[string]string{"images": image, "runtimeClasses": "kata " + doctorClass, "namespaces": e.ns})
 		}},
 	} {
-		c.takeAway()
+		c.breakIt()
 		var d diagnosis
 		var f finding
-		e.eventually(c.check+" is found", func() bool {
+		e.eventually("doctor finds a problem with "+c.check, func() bool {
 			d = examine()
-			f = d.of(c.check)
+			f = d.finding(c.check)
 			return f.Status == c.status
 		})
-		if f.Code != c.why || !strings.Contains(f.Detail, c.names) || !strings.Contains(f.Mend, c.mend) {
-			t.Errorf("%s: found %+v, wanted %s with %q and %q", c.check, f, c.why, c.names, c.mend)
+		if f.Code != c.why || !strings.Contains(f.Detail, c.names) || !strings.Contains(f.Fix, c.fix) {
+			t.Errorf("%s: found %+v, wanted %s with %q and fix %q", c.check, f, c.why, c.names, c.fix)
 		}
 		if (d.code == 1) != (c.status == "missing") {
 			t.Errorf("%s: exit code %d", c.check, d.code)
 		}
-		if c.giveBack == nil {
-			e.mend(f.Mend)
+		if c.repair == nil {
+			e.runFix(f.Fix)
 		} else {
-			c.giveBack()
+			c.repair()
 		}
-		healthy(c.check)
+		healthy("the fix of " + c.check)
 	}
 
-	if f := examine("--sidecar-image", "quay.io/osc-debug/sidecar:latest").of("sidecar image"); f.Status != "missing" || f.Code != reason.SidecarImageNoDigest {
+	if f := examine("--sidecar-image", "quay.io/osc-debug/sidecar:latest").finding("sidecar image"); f.Status != "missing" || f.Code != reason.SidecarImageNoDigest {
 		t.Errorf("an image by tag: %+v", f)
 	}
 
-	// What only a pod shows.
+	// Problems that only a pod shows.
 	none := "quay.io/osc-debug/none@sha256:" + strings.Repeat("6", 64)
-	e.setting("images", image+" "+none)
-	e.eventually("the policy allows it", func() bool { return examine("--sidecar-image", none).code == 0 })
-	for _, c := range []struct { // in this order: a node is missing from then on
-		name     string
-		args     []string
-		takeAway func()
-		why      reason.Code
-		names    string
+	e.setSetting("images", image+" "+none)
+	e.eventually("the policy allows the image", func() bool { return examine("--sidecar-image", none).code == 0 })
+	for _, c := range []struct { // in this order, because the last case leaves the class without a node
+		name    string
+		args    []string
+		breakIt func()
+		why     reason.Code
+		names   string
 	}{
 		{"no such image", []string{"--sidecar-image", none}, func() {}, reason.SidecarNotPulled, none},
-		{"no node", nil, func() { e.noRuntimeClass(); e.runtimeClass("nowhere") }, reason.NoNodeForSandbox, doctorClass},
+		{"no node", nil, func() { e.deleteRuntimeClass(); e.createRuntimeClass("nowhere") }, reason.NoNodeForSandbox, doctorClass},
 	} {
-		c.takeAway()
+		c.breakIt()
 		d := examine(append([]string{"--try", "--timeout", "60s"}, c.args...)...)
-		if f := d.of("sandbox starts"); f.Status != "missing" || d.code != 1 || f.Code != c.why || !strings.Contains(f.Detail, c.names) {
+		if f := d.finding("sandbox starts"); f.Status != "missing" || d.code != 1 || f.Code != c.why || !strings.Contains(f.Detail, c.names) {
 			t.Errorf("%s: %s", c.name, d)
 		}
 	}
-	e.noRuntimeClass()
-	e.runtimeClass("")
+	e.deleteRuntimeClass()
+	e.createRuntimeClass("")
 	if d := examine("--try", "--timeout", "100s"); d.code != 0 {
-		t.Errorf("a sandbox does not start: %s", d)
-	} else if d.of("sandbox starts").Status != "ok" {
-		t.Errorf("a sandbox was not started: %s", d)
+		t.Errorf("the sandbox does not start: %s", d)
+	} else if d.finding("sandbox starts").Status != "ok" {
+		t.Errorf("doctor started no sandbox: %s", d)
 	}
-	e.eventually("nothing of doctor's is left", func() bool { return e.sandboxes() == 0 })
-	if s := record.Of(e.routeNamed("shop")); s != nil {
-		t.Errorf("doctor left a mark: %+v", s)
+	e.eventually("no objects of doctor are left", func() bool { return e.countSessionObjects() == 0 })
+	if s := record.Of(e.getRoute("shop")); s != nil {
+		t.Errorf("doctor left a mark on the Route: %+v", s)
 	}
 }
 
-// mend runs the last command of a mend, as an administrator would.
-func (e *env) mend(text string) {
+// fixCommand matches an oc command at the end of a fix or on a line of its own.
+var fixCommand = regexp.MustCompile(`(?m)(?:^|: )\s*oc (.+)$`)
+
+// runFix runs the last oc command of a fix, as an administrator would.
+func (e *env) runFix(text string) {
 	e.t.Helper()
-	commands := regexp.MustCompile(`'oc ([^']+)'`).FindAllStringSubmatch(text, -1)
+	commands := fixCommand.FindAllStringSubmatch(text, -1)
 	if commands == nil {
-		e.t.Fatalf("no command in %q", text)
+		e.t.Fatalf("no oc command in %q", text)
 	}
 	e.kubectl("", strings.Fields(commands[len(commands)-1][1])...)
 }
 
-// sccResource has the API server know SecurityContextConstraints, without their admission.
-func (e *env) sccResource() {
+// createSCCResource makes the API server serve SecurityContextConstraints, without their admission.
+func (e *env) createSCCResource() {
 	e.t.Helper()
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/openshift/api").Output()
 	e.ok(err)
@@ -224,17 +228,17 @@ func (e *env) sccResource() {
 	e.kubectl("", "apply", "--server-side", "-f", files[0])
 }
 
-// sidecar is the image that the command has built in.
-func (e *env) sidecar() string {
+// builtInSidecar returns the command's built-in sidecar image.
+func (e *env) builtInSidecar() string {
 	e.t.Helper()
 	var built struct{ SidecarImage string }
 	e.ok(json.Unmarshal([]byte(e.cli("version", "-o", "json").out), &built))
 	return built.SidecarImage
 }
 
-// runtimeClass makes this test's runtime class: as kata, but where node is given on such
-// nodes only.
-func (e *env) runtimeClass(node string) {
+// createRuntimeClass creates doctorClass as a copy of RuntimeClass kata. If node is not "", the class
+// selects only nodes with label e2e/doctor set to it.
+func (e *env) createRuntimeClass(node string) {
 	e.t.Helper()
 	class, err := core.NodeV1().RuntimeClasses().Get(e.t.Context(), "kata", metav1.GetOptions{})
 	e.ok(err)
@@ -244,15 +248,15 @@ func (e *env) runtimeClass(node string) {
 	}
 	_, err = core.NodeV1().RuntimeClasses().Create(e.t.Context(), class, metav1.CreateOptions{})
 	e.ok(err)
-	e.t.Cleanup(e.noRuntimeClass)
+	e.t.Cleanup(e.deleteRuntimeClass)
 }
 
-func (e *env) noRuntimeClass() {
+func (e *env) deleteRuntimeClass() {
 	e.kubectl("", "delete", "runtimeclass", doctorClass, "--ignore-not-found")
 }
 
-// label sets the namespace's pod security level, "" for none.
-func (e *env) label(level string) {
+// setPodSecurity sets the pod security level that the namespace enforces, "" for none.
+func (e *env) setPodSecurity(level string) {
 	e.t.Helper()
 	value := "null"
 	if level != "" {
@@ -262,22 +266,23 @@ func (e *env) label(level string) {
 	e.ok(err)
 }
 
-// setting changes one of the guard's settings.
-func (e *env) setting(key, value string) {
+// setSetting changes one of the guard's settings in the test's namespace.
+func (e *env) setSetting(key, value string) {
 	e.t.Helper()
 	_, err := core.CoreV1().ConfigMaps(e.ns).Patch(e.t.Context(), settingsName, types.MergePatchType, fmt.Appendf(nil, `{"data":{%q:%q}}`, key, value), metav1.PatchOptions{})
 	e.ok(err)
 }
 
-// guardReads writes of the guard which journals it reads, as one that is older or newer would.
-func (e *env) guardReads(version int) {
+// setGuardJournalVersion writes into the guard's status which journal version it reads, as an
+// older or newer guard would.
+func (e *env) setGuardJournalVersion(version int) {
 	e.t.Helper()
 	_, err := core.CoreV1().ConfigMaps(e.ns).Patch(e.t.Context(), settings.StatusName, types.MergePatchType, fmt.Appendf(nil, `{"data":{"journal":"%d"}}`, version), metav1.PatchOptions{})
 	e.ok(err)
 }
 
-// annotate sets the Route's balance algorithm.
-func (e *env) annotate(balance string) {
+// setBalance sets the Route's balance algorithm.
+func (e *env) setBalance(balance string) {
 	e.t.Helper()
 	_, err := routes.RouteV1().Routes(e.ns).Patch(e.t.Context(), "shop", types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"haproxy.router.openshift.io/balance":%q}}}`, balance), metav1.PatchOptions{})
 	e.ok(err)

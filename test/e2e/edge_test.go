@@ -20,8 +20,9 @@ import (
 
 // The numbers in these tests' names are those of docs/edge-cases.md.
 
-// ask sends one request with a cookie, if any, and returns body and the cookie that was set.
-func (e *env) ask(host, path string, cookie *http.Cookie) (body, set string) {
+// requestWithCookie sends one request, with a cookie unless it is nil. It returns the body, of which
+// it reads up to 64 bytes, and the cookie that the response sets.
+func (e *env) requestWithCookie(host, path string, cookie *http.Cookie) (body, set string) {
 	e.t.Helper()
 	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://"+routerIP+path, nil)
 	e.ok(err)
@@ -42,29 +43,29 @@ func (e *env) ask(host, path string, cookie *http.Cookie) (body, set string) {
 	return string(text[:n]), set
 }
 
-// A backend named like a sandbox stands on the Route without any other mark: it is told,
-// and rollback removes it.
+// The Route has a backend that is named like a sandbox's Service but no other mark. shift refuses
+// the Route, and rollback removes the backend.
 func TestEdge03ASandboxIsAnAlternateAlready(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.deployment("web", 1, nil)
 	e.route(nil)
-	before := e.tested()
+	before := e.snapshot()
 	_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"alternateBackends":[{"kind":"Service","name":"osc-debug-bcdfghjk","weight":10}]}}`), metav1.PatchOptions{})
 	e.ok(err)
-	if r := e.shift("--weight", "10").wait(); r.code != 1 || !r.because(reason.RouteInSession) || !r.names("bcdfghjk of somebody") {
+	if r := e.shift("--weight", "10").wait(); r.code != 1 || !r.reports(reason.RouteInSession) || !r.mentions("bcdfghjk of an unknown user") {
 		t.Error(r)
 	}
 	if r := e.cli("rollback", "--route", "shop", "--drain", "0s"); r.code != 4 {
 		t.Error(r)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
 }
 
-// A Route that a GitOps tool applies is refused; with --force the session is held, and the
-// refusal has become a warning.
+// A Route that a GitOps tool applies is refused; with --force the session runs, and the refusal
+// becomes a warning.
 func TestEdge09AGitOpsToolsRoute(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -72,16 +73,16 @@ func TestEdge09AGitOpsToolsRoute(t *testing.T) {
 	e.route(func(r *routev1.Route) {
 		r.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "shop:route.openshift.io/Route:shop/shop"}
 	})
-	if r := e.shift("--weight", "10").wait(); r.code != 1 || !r.because(reason.ArgoCDAppliesRoute) || !r.names("ignoreDifferences") {
+	if r := e.shift("--weight", "10").wait(); r.code != 1 || !r.reports(reason.ArgoCDAppliesRoute) || !r.mentions("ignoreDifferences") {
 		t.Error(r)
 	}
-	if r := e.shift("--weight", "10", "--for", "1s", "--force").wait(); r.code != 0 || !r.because(reason.ArgoCDAppliesRoute) || !r.names("--force: route "+e.ns+"/shop: ") {
+	if r := e.shift("--weight", "10", "--for", "1s", "--force").wait(); r.code != 0 || !r.reports(reason.ArgoCDAppliesRoute) || !r.mentions("--force: route "+e.ns+"/shop: ") {
 		t.Error(r)
 	}
 }
 
-// Clients with the original's cookie stay with it at weight 0; clients with the sandbox'
-// cookie are the original's again once the session is over.
+// Clients with the original's cookie stay on the original even at weight 0. Clients with the
+// sandbox's cookie return to the original when the session is over.
 func TestEdge10CookiesBeatWeights(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -89,9 +90,9 @@ func TestEdge10CookiesBeatWeights(t *testing.T) {
 	r := e.route(nil)
 	host, name := r.Spec.Host, route.CookieName(r)
 	var old string
-	e.answers("the original's cookie", func() bool {
+	e.eventuallyPolled("the original's cookie", func() bool {
 		var body string
-		body, old = e.ask(host, "/", nil)
+		body, old = e.requestWithCookie(host, "/", nil)
 		return body == "original" && old != ""
 	})
 	run := e.shift("--weight", "100", "--exact")
@@ -99,11 +100,11 @@ func TestEdge10CookiesBeatWeights(t *testing.T) {
 		t.Fatal(run.wait())
 	}
 	for range 10 {
-		if body, _ := e.ask(host, "/", &http.Cookie{Name: name, Value: old}); body != "original" {
+		if body, _ := e.requestWithCookie(host, "/", &http.Cookie{Name: name, Value: old}); body != "original" {
 			t.Fatalf("a client with the original's cookie got %q", body)
 		}
 	}
-	body, own := e.ask(host, "/", nil)
+	body, own := e.requestWithCookie(host, "/", nil)
 	if body != "sandbox" || own == "" {
 		t.Fatalf("a new client got %q, cookie %q", body, own)
 	}
@@ -112,13 +113,13 @@ func TestEdge10CookiesBeatWeights(t *testing.T) {
 		t.Fatal(r)
 	}
 	for range 10 {
-		if body, _ := e.ask(host, "/", &http.Cookie{Name: name, Value: own}); body != "original" {
-			t.Fatalf("after the session a client with the sandbox' cookie got %q", body)
+		if body, _ := e.requestWithCookie(host, "/", &http.Cookie{Name: name, Value: own}); body != "original" {
+			t.Fatalf("after the session a client with the sandbox's cookie got %q", body)
 		}
 	}
 }
 
-// Another Route of the same host, with another path, sees nothing of a session.
+// A session does not affect another Route with the same host and another path.
 func TestEdge11SiblingsOnOneHost(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -133,10 +134,10 @@ func TestEdge11SiblingsOnOneHost(t *testing.T) {
 		t.Fatal(run.wait())
 	}
 	for range 5 {
-		if body, _ := e.ask(r.Spec.Host, "/shop", nil); body != "sandbox" {
+		if body, _ := e.requestWithCookie(r.Spec.Host, "/shop", nil); body != "sandbox" {
 			t.Errorf("the Route answers %q", body)
 		}
-		if body, _ := e.ask(r.Spec.Host, "/other", nil); body != "original" {
+		if body, _ := e.requestWithCookie(r.Spec.Host, "/other", nil); body != "original" {
 			t.Errorf("its sibling answers %q", body)
 		}
 	}
@@ -144,98 +145,98 @@ func TestEdge11SiblingsOnOneHost(t *testing.T) {
 	if r := run.wait(); r.code != 0 {
 		t.Error(r)
 	}
-	if now := e.routeNamed("sibling"); now.ResourceVersion != sibling.ResourceVersion {
-		t.Error("the sibling was written")
+	if now := e.getRoute("sibling"); now.ResourceVersion != sibling.ResourceVersion {
+		t.Error("the sibling Route was changed")
 	}
 }
 
-// Two routers, one of which does not serve the Route: told, and no obstacle.
+// A second router that does not serve the Route causes a warning and does not stop the session.
 func TestEdge12ARouterThatRejects(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.deployment("web", 1, nil)
 	r := e.route(nil)
-	e.second(r, corev1.ConditionFalse)
-	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 0 || !r.because(reason.RouterNotServing) || !r.names(" internal ", "(RouteNotAdmitted: not of its shard)") {
+	e.addSecondRouter(r, corev1.ConditionFalse)
+	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 0 || !r.reports(reason.RouterNotServing) || !r.mentions(" internal ", "(RouteNotAdmitted: not of its shard)") {
 		t.Error(r)
 	}
 }
 
-// Somebody deletes the sandbox' Service while all traffic goes there: that is 503 for
-// everybody, until the guard gives the traffic back, at once.
+// Someone deletes the sandbox's Service while it has all the traffic. Users get 503 until the guard
+// gives the traffic back, which it does at once.
 func TestEdge05TheSandboxsServiceIsDeleted(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
-	before := e.standard()
-	id := e.detached("--weight", "100")
+	before := e.createShop()
+	id := e.detachedShift("--weight", "100")
 	e.ok(core.CoreV1().Services(e.ns).Delete(t.Context(), record.ServiceName(id), metav1.DeleteOptions{}))
-	e.eventually("the traffic is back", func() bool {
+	e.eventually("the original has its traffic back", func() bool {
 		r := e.shop()
 		s := record.Of(r)
 		return s == nil || s.State == record.Held && *r.Spec.To.Weight == 100
 	})
-	e.answers("users are served", func() bool { return e.get(e.shop().Spec.Host) == "original" })
-	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !r.because(reason.NoReadySandboxPod) || !r.names(id) {
-		t.Errorf("resumed without a Service: %s", r)
+	e.eventuallyPolled("users are served by the original", func() bool { return e.get(e.shop().Spec.Host) == "original" })
+	if r := e.cli("weight", "50", "--router", routerIP); r.code != 1 || !r.reports(reason.NoReadySandboxPod) || !r.mentions(id) {
+		t.Errorf("the session was resumed without a Service: %s", r)
 	}
-	e.over()
-	e.ended(before)
+	e.expire()
+	e.waitForEnd(before)
 }
 
-// A sandbox that is unready for less than the grace, beside an original that serves, keeps its
-// traffic: a readiness probe that fails once ends no session.
+// A sandbox that is unready for less than the grace keeps its traffic if the original also serves
+// users: one failed readiness probe does not end a session.
 func TestEdge05ASandboxThatFlaps(t *testing.T) {
 	t.Parallel()
 	const grace = 15 * time.Second
 	e := newEnv(t)
-	e.guard("only", e.ownGuards("grace="+grace.String()))
-	before := e.standard()
-	e.eventually("the guard covers the namespace", e.standsBy)
-	id := e.detached("--weight", "50")
+	e.startGuard("only", e.prepareOwnGuard("grace="+grace.String()))
+	before := e.createShop()
+	e.eventually("the guard covers the namespace", e.hasGuard)
+	id := e.detachedShift("--weight", "50")
 	version := e.shop().ResourceVersion
-	for unready := time.Duration(0); unready < grace+grace/3; { // together longer than the grace
+	for unready := time.Duration(0); unready < grace+grace/3; { // in total longer than the grace
 		since := time.Now()
-		e.ready(record.PodName(id, 0), false)
-		e.endpoints(record.ServiceName(id), false)
+		e.setReady(record.PodName(id, 0), false)
+		e.waitForEndpoints(record.ServiceName(id), false)
 		time.Sleep(time.Second)
-		e.ready(record.PodName(id, 0), true)
-		e.endpoints(record.ServiceName(id), true)
+		e.setReady(record.PodName(id, 0), true)
+		e.waitForEndpoints(record.ServiceName(id), true)
 		once := time.Since(since)
 		if unready += once; once > grace/2 {
-			t.Fatalf("one flap took %s on this machine: too near to the grace of %s", once, grace)
+			t.Fatalf("the sandbox was unready for %s at once; this machine is too slow for a grace of %s", once, grace)
 		}
 	}
 	if r := e.shop(); record.Of(r) == nil || record.Of(r).State != record.Live || r.ResourceVersion != version {
-		t.Errorf("somebody wrote the Route: %+v", r.Spec)
+		t.Errorf("the Route was changed: %+v", r.Spec)
 	}
 	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 {
 		t.Error(r)
 	}
-	e.ended(before)
+	e.waitForEnd(before)
 }
 
-// Two routers serve the Route: both are proven, or the user is told what is missing.
+// If two routers serve the Route, both are probed, or shift refuses and says what is missing.
 func TestEdge12TwoRouters(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.deployment("web", 1, nil)
-	before := looks(e.second(e.route(nil), corev1.ConditionTrue))
-	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 1 || !r.because(reason.RoutersNotProbed) || !r.names(": 2 ", "(default, internal)", " 1 ") {
+	before := sessionFields(e.addSecondRouter(e.route(nil), corev1.ConditionTrue))
+	if r := e.shift("--weight", "50", "--for", "1s").wait(); r.code != 1 || !r.reports(reason.RoutersNotProbed) || !r.mentions(": 2 ", "(default, internal)", " 1 ") {
 		t.Error(r)
 	}
-	if now := looks(e.shop()); now != before {
+	if now := sessionFields(e.shop()); now != before {
 		t.Errorf("a refusal changed the Route: %s", now)
 	}
 	if r := e.shift("--weight", "50", "--for", "1s", "--router", routerIP+":80").wait(); r.code != 0 || strings.Count(r.errOut, "answers 200 through the router") != 2 {
-		t.Errorf("both routers are to be proven: %s", r)
+		t.Errorf("wanted proofs through both routers: %s", r)
 	}
-	if r := e.shift("--weight", "50", "--for", "1s", "--force").wait(); r.code != 0 || !r.because(reason.RoutersNotProbed) || !r.names("--force: route") {
+	if r := e.shift("--weight", "50", "--for", "1s", "--force").wait(); r.code != 0 || !r.reports(reason.RoutersNotProbed) || !r.mentions("--force: route") {
 		t.Error(r)
 	}
 }
 
-// second has another router tell whether it serves the Route.
-func (e *env) second(r *routev1.Route, serves corev1.ConditionStatus) *routev1.Route {
+// addSecondRouter writes the status of a second router, which serves the Route or not.
+func (e *env) addSecondRouter(r *routev1.Route, serves corev1.ConditionStatus) *routev1.Route {
 	e.t.Helper()
 	r.Status.Ingress = append(r.Status.Ingress, routev1.RouteIngress{RouterName: "internal", Host: r.Spec.Host,
 		Conditions: []routev1.RouteIngressCondition{{Type: routev1.RouteAdmitted, Status: serves, Reason: "RouteNotAdmitted", Message: "not of its shard"}}})

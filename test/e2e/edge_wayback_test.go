@@ -21,19 +21,19 @@ import (
 	"github.com/osc-debug/osc-debug/test/haproxy"
 )
 
-// Two changes within one reload of the router: the second one holds in the end.
+// Of two changes within one reload of the router, the second one takes effect in the end.
 func TestEdge14TwoChangesWithinAReload(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	e.deployment("web", 1, nil)
 	e.route(nil)
-	e.detached("--weight", "20")
+	e.detachedShift("--weight", "20")
 	for _, w := range []string{"80", "60"} {
 		if r := e.cli("weight", w, "--router", routerIP); r.code != 0 {
 			t.Fatal(r)
 		}
 	}
-	e.answers("60 % in HAProxy", func() bool {
+	e.eventuallyPolled("60 % in HAProxy", func() bool {
 		servers, err := haproxy.Servers(state, e.ns, "shop")
 		share := 100 * haproxy.Share(servers, "osc-debug-")
 		return err == nil && share > 59.5 && share < 60.5
@@ -43,14 +43,14 @@ func TestEdge14TwoChangesWithinAReload(t *testing.T) {
 	}
 }
 
-// autoscaledShift begins a session that has all traffic of an original of three pods, which an
-// autoscaler may shrink.
+// autoscaledShift starts a session with all the traffic of an original of three pods, which an
+// autoscaler may scale down.
 func (e *env) autoscaledShift(user string) (before string, run *running) {
 	e.t.Helper()
 	e.deployment("web", 3, nil)
 	e.route(nil)
 	e.autoscaler("web")
-	before = e.tested()
+	before = e.snapshot()
 	run = e.start(user, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--weight", "100", "--exact")
 	if !run.reaches("live") {
 		e.t.Fatal(run.wait())
@@ -58,51 +58,51 @@ func (e *env) autoscaledShift(user string) (before string, run *running) {
 	return before, run
 }
 
-// heardOf counts what a watch tells its client.
-type heardOf struct {
+// countingWriter counts the events of a watch.
+type countingWriter struct {
 	http.ResponseWriter
 	count *atomic.Int64
 }
 
-func (h *heardOf) Write(p []byte) (int, error) {
+func (h *countingWriter) Write(p []byte) (int, error) {
 	n, err := h.ResponseWriter.Write(p)
 	h.count.Add(1)
 	return n, err
 }
 
-// Unwrap lets http.ResponseController flush.
-func (h *heardOf) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+// Unwrap gives http.ResponseController access to Flush.
+func (h *countingWriter) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
-// An autoscaler that shrank the original meanwhile: the way back is taken in steps, until
-// the original has its pods again.
+// If an autoscaler scaled the original down during the session, traffic goes back in steps until the
+// original has all its pods again.
 func TestEdge15AnAutoscaledOriginalGetsItsTrafficBackSlowly(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	var heard atomic.Int64
 	alice := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-		if watching(r) && strings.HasSuffix(r.URL.Path, "/endpointslices") {
-			w = &heardOf{w, &heard}
+		if isWatch(r) && strings.HasSuffix(r.URL.Path, "/endpointslices") {
+			w = &countingWriter{w, &heard}
 		}
 		forward(w, r)
 	})
 	before, run := e.autoscaledShift(alice)
 	known := heard.Load()
 	e.scale("web", 1)
-	e.answers("the command hears of it too", func() bool { return heard.Load() > known })
-	time.Sleep(time.Second) // and has read what it heard
+	e.eventuallyPolled("the command gets an event about it", func() bool { return heard.Load() > known })
+	time.Sleep(time.Second) // until it has processed the event
 	run.signal(2)
 	e.eventually("the first step back", func() bool { return strings.Contains(run.progress.String(), "  ramp ") })
 	e.scale("web", 3)
 	r := run.wait()
-	if r.code != 0 || !r.because(reason.AutoscalerMayShrink) || !r.names("HorizontalPodAutoscaler web ") || !strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has ") || !strings.Contains(r.errOut, " of 3 servers") {
+	if r.code != 0 || !r.reports(reason.AutoscalerMayShrink) || !r.mentions("HorizontalPodAutoscaler web ") || !strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has ") || !strings.Contains(r.errOut, " of 3 servers") {
 		t.Error(r)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
 }
 
-// 'rollback' of a session that nobody attends does the same, but not where it is to be now.
+// 'rollback' of a detached session also takes these steps, 'rollback --now' does not.
 func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing.T) {
 	t.Parallel()
 	for args, slowly := range map[string]bool{"": true, "--now": false} {
@@ -112,8 +112,8 @@ func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing
 			e.deployment("web", 3, nil)
 			e.route(nil)
 			e.autoscaler("web")
-			before := e.tested()
-			e.detached("--weight", "100")
+			before := e.snapshot()
+			e.detachedShift("--weight", "100")
 			e.scale("web", 1)
 			run := e.start("alice", append([]string{"rollback", "--route", "shop"}, strings.Fields(args)...)...)
 			if slowly {
@@ -125,38 +125,39 @@ func TestEdge15ARollbackGivesAnAutoscaledOriginalItsTrafficBackSlowly(t *testing
 			}
 			r := run.wait()
 			step := strings.Contains(r.errOut, "66.67 % of new clients: deployment/web has 1 of 3 servers")
-			atOnce := r.because(reason.OriginalMayBeShrunk)
+			atOnce := r.reports(reason.OriginalMayBeShrunk)
 			if r.code != 0 || step != slowly || atOnce == slowly {
 				t.Error(r)
 			}
-			e.ended(before)
+			e.waitForEnd(before)
 		})
 	}
 }
 
-// A sandbox that is dead serves nobody: all traffic comes back at once.
+// If the sandbox is dead, all traffic goes back at once.
 func TestEdge15ARollbackFromADeadSandboxIsNotSlow(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t) // no guard takes the traffic first
+	e := newEnv(t) // without a guard, which would take the traffic back first
 	before, run := e.autoscaledShift("alice")
 	run.signal(9)
 	run.wait()
 	id := record.Of(e.shop()).ID
-	for n := range 2 { // as many as three pods' work takes
-		e.ready(record.PodName(id, n), false)
+	for n := range 2 { // the session has two sandbox pods for the load of three pods
+		e.setReady(record.PodName(id, n), false)
 	}
-	e.endpoints(record.ServiceName(id), false)
+	e.waitForEndpoints(record.ServiceName(id), false)
 	e.scale("web", 1)
 	if r := e.cli("rollback", "--drain", "1s"); r.code != 0 || strings.Contains(r.errOut, "  ramp ") {
 		t.Error(r)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }
 
-// autoscaler lets one scale the Deployment from 1 to 5; nobody plays its controller.
+// autoscaler creates a HorizontalPodAutoscaler for 1 to 5 pods of a Deployment; no controller acts
+// on it.
 func (e *env) autoscaler(deployment string) {
 	e.t.Helper()
 	one := int32(1)
@@ -184,8 +185,7 @@ func (e *env) scale(deployment string, replicas int) {
 	})
 }
 
-// A request that the sandbox answers slowly is under way when the session ends: the drain
-// lets it finish.
+// A slow request to the sandbox is under way when the session ends; the drain lets it finish.
 func TestEdge16ALongRequestDuringTheRollback(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -197,10 +197,10 @@ func TestEdge16ALongRequestDuringTheRollback(t *testing.T) {
 	}
 	answer := make(chan string, 1)
 	go func() {
-		body, _ := e.ask(host, "/slow", nil)
+		body, _ := e.requestWithCookie(host, "/slow", nil)
 		answer <- body
 	}()
-	e.answers("the request is under way", func() bool { return slow.of(host) == 1 })
+	e.eventuallyPolled("the request is under way", func() bool { return slowRequests.count(host) == 1 })
 	run.signal(2)
 	if r := run.wait(); r.code != 0 {
 		t.Error(r)
@@ -215,8 +215,8 @@ func TestEdge16ALongRequestDuringTheRollback(t *testing.T) {
 	}
 }
 
-// A tunnel, as WebSockets make, to the sandbox: the router's reloads and the way back leave
-// it open. It ends with the pod that it goes to, which shift tells of.
+// A tunnel to the sandbox, as WebSockets use it, stays open during the router's reloads and while
+// traffic goes back. It ends with its pod, and shift warns about it.
 func TestEdge16ATunnelOutlivesTheWayBack(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -254,11 +254,12 @@ func TestEdge16ATunnelOutlivesTheWayBack(t *testing.T) {
 	if r := run.wait(); r.code != 0 {
 		t.Error(r)
 	}
-	e.answers("new clients at the original", func() bool { return e.get(host) == "original" })
+	e.eventuallyPolled("new clients reach the original", func() bool { return e.get(host) == "original" })
 	echoes("after the way back")
 }
 
-// On the way back the Route comes first, then the pods, then the Service, then the last mark.
+// A session's end first restores the Route, then deletes the pods, then the Service, and last removes
+// the session's mark from the Route.
 func TestEdge18TheOrderOfTheWayBack(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -280,6 +281,6 @@ func TestEdge18TheOrderOfTheWayBack(t *testing.T) {
 		}
 	}
 	if got := strings.Join(order, " "); !strings.HasSuffix(got, "route pod service route") {
-		t.Errorf("writes in the order %s", got)
+		t.Errorf("order of the writes: %s", got)
 	}
 }

@@ -22,14 +22,14 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// faults disturb requests between a client and the API server. What can't be made to
-// happen with a real one is made here; everything else is real.
+// faults injects faults between a client and the API server: those that a real API server cannot be
+// made to produce. Everything else in the tests is real.
 type faults struct {
 	mu     sync.Mutex
 	random *rand.Rand
-	rate   float64 // of requests
-	counts map[string]int
-	// routesDown until then: as when only the server of route.openshift.io is away.
+	rate   float64        // share of requests with a fault, 0..1
+	counts map[string]int // faults so far, by kind
+	// routesDown is until when requests to route.openshift.io fail, as if only its server were down.
 	routesDown time.Time
 }
 
@@ -37,24 +37,25 @@ func newFaults(seed uint64, rate float64) *faults {
 	return &faults{random: rand.New(rand.NewPCG(seed, 1)), rate: rate, counts: map[string]int{}}
 }
 
-// kinds of faults, for any request, for writes, for watches.
+// The kinds of faults for any request, for writes and for watches. Kinds that occur twice are twice
+// as likely.
 var (
 	anyFault   = []string{"429", "500", "503", "504", "reset", "lost", "timeout"}
 	writeFault = append([]string{"409", "lost"}, anyFault...)
 	watchFault = []string{"429", "500", "reset", "watch closed", "event lost", "410", "expired within"}
 )
 
-// routesDown: see faults.
+// routesDown is the kind of fault that faults.routesDown stands for.
 const routesDown = "routes down for 2 s"
 
-// count notes faults as they happen.
+// count counts a fault.
 func (f *faults) count(kind string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[kind]++
 }
 
-// missing lists the kinds that did not happen.
+// missing lists the kinds of faults that have not happened.
 func (f *faults) missing() (out []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,8 +67,8 @@ func (f *faults) missing() (out []string) {
 	return out
 }
 
-// pick says what happens to a request, "" for nothing, and a number for details.
-func (f *faults) pick(r *http.Request) (string, float64) {
+// pickFault draws the fault for a request, "" for none, and a random number (0..1) for its details.
+func (f *faults) pickFault(r *http.Request) (string, float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if strings.Contains(r.URL.Path, "route.openshift.io") && time.Now().Before(f.routesDown) {
@@ -78,27 +79,27 @@ func (f *faults) pick(r *http.Request) (string, float64) {
 	}
 	kinds := anyFault
 	switch {
-	case watching(r):
+	case isWatch(r):
 		kinds = watchFault
 	case r.Method == http.MethodPatch || r.Method == http.MethodPut:
 		kinds = writeFault
 	}
 	kind := kinds[f.random.IntN(len(kinds))]
-	if kind == "timeout" && f.random.IntN(10) > 0 { // each costs seconds
+	if kind == "timeout" && f.random.IntN(10) > 0 { // rare, because each takes seconds
 		kind = "504"
 	}
 	if f.random.IntN(200) == 0 {
 		f.counts[routesDown]++
 		f.routesDown, kind = time.Now().Add(2*time.Second), "503"
 	}
-	if !cuts(kind) {
+	if !interruptsWatch(kind) {
 		f.counts[kind]++
 	}
 	return kind, f.random.Float64()
 }
 
-// cuts says whether a fault befalls a watch later, if it lasts: it is counted then.
-func cuts(kind string) bool {
+// interruptsWatch says whether a fault hits a watch later, if the watch lasts; it is counted then.
+func interruptsWatch(kind string) bool {
 	return kind == "watch closed" || kind == "event lost" || kind == "expired within"
 }
 
@@ -120,7 +121,7 @@ func (f *faults) String() string {
 	return fmt.Sprintf("%d faults: %s", total, strings.Join(out, ", "))
 }
 
-// hangs is how long a request may be without an answer until its connection ends.
+// hangs is how long a request of fault "timeout" gets no answer before its connection ends.
 const hangs = 8 * time.Second
 
 var statuses = map[string]struct {
@@ -131,7 +132,7 @@ var statuses = map[string]struct {
 	"503": {503, metav1.StatusReasonServiceUnavailable}, "504": {504, metav1.StatusReasonTimeout}, "410": {410, metav1.StatusReasonExpired}, "403": {403, metav1.StatusReasonForbidden},
 }
 
-// refuse answers with a status.
+// refuse answers a request with the Status of a kind of fault.
 func refuse(w http.ResponseWriter, kind string) {
 	w.Header().Set("Content-Type", "application/json")
 	if kind == "429" {
@@ -143,40 +144,40 @@ func refuse(w http.ResponseWriter, kind string) {
 
 func statusOf(kind string) *metav1.Status {
 	return &metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
-		Code: int32(statuses[kind].code), Reason: statuses[kind].reason, Message: "fault " + kind + ", which the test makes"}
+		Code: int32(statuses[kind].code), Reason: statuses[kind].reason, Message: "fault " + kind + ", injected by the test"}
 }
 
 func (f *faults) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-	kind, detail := f.pick(r)
+	kind, detail := f.pickFault(r)
 	if _, ok := statuses[kind]; ok {
 		refuse(w, kind)
 		return
 	}
-	if cuts(kind) {
+	if interruptsWatch(kind) {
 		forward(&cutWatch{ResponseWriter: w, end: time.Now().Add(time.Duration(detail * float64(5*time.Second))), how: kind, count: f.count}, r)
 		return
 	}
 	switch kind {
 	case "reset":
 		reset(w)
-	case "timeout": // it happens, or not, and no answer comes for long
+	case "timeout": // the API server may or may not get the request, and no answer comes for a long time
 		if detail < 0.5 {
-			forward(&discarded{header: http.Header{}}, r)
+			forward(&discardWriter{header: http.Header{}}, r)
 		}
 		select {
 		case <-r.Context().Done():
 		case <-time.After(hangs):
 		}
 		reset(w)
-	case "lost": // it happens, and the answer does not come back
-		forward(&discarded{header: http.Header{}}, r)
+	case "lost": // the API server handles the request, but its answer is lost
+		forward(&discardWriter{header: http.Header{}}, r)
 		reset(w)
 	default:
 		forward(w, r)
 	}
 }
 
-// reset ends the connection as a router does that lost its table.
+// reset closes the connection with a TCP reset, as a network device that lost its state does.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -190,15 +191,15 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// discarded takes an answer that nobody gets.
-type discarded struct{ header http.Header }
+// discardWriter discards a response.
+type discardWriter struct{ header http.Header }
 
-func (d *discarded) Header() http.Header         { return d.header }
-func (d *discarded) Write(p []byte) (int, error) { return len(p), nil }
-func (d *discarded) WriteHeader(int)             {}
+func (d *discardWriter) Header() http.Header         { return d.header }
+func (d *discardWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discardWriter) WriteHeader(int)             {}
 
-// cutWatch drops one event of a watch, or ends it, at once or with an event that says that
-// its place in the past is gone, as compaction has it.
+// cutWatch drops one event of a watch, or ends the watch: either at once, or with the error event
+// 410 (Expired), which a client gets after compaction in etcd.
 type cutWatch struct {
 	http.ResponseWriter
 	end   time.Time
@@ -226,12 +227,12 @@ func (c *cutWatch) Write(p []byte) (int, error) {
 	return c.ResponseWriter.Write(p)
 }
 
-// errorEvent is a watch's last word, in its own form.
+// errorEvent encodes a watch's error event in the watch's content type.
 func errorEvent(contentType string, status *metav1.Status) []byte {
 	media, _, _ := strings.Cut(contentType, ";")
 	form, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), media)
 	if !ok {
-		panic("a watch in " + contentType)
+		panic("unknown content type of a watch: " + contentType)
 	}
 	var event bytes.Buffer
 	object, err := runtime.Encode(form.Serializer, status)
@@ -244,7 +245,8 @@ func errorEvent(contentType string, status *metav1.Status) []byte {
 	return event.Bytes()
 }
 
-// wholeEvent: a line of JSON, or a frame of protobuf with its length before it.
+// wholeEvent says whether p is one whole event: a line of JSON, or a protobuf frame that begins
+// with its length.
 func wholeEvent(p []byte) bool {
 	return bytes.HasSuffix(p, []byte("}\n")) || len(p) > 4 && int(endian.BigEndian.Uint32(p)) == len(p)-4
 }

@@ -24,14 +24,14 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// forger is a user with a few rights, who tries to make the guard do what he may not.
-type forger struct {
+// limitedUser has the clients of a user with few rights.
+type limitedUser struct {
 	core   kubernetes.Interface
 	routes routeclient.Interface
 }
 
-// forger makes a user with rules in a namespace.
-func (e *env) forger(name string, rules ...rbacv1.PolicyRule) forger {
+// createUser returns a user with the given rights in the test's namespace.
+func (e *env) createUser(name string, rules ...rbacv1.PolicyRule) limitedUser {
 	e.t.Helper()
 	ctx := e.t.Context()
 	_, err := core.RbacV1().Roles(e.ns).Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}, metav1.CreateOptions{})
@@ -42,62 +42,63 @@ func (e *env) forger(name string, rules ...rbacv1.PolicyRule) forger {
 	}, metav1.CreateOptions{})
 	e.ok(err)
 	for _, rule := range rules {
-		e.granted(name, rule)
+		e.waitForGrant(name, rule)
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
 	e.ok(err)
 	config.Impersonate = rest.ImpersonationConfig{UserName: name, Groups: []string{"system:authenticated"}}
-	return forger{kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)}
+	return limitedUser{kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)}
 }
 
-// granted waits until the API server has heard of a rule.
-func (e *env) granted(user string, rule rbacv1.PolicyRule) {
+// waitForGrant waits until the API server grants a user the rights of a rule.
+func (e *env) waitForGrant(user string, rule rbacv1.PolicyRule) {
 	e.t.Helper()
 	verb := rule.Verbs[0]
 	resource, sub, _ := strings.Cut(rule.Resources[0], "/")
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, Groups: []string{"system:authenticated"},
 		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: e.ns, Verb: verb, Group: rule.APIGroups[0], Resource: resource, Subresource: sub}}}
-	e.answers(fmt.Sprintf("%s may %s %s", user, verb, resource), func() bool {
+	e.eventuallyPolled(fmt.Sprintf("%s may %s %s", user, verb, resource), func() bool {
 		made, err := core.AuthorizationV1().SubjectAccessReviews().Create(e.t.Context(), review, metav1.CreateOptions{})
 		e.ok(err)
 		return made.Status.Allowed
 	})
 }
 
-func may(group string, verbs string, resources ...string) rbacv1.PolicyRule {
+// allow returns a rule that allows verbs (separated by blanks) on resources of an API group.
+func allow(group string, verbs string, resources ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: strings.Fields(verbs)}
 }
 
-// Users try to have the guard change a Route that they may not change, or delete a pod
-// that is no sandbox: (a) may write pods and Services but no Routes, (b) may patch and
-// delete Routes but no pods, (c) has role edit in another namespace. All attempts stand
-// for as long as the guard waits for anything.
+// Users try to make the guard change a Route that they may not change, or delete a pod that is not a
+// sandbox. User (a) may write pods and Services but not Routes, (b) may write Routes but not pods,
+// (c) has rights only in another namespace. The attempts stay in place longer than any time that the
+// guard waits for.
 func TestForgedSessionsGainNothing(t *testing.T) {
 	t.Parallel()
 	e, elsewhere := newGuardedEnv(t), newGuardedEnv(t)
 	e.deployment("web", 1, nil)
 	elsewhere.deployment("web", 1, nil)
-	quiet, busy := e.namedRoute("quiet"), e.namedRoute("busy")
+	quiet, busy := e.createRouteNamed("quiet"), e.createRouteNamed("busy")
 	session1 := e.plant("busy", record.Live, time.Hour)
-	busy = e.routeNamed("busy")
-	bystander := e.pod("bystander", nil, nil)
+	busy = e.getRoute("busy")
+	bystander := e.createPod("bystander", nil, nil)
 
-	a := e.forger("mallory-a-"+e.ns, may("", "get list watch create update patch delete", "pods", "services"), may("route.openshift.io", "get list", "routes"))
-	b := e.forger("mallory-b-"+e.ns, may("route.openshift.io", "get list create update patch delete", "routes"), may("route.openshift.io", "create", "routes/custom-host"), may("", "get list", "pods"))
-	c := elsewhere.forger("mallory-c-"+e.ns, may("", "*", "pods", "services"), may("route.openshift.io", "*", "routes", "routes/custom-host"))
+	a := e.createUser("mallory-a-"+e.ns, allow("", "get list watch create update patch delete", "pods", "services"), allow("route.openshift.io", "get list", "routes"))
+	b := e.createUser("mallory-b-"+e.ns, allow("route.openshift.io", "get list create update patch delete", "routes"), allow("route.openshift.io", "create", "routes/custom-host"), allow("", "get list", "pods"))
+	c := elsewhere.createUser("mallory-c-"+e.ns, allow("", "*", "pods", "services"), allow("route.openshift.io", "*", "routes", "routes/custom-host"))
 
 	attempts, refused := 0, 0
-	var kept []*corev1.Pod // must be there at the end: no sandboxes
+	var kept []*corev1.Pod // pods that are not sandboxes and must exist at the end
 	try := func(what string, err error) {
 		t.Helper()
 		attempts++
 		if err != nil {
 			refused++
-			t.Logf("%s: refused at once: %v", what, err)
+			t.Logf("%s: rejected by the API server: %v", what, err)
 		}
 	}
 
-	// (a): pods and Services that claim to be of sessions.
+	// (a): pods and Services with the marks of sessions.
 	id := record.NewID
 	marks := func(r *routev1.Route) map[string]string {
 		return map[string]string{record.RouteUIDKey: string(r.UID), record.RouteNameKey: r.Name}
@@ -106,28 +107,31 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 		return []metav1.OwnerReference{{APIVersion: "route.openshift.io/v1", Kind: "Route", Name: r.Name, UID: r.UID}}
 	}
 	for name, change := range map[string]func(*corev1.Pod){
-		"sandbox of a Route without session": func(p *corev1.Pod) { sandboxLike(p, id(), marks(quiet)) },
-		"sandbox of another's session":       func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)) },
-		"sandbox of a Route in another name": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(quiet)) },
+		"sandbox of a Route without session": func(p *corev1.Pod) { makeLookLikeSandbox(p, id(), marks(quiet)) },
+		"sandbox of another's session":       func(p *corev1.Pod) { makeLookLikeSandbox(p, session1.Session, marks(busy)) },
+		"sandbox of a Route in another name": func(p *corev1.Pod) { makeLookLikeSandbox(p, session1.Session, marks(quiet)) },
 		"label alone, another's session":     func(p *corev1.Pod) { p.Labels = map[string]string{record.Label: session1.Session} },
-		"label that is no ID":                func(p *corev1.Pod) { sandboxLike(p, "..", marks(quiet)); p.Labels[record.Label] = "a.b" },
+		"label that is not an ID":            func(p *corev1.Pod) { makeLookLikeSandbox(p, "..", marks(quiet)); p.Labels[record.Label] = "a.b" },
 		"annotations of two Routes mixed": func(p *corev1.Pod) {
-			sandboxLike(p, session1.Session, map[string]string{record.RouteUIDKey: string(quiet.UID), record.RouteNameKey: "busy"})
+			makeLookLikeSandbox(p, session1.Session, map[string]string{record.RouteUIDKey: string(quiet.UID), record.RouteNameKey: "busy"})
 		},
 		"route name that is a path": func(p *corev1.Pod) {
-			sandboxLike(p, id(), map[string]string{record.RouteUIDKey: string(quiet.UID), record.RouteNameKey: "../../../x/routes/quiet"})
+			makeLookLikeSandbox(p, id(), map[string]string{record.RouteUIDKey: string(quiet.UID), record.RouteNameKey: "../../../x/routes/quiet"})
 		},
-		"owned by the Route":        func(p *corev1.Pod) { sandboxLike(p, id(), marks(quiet)); p.OwnerReferences = owner(quiet) },
-		"no sandbox, all the marks": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)); p.Spec.RuntimeClassName = nil },
+		"owned by the Route": func(p *corev1.Pod) { makeLookLikeSandbox(p, id(), marks(quiet)); p.OwnerReferences = owner(quiet) },
+		"not a sandbox, all marks": func(p *corev1.Pod) {
+			makeLookLikeSandbox(p, session1.Session, marks(busy))
+			p.Spec.RuntimeClassName = nil
+		},
 		"sandbox without sidecar": func(p *corev1.Pod) {
 			p.Labels, p.Annotations, p.Spec.RuntimeClassName = map[string]string{record.Label: session1.Session}, marks(busy), &kata
 		},
 		"a journal on a pod": func(p *corev1.Pod) {
-			sandboxLike(p, id(), marks(quiet))
+			makeLookLikeSandbox(p, id(), marks(quiet))
 			p.Annotations[record.JournalKey] = quiet.Name
 		},
 	} {
-		p := e.podSpec(strings.ReplaceAll(strings.ToLower(name), " ", "-"))
+		p := e.fakePodSpec(strings.ReplaceAll(strings.ToLower(name), " ", "-"))
 		p.Name = strings.NewReplacer(",", "", "'", "").Replace(p.Name)
 		change(p)
 		made, err := a.core.CoreV1().Pods(e.ns).Create(t.Context(), p, metav1.CreateOptions{})
@@ -137,19 +141,19 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 		}
 	}
 	for name, s := range map[string]*corev1.Service{
-		"named as a session's":     e.serviceOf(record.ServiceName(id()), id(), marks(quiet)),
-		"with another's session":   e.serviceOf("other", session1.Session, marks(busy)),
-		"in the place of a backup": e.serviceOf(record.ServiceName(id()), session1.Session, marks(busy)),
+		"named as a session's":                                  e.sessionService(record.ServiceName(id()), id(), marks(quiet)),
+		"with another's session":                                e.sessionService("other", session1.Session, marks(busy)),
+		"named as a new session's, marked as an existing one's": e.sessionService(record.ServiceName(id()), session1.Session, marks(busy)),
 	} {
 		_, err := a.core.CoreV1().Services(e.ns).Create(t.Context(), s, metav1.CreateOptions{})
 		try("(a) Service: "+name, err)
 	}
 	_, err := a.core.CoreV1().Pods(e.ns).Patch(t.Context(), "bystander", types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"osc-debug.dev/session":"`+session1.Session+`"},"annotations":{"osc-debug.dev/route":"busy","osc-debug.dev/route-uid":"`+string(busy.UID)+`"}}}`), metav1.PatchOptions{})
-	try("(a) marks on a pod that is there", err)
+	try("(a) marks on an existing pod", err)
 	kept = append(kept, bystander)
 
-	// (b): marks on Routes of his own, in the hope that pods of others go.
+	// (b): marks on the user's own Routes, to make the guard delete pods of others.
 	long := strings.Repeat("x", 20<<10)
 	forged := func(change func(*record.Journal)) string {
 		j := *session1
@@ -187,13 +191,16 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 	}
 	// (c): the same names, marks and owners from another namespace.
 	for name, change := range map[string]func(*corev1.Pod){
-		"session of elsewhere": func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)) },
-		"owner of elsewhere":   func(p *corev1.Pod) { sandboxLike(p, session1.Session, marks(busy)); p.OwnerReferences = owner(busy) },
+		"session of elsewhere": func(p *corev1.Pod) { makeLookLikeSandbox(p, session1.Session, marks(busy)) },
+		"owner of elsewhere": func(p *corev1.Pod) {
+			makeLookLikeSandbox(p, session1.Session, marks(busy))
+			p.OwnerReferences = owner(busy)
+		},
 		"names a namespace": func(p *corev1.Pod) {
-			sandboxLike(p, session1.Session, map[string]string{record.RouteUIDKey: string(busy.UID), record.RouteNameKey: e.ns + "/busy"})
+			makeLookLikeSandbox(p, session1.Session, map[string]string{record.RouteUIDKey: string(busy.UID), record.RouteNameKey: e.ns + "/busy"})
 		},
 	} {
-		p := elsewhere.podSpec(strings.ReplaceAll(name, " ", "-"))
+		p := elsewhere.fakePodSpec(strings.ReplaceAll(name, " ", "-"))
 		change(p)
 		_, err := c.core.CoreV1().Pods(elsewhere.ns).Create(t.Context(), p, metav1.CreateOptions{})
 		try("(c) pod: "+name, err)
@@ -204,85 +211,84 @@ func TestForgedSessionsGainNothing(t *testing.T) {
 	}, metav1.CreateOptions{})
 	try("(c) Route of the same name, with the journal past its end", err)
 
-	// The last attempt is a true orphan: when the guard has deleted it, it has waited long enough
-	// for all that was there before.
+	// The last attempt creates a real orphan. When the guard has deleted it, the guard has also had
+	// enough time to act on all earlier attempts.
 	orphan := metav1.DeletePropagationOrphan
-	e.namedRoute("orphaned")
+	e.createRouteNamed("orphaned")
 	e.plant("orphaned", record.Live, time.Hour)
 	try("(b) deletes a Route and orphans its sandbox", b.routes.RouteV1().Routes(e.ns).Delete(t.Context(), "orphaned", metav1.DeleteOptions{PropagationPolicy: &orphan}))
 
-	told(t, "%d attempts, %d refused at once by the API server", attempts, refused)
+	summarize(t, "%d attempts, %d rejected by the API server", attempts, refused)
 	if attempts-refused < 20 {
-		t.Errorf("only %d attempts that the API server let pass", attempts-refused)
+		t.Errorf("the API server accepted only %d attempts, wanted at least 20", attempts-refused)
 	}
-	e.eventually("the orphaned sandbox is gone", func() bool { return len(e.pods(record.RouteNameKey+"=orphaned")) == 0 })
+	e.eventually("the orphaned sandbox is gone", func() bool { return len(e.podsMarked(record.RouteNameKey+"=orphaned")) == 0 })
 
-	if now := e.routeNamed("quiet"); now.ResourceVersion != quiet.ResourceVersion {
-		t.Errorf("quiet was written: %s", looks(now))
+	if now := e.getRoute("quiet"); now.ResourceVersion != quiet.ResourceVersion {
+		t.Errorf("route quiet was changed: %s", sessionFields(now))
 	}
-	if now := e.routeNamed("busy"); now.ResourceVersion != busy.ResourceVersion {
-		t.Errorf("busy was written: %s", looks(now))
+	if now := e.getRoute("busy"); now.ResourceVersion != busy.ResourceVersion {
+		t.Errorf("route busy was changed: %s", sessionFields(now))
 	}
-	noSandbox := append(kept, e.pods("app=web")...)
+	noSandbox := append(kept, e.podsMarked("app=web")...)
 	untouched := func(when string) {
 		t.Helper()
 		for _, p := range noSandbox {
 			now, err := core.CoreV1().Pods(e.ns).Get(t.Context(), p.Name, metav1.GetOptions{})
 			if err != nil || now.UID != p.UID || now.DeletionTimestamp != nil {
-				t.Errorf("%s: pod %s, which is no sandbox, was deleted: %v", when, p.Name, err)
+				t.Errorf("%s: pod %s, which is not a sandbox, was deleted: %v", when, p.Name, err)
 			}
 		}
 	}
-	untouched("while the session lives")
+	untouched("during the session")
 	sandbox := record.PodName(session1.Session, 0)
 	if _, err := core.CoreV1().Pods(e.ns).Get(t.Context(), sandbox, metav1.GetOptions{}); err != nil {
-		t.Errorf("the sandbox of a session that goes on: %v", err)
+		t.Errorf("the sandbox of the running session: %v", err)
 	}
-	// And the guard still sees to the session whose marks were forged.
-	e.ready(sandbox, false)
-	e.eventually("busy is held", func() bool {
-		s := record.Of(e.routeNamed("busy"))
+	// The guard still watches the session whose marks were forged.
+	e.setReady(sandbox, false)
+	e.eventually("the session on route busy is held", func() bool {
+		s := record.Of(e.getRoute("busy"))
 		return s != nil && s.State == record.Held
 	})
-	e.overOn("busy")
-	// When it ends, the guard deletes its sandbox, and not what only bears its marks.
-	e.eventually("the session's end", func() bool {
+	e.expireSession("busy")
+	// When the session ends, the guard deletes its sandbox but no pod that only has its marks.
+	e.eventually("the session has ended", func() bool {
 		_, err := core.CoreV1().Pods(e.ns).Get(t.Context(), sandbox, metav1.GetOptions{})
-		return apierrors.IsNotFound(err) && record.Of(e.routeNamed("busy")) == nil
+		return apierrors.IsNotFound(err) && record.Of(e.getRoute("busy")) == nil
 	})
 	untouched("after the session's end")
 }
 
-// sandboxLike makes a pod look as a session's.
-func sandboxLike(p *corev1.Pod, id string, marks map[string]string) {
+// makeLookLikeSandbox gives a pod the marks, the RuntimeClass and the sidecar of a session's sandbox.
+func makeLookLikeSandbox(p *corev1.Pod, id string, marks map[string]string) {
 	kata := "kata"
 	p.Labels, p.Annotations, p.Spec.RuntimeClassName = map[string]string{record.Label: id}, marks, &kata
-	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "osc-debug", Image: handImage})
+	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "osc-debug", Image: fakeImage})
 }
 
-// podSpec is a pod on the node by hand that never gets an address, so that no Service
-// sends anybody there.
-func (e *env) podSpec(name string) *corev1.Pod {
-	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: handImage}}}}
-	onHandNode(&p.Spec)
+// fakePodSpec returns a pod for fakeNode without named ports, so that no Service sends users to it.
+func (e *env) fakePodSpec(name string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: fakeImage}}}}
+	onFakeNode(&p.Spec)
 	return p
 }
 
-func (e *env) pod(name string, labels, annotations map[string]string) *corev1.Pod {
+func (e *env) createPod(name string, labels, annotations map[string]string) *corev1.Pod {
 	e.t.Helper()
-	p := e.podSpec(name)
+	p := e.fakePodSpec(name)
 	p.Labels, p.Annotations = labels, annotations
 	made, err := core.CoreV1().Pods(e.ns).Create(e.t.Context(), p, metav1.CreateOptions{})
 	e.ok(err)
 	return made
 }
 
-func (e *env) serviceOf(name, id string, marks map[string]string) *corev1.Service {
+func (e *env) sessionService(name, id string, marks map[string]string) *corev1.Service {
 	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{record.Label: id}, Annotations: marks}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
 }
 
-// pods lists those with a label, or with an annotation where there is no such label.
-func (e *env) pods(having string) (out []*corev1.Pod) {
+// podsMarked lists the pods with a label or an annotation, given as KEY=VALUE.
+func (e *env) podsMarked(having string) (out []*corev1.Pod) {
 	e.t.Helper()
 	key, value, _ := strings.Cut(having, "=")
 	list, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{})

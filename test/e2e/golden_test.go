@@ -30,16 +30,17 @@ import (
 // update rewrites the golden files: go test ./test/e2e -run TestWhatASessionWrites -update
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
-// writes records what a client writes to the cluster and the API server accepts: patches of
-// Routes in their order, created and deleted objects and Events each sorted, dry runs apart.
-type writes struct {
+// writeLog records a client's writes that the API server accepts. Patches keep their order;
+// creations (Events included) and deletions are sorted, because their order may vary. Dry runs are
+// marked as such.
+type writeLog struct {
 	mu      sync.Mutex
 	patches []string
-	objects []string // created, deleted, Events by reason
+	objects []string // creations and deletions; of an Event only its reason
 	names   map[string]string
 }
 
-func (w *writes) handle(out http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+func (w *writeLog) handle(out http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 	watched := r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/apis/authentication.k8s.io/") &&
 		!strings.Contains(r.URL.Path, "/apis/authorization.k8s.io/") && !strings.Contains(r.URL.Path, "/apis/coordination.k8s.io/") &&
 		!strings.HasSuffix(r.URL.Path, "/exec") && !strings.Contains(r.URL.Path, "/configmaps/")
@@ -49,28 +50,28 @@ func (w *writes) handle(out http.ResponseWriter, r *http.Request, forward http.H
 	}
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	a := &answered{ResponseWriter: out}
+	a := &statusRecorder{ResponseWriter: out}
 	forward(a, r)
 	if a.code/100 == 2 {
 		w.note(r, body)
 	}
 }
 
-// answered remembers an answer's status.
-type answered struct {
+// statusRecorder records the status code of a response.
+type statusRecorder struct {
 	http.ResponseWriter
 	code int
 }
 
-// Unwrap lets http.ResponseController flush.
-func (s *answered) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+// Unwrap gives http.ResponseController access to Flush.
+func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-func (s *answered) WriteHeader(code int) {
+func (s *statusRecorder) WriteHeader(code int) {
 	s.code = code
 	s.ResponseWriter.WriteHeader(code)
 }
 
-func (w *writes) note(r *http.Request, body []byte) {
+func (w *writeLog) note(r *http.Request, body []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	what := r.Method + " " + r.URL.Path
@@ -88,7 +89,7 @@ func (w *writes) note(r *http.Request, body []byte) {
 	w.objects = append(w.objects, w.mask(what+"\n"+objectText(body)))
 }
 
-// patchText is a JSON patch, an operation a line, with the journal readable.
+// patchText formats a JSON patch with one operation per line and a readable journal.
 func patchText(body []byte) string {
 	var ops []map[string]any
 	if err := json.Unmarshal(body, &ops); err != nil {
@@ -97,13 +98,13 @@ func patchText(body []byte) string {
 	var out strings.Builder
 	for _, o := range ops {
 		if o["path"] == "/metadata/managedFields" {
-			var managers []string // their contents are the API server's
+			var managers []string // the API server decides the contents of the entries
 			entries, _ := o["value"].([]any)
 			for _, e := range entries {
 				entry, _ := e.(map[string]any)
 				managers = append(managers, fmt.Sprint(entry["manager"]))
 			}
-			slices.Sort(managers) // the API server orders them by time, to the second
+			slices.Sort(managers) // the API server orders entries by time, in seconds
 			o["value"] = managers
 		}
 		fmt.Fprintln(&out, compactJSON(o))
@@ -119,7 +120,8 @@ func deletionText(body []byte) string {
 	return compactJSON(decoded)
 }
 
-// objectText is a created object; of an Event only what scripts go by, not its words.
+// objectText formats a created object. Of an Event it keeps only what scripts may rely on, not the
+// message.
 func objectText(body []byte) string {
 	object, err := decodeObject(body)
 	if err != nil {
@@ -150,7 +152,7 @@ func compactJSON(v any) string {
 	return strings.TrimSpace(out.String())
 }
 
-// What differs from run to run, in the order in which it is masked.
+// These values differ from run to run; they are masked in this order.
 var (
 	goldenUID     = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	goldenTime    = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
@@ -161,7 +163,7 @@ var (
 	goldenHash    = regexp.MustCompile(`\b(web|b)-[0-9a-f]{5,10}-[a-z0-9]{5}\b`)
 )
 
-func (w *writes) mask(text string) string {
+func (w *writeLog) mask(text string) string {
 	text = goldenUID.ReplaceAllString(text, "UID")
 	text = goldenTime.ReplaceAllString(text, "TIME")
 	text = goldenVersion.ReplaceAllString(text, `"$1":"VERSION"`)
@@ -169,7 +171,7 @@ func (w *writes) mask(text string) string {
 	text = goldenHash.ReplaceAllString(text, "$1-HASH")
 	text = goldenDigest.ReplaceAllStringFunc(text, func(image string) string {
 		if strings.Contains(image, strings.Repeat("1", 64)) {
-			return image // the hand-made pods'
+			return image // fakeImageID
 		}
 		return "SIDECAR@sha256:DIGEST"
 	})
@@ -181,9 +183,9 @@ func (w *writes) mask(text string) string {
 	})
 }
 
-func newWrites() *writes { return &writes{names: map[string]string{}} }
+func newWriteLog() *writeLog { return &writeLog{names: map[string]string{}} }
 
-func (w *writes) String() string {
+func (w *writeLog) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	objects := slices.Sorted(slices.Values(w.objects))
@@ -194,8 +196,8 @@ func (w *writes) String() string {
 	return out.String()
 }
 
-// golden compares what was written with the file of a name.
-func (w *writes) golden(t *testing.T, name string) {
+// golden compares the writes with a golden file, or rewrites the file with -update.
+func (w *writeLog) golden(t *testing.T, name string) {
 	t.Helper()
 	file := filepath.Join("testdata", "golden", name+".txt")
 	got := w.String()
@@ -213,12 +215,12 @@ func (w *writes) golden(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("what the session wrote is not what %s says; got:\n%s", file, got)
+		t.Errorf("the session's writes differ from %s; got:\n%s", file, got)
 	}
 }
 
-// Every write of a session, byte for byte but for names, times and versions: the contract with
-// guards and commands of other versions, and with whoever reads a Route.
+// Every write of a session matches its golden file, apart from masked names, times and versions.
+// Guards and commands of other versions, and users who read Routes, depend on these writes.
 func TestWhatASessionWrites(t *testing.T) {
 	t.Parallel()
 	two := func(r *routev1.Route) {
@@ -229,7 +231,7 @@ func TestWhatASessionWrites(t *testing.T) {
 		route func(*routev1.Route)
 		args  []string
 		setup func(*env)
-		over  func(*env) bool // when to end the session; nil: it ends itself
+		over  func(*env) bool // whether to end the session now; nil: it ends by itself
 	}{
 		"all":               {nil, []string{"--weight", "100", "--exact", "--for", "1s"}, nil, nil},
 		"all-but-the-floor": {nil, []string{"--weight", "100", "--for", "1s"}, nil, nil},
@@ -246,11 +248,11 @@ func TestWhatASessionWrites(t *testing.T) {
 		"labelled-annotated": {func(r *routev1.Route) {
 			r.Labels, r.Annotations = map[string]string{"team": "shop"}, map[string]string{"note": "x"}
 		}, []string{"--weight", "20", "--for", "1s", "--replicas", "2"}, nil, nil},
-		"isolated": {nil, []string{"--weight", "20", "--for", "1s", "--set-env", "web:KEY=value"}, (*env).isolated, nil},
+		"isolated": {nil, []string{"--weight", "20", "--for", "1s", "--set-env", "web:KEY=value"}, (*env).addNetworkPolicy, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, w := newEnv(t), newWrites()
+			e, w := newEnv(t), newWriteLog()
 			e.deployment("web", 1, nil)
 			e.deployment("b", 1, nil)
 			e.route(c.route)
@@ -269,9 +271,9 @@ func TestWhatASessionWrites(t *testing.T) {
 			w.golden(t, "shift-"+name)
 		})
 	}
-	t.Run("a session that others see to", func(t *testing.T) {
+	t.Run("a session continued by other commands", func(t *testing.T) {
 		t.Parallel()
-		e, w := newEnv(t), newWrites()
+		e, w := newEnv(t), newWriteLog()
 		e.deployment("web", 1, nil)
 		e.route(nil)
 		alice := e.proxied("alice", w.handle)
@@ -285,9 +287,9 @@ func TestWhatASessionWrites(t *testing.T) {
 		}
 		w.golden(t, "weight-extend-rollback")
 	})
-	t.Run("an original that shrank", func(t *testing.T) {
+	t.Run("an original that was scaled down", func(t *testing.T) {
 		t.Parallel()
-		e, w := newEnv(t), newWrites()
+		e, w := newEnv(t), newWriteLog()
 		e.deployment("web", 1, nil)
 		e.route(nil)
 		e.autoscaler("web")
@@ -299,8 +301,8 @@ func TestWhatASessionWrites(t *testing.T) {
 	})
 	t.Run("with a guard", func(t *testing.T) {
 		t.Parallel()
-		e, w := newGuardedEnv(t), newWrites()
-		e.standard()
+		e, w := newGuardedEnv(t), newWriteLog()
+		e.createShop()
 		if r := e.start(e.proxied("alice", w.handle), "shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--for", "1s", "--drain", "1s").wait(); r.code != 0 {
 			t.Fatal(r)
 		}
@@ -308,27 +310,27 @@ func TestWhatASessionWrites(t *testing.T) {
 	})
 }
 
-// And every write of the guard.
+// Every write of the guard matches its golden file.
 func TestWhatTheGuardWrites(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]course{
-		"held-and-expired": heldAndOver,
+	for name, c := range map[string]scenario{
+		"held-and-expired": heldThenExpired,
 		"abandoned":        {func(b *bareSession) { b.plant(record.Arming, time.Second) }, func(*bareSession, *running, string) {}},
-		"journal-pruned": {long, func(b *bareSession, g *running, guard string) {
+		"journal-pruned": {plantLong, func(b *bareSession, g *running, guard string) {
 			b.prune(g, guard, "/metadata/annotations/osc-debug.dev~1journal")
 		}},
-		"backend-gone": {long, func(b *bareSession, g *running, guard string) {
+		"backend-gone": {plantLong, func(b *bareSession, g *running, guard string) {
 			b.patch(g, guard, `[{"op":"remove","path":"/spec/alternateBackends"},{"op":"replace","path":"/spec/to/weight","value":100}]`)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, w := newEnv(t), newWrites()
-			b := e.bare("shop")
+			e, w := newEnv(t), newWriteLog()
+			b := e.newBareSession("shop")
 			c.begin(b)
-			g := e.guard("only", e.proxied(b.account, w.handle))
+			g := e.startGuard("only", e.proxied(b.account, w.handle))
 			c.disturb(b, g, "only")
-			b.ended()
+			b.waitForEnd()
 			w.golden(t, "guard-"+name)
 		})
 	}

@@ -21,17 +21,17 @@ import (
 	"github.com/osc-debug/osc-debug/test/sample"
 )
 
-// guardedNamespaces are those that the guard is told of: it watches no others.
+// guardedNamespaces is how many namespaces are listed in the guard's settings; it watches no others.
 const guardedNamespaces = 70
 
 var nextGuarded atomic.Int32
 
-// runID tells namespaces of this run from those of an earlier one on the same cluster.
+// runID distinguishes this run's namespaces from those of earlier runs on the same cluster.
 var runID = rand.IntN(1 << 24)
 
 func guardedName(n int) string { return fmt.Sprintf("guarded-%06x-%d", runID, n) }
 
-// installGuard applies the guard's manifests and waits until it stands by.
+// installGuard applies the guard's manifests and waits until the guard is running.
 func installGuard() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -57,45 +57,47 @@ func newGuardedEnv(t *testing.T) *env {
 	return newEnvIn(t, guardedName(n))
 }
 
-// guarded starts a session that the guard watches.
-func (e *env) guarded(args ...string) *running {
+// guardedShift starts a session of alice that the guard watches.
+func (e *env) guardedShift(args ...string) *running {
 	e.t.Helper()
 	return e.start("alice", append([]string{"shift", "--route", "shop", "--router", routerIP}, args...)...)
 }
 
-// detached begins a session of alice's that is left to the guard, and returns its ID.
-func (e *env) detached(args ...string) string {
+// detachedShift starts a detached session of alice, which only the guard watches. It returns the
+// session's ID, or "" if the session has ended already.
+func (e *env) detachedShift(args ...string) string {
 	e.t.Helper()
-	if r := e.guarded(append(args, "--detach")...).wait(); r.code != 0 {
+	if r := e.guardedShift(append(args, "--detach")...).wait(); r.code != 0 {
 		e.t.Fatal(r)
 	}
 	if s := record.Of(e.shop()); s != nil {
 		return s.ID
 	}
-	return "" // it is over already
+	return ""
 }
 
-// ended waits until the Route is as before and nothing of the session is left.
-func (e *env) ended(before string) {
+// waitForEnd waits until the session has ended, then checks that the Route is as before and that
+// nothing of the session is left.
+func (e *env) waitForEnd(before string) {
 	e.t.Helper()
-	if !await(e.t, e.ns, hang, unwatched, "the session's end", e.clean) {
+	if !waitUntil(e.t, e.ns, hang, pollInterval, "the session has ended", e.isClean) {
 		e.t.Errorf("the guard did not end the session within %s", hang)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		e.t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }
 
-// clean says whether no trace of a session is there.
-func (e *env) clean() bool {
+// isClean says whether no trace of a session is left on Route shop or in the namespace.
+func (e *env) isClean() bool {
 	r := e.shop()
-	return e.sandboxes() == 0 && record.Of(r) == nil && !managed(r)
+	return e.countSessionObjects() == 0 && record.Of(r) == nil && !hasOurManagedFields(r)
 }
 
-func (e *env) shop() *routev1.Route { return e.routeNamed("shop") }
+func (e *env) shop() *routev1.Route { return e.getRoute("shop") }
 
-func (e *env) routeNamed(name string) *routev1.Route {
+func (e *env) getRoute(name string) *routev1.Route {
 	e.t.Helper()
 	r, err := routes.RouteV1().Routes(e.ns).Get(e.t.Context(), name, metav1.GetOptions{})
 	e.ok(err)
@@ -109,40 +111,41 @@ func (e *env) state() record.State {
 	return ""
 }
 
-// over moves the end of the Route's session to now, however long a slow machine took until then.
-func (e *env) over() {
+// expire moves the end of Route shop's session to now. A test that uses it does not depend on how
+// fast the machine is.
+func (e *env) expire() {
 	e.t.Helper()
-	e.overOn("shop")
+	e.expireSession("shop")
 }
 
-func (e *env) overOn(route string) {
+func (e *env) expireSession(route string) {
 	e.t.Helper()
 	e.ok(retry.OnError(retry.DefaultBackoff, store.Retriable, func() error {
-		r := e.routeNamed(route)
+		r := e.getRoute(route)
 		s := record.Of(r)
 		if s == nil || s.Journal == nil {
-			return nil // it ended for another reason
+			return nil // the session has ended for another reason
 		}
 		_, err := store.Store{Core: core, Routes: routes}.Extend(e.t.Context(), r, s.ID, time.Now())
 		return err
 	}))
 }
 
-// standard makes Deployment web and Route shop.
-func (e *env) standard() (before string) {
+// createShop creates Deployment web and Route shop and returns the Route's snapshot.
+func (e *env) createShop() (before string) {
 	e.t.Helper()
 	e.deployment("web", 1, nil)
 	e.route(nil)
-	return e.tested()
+	return e.snapshot()
 }
 
-// ready writes a hand-made pod's readiness.
-func (e *env) ready(pod string, is bool) {
+// setReady sets the readiness of a fake pod.
+func (e *env) setReady(pod string, is bool) {
 	e.t.Helper()
-	e.ok(e.readiness(pod, is))
+	e.ok(e.patchReadiness(pod, is))
 }
 
-func (e *env) readiness(pod string, is bool) error {
+func (e *env) patchReadiness(pod string, is bool) error {
 	status := corev1.ConditionFalse
 	if is {
 		status = corev1.ConditionTrue
@@ -152,8 +155,8 @@ func (e *env) readiness(pod string, is bool) error {
 	return err
 }
 
-// eventOf is what an Event with a reason says of the Route, "" while there is none.
-func (e *env) eventOf(reason string) string {
+// eventMessage returns the message of the Event about Route shop with a reason, "" if there is none.
+func (e *env) eventMessage(reason string) string {
 	e.t.Helper()
 	events, err := core.CoreV1().Events(e.ns).List(e.t.Context(), metav1.ListOptions{FieldSelector: "reason=" + reason})
 	e.ok(err)

@@ -17,20 +17,20 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// kill -9 of the guard directly before and directly after every request that it makes
-// from its start to a session's end, by way of held: the second replica finishes.
+// The guard is ended by kill -9 directly before and directly after every request that it makes from
+// its start to the end of a session that it first holds. The second replica ends the session.
 func TestTheGuardKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	t.Parallel()
-	requests, some := recordGuard(t, heldAndOver)
+	requests, some := recordGuard(t, heldThenExpired)
 	if all := strings.Join(requests, "\n"); strings.Count(all, "PATCH /apis/route") != 3 || strings.Count(all, "DELETE ") != 2 {
-		t.Fatalf("the list has not hold, restore, two deletions and close:\n%s", all)
+		t.Fatalf("wanted the writes hold, restore, two deletions and close in the list:\n%s", all)
 	}
 	every := instants(requests)
-	mustKill(t, sampled(t, "guard-held", true, every, slices.Concat(every, some)), heldAndOver)
+	checkKilledAt(t, sampleInstants(t, "guard-held", true, every, slices.Concat(every, some)), heldThenExpired)
 }
 
-// The same at every write with which it ends a session whose journal, or whose label, somebody
-// removed: of that the Route tells the second replica nothing any more.
+// The same at every write with which the guard ends a session whose journal or label was removed.
+// The second replica cannot read from the Route what is missing.
 func TestTheGuardKilledWhileItEndsWhatWasPruned(t *testing.T) {
 	t.Parallel()
 	for name, path := range map[string]string{
@@ -39,75 +39,79 @@ func TestTheGuardKilledWhileItEndsWhatWasPruned(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pruned := course{long, func(b *bareSession, g *running, guard string) {
+			pruned := scenario{plantLong, func(b *bareSession, g *running, guard string) {
 				b.prune(g, guard, path)
 			}}
-			killedAtWrites(t, 4, pruned) // restore, two deletions, close
+			killAtWrites(t, 4, pruned) // restore, two deletions, close
 		})
 	}
 }
 
-// And at every write with which it ends what a command left that was killed while it armed. What
-// else a command may leave takes the guard minutes: see make soak.
+// The same at every write with which the guard ends a session whose command was killed while it
+// armed. Ending what commands leave at other steps takes minutes, so 'make soak' tests that.
 func TestTheGuardKilledWhileItEndsAnAbandonedStart(t *testing.T) {
 	t.Parallel()
-	killedWhileItEnds(t, 4, func(b *bareSession) { b.plant(record.Arming, time.Second) }) // restore, two deletions, close
+	killWhileEnding(t, 4, func(b *bareSession) { b.plant(record.Arming, time.Second) }) // restore, two deletions, close
 }
 
-// killedWhileItEnds kills the guard at each of so many writes that it makes to end what it finds.
-func killedWhileItEnds(t *testing.T, writes int, found func(*bareSession)) {
-	killedAtWrites(t, writes, course{found, func(*bareSession, *running, string) {}})
+// killWhileEnding kills the guard at each of the writes with which it ends a session; found brings
+// the session about, and writes is their expected number.
+func killWhileEnding(t *testing.T, writes int, found func(*bareSession)) {
+	killAtWrites(t, writes, scenario{found, func(*bareSession, *running, string) {}})
 }
 
-// killedAtWrites kills the guard at each of so many writes that it makes in a course.
-func killedAtWrites(t *testing.T, writes int, c course) {
+// killAtWrites kills the guard at each of the writes that it makes in a scenario; writes is their
+// expected number.
+func killAtWrites(t *testing.T, writes int, c scenario) {
 	requests, _ := recordGuard(t, c)
-	made := writesOf(requests)
+	made := protocolWrites(requests)
 	if len(made) != writes {
 		t.Fatalf("%d writes, wanted %d: %v", len(made), writes, made)
 	}
-	mustKill(t, instants(made), c)
+	checkKilledAt(t, instants(made), c)
 }
 
-// course is what befalls a session: how it stands before there is a guard, and what is brought
-// about once one leads.
-type course struct {
+// scenario is what happens to a session: begin sets it up before a guard runs, disturb changes
+// something once the guard leads.
+type scenario struct {
 	begin   func(b *bareSession)
 	disturb func(b *bareSession, g *running, name string)
 }
 
-// live is a session that ends soon, long one that must not end by itself.
-func live(b *bareSession) { b.plant(record.Live, soon) }
-func long(b *bareSession) { b.plant(record.Live, time.Hour) }
+// plantShort plants a session that expires after shortTTL, plantLong one that does not expire
+// during the test.
+func plantShort(b *bareSession) { b.plant(record.Live, shortTTL) }
+func plantLong(b *bareSession)  { b.plant(record.Live, time.Hour) }
 
-// soon leaves a guard the time to begin.
-const soon = 20 * time.Second
+// shortTTL is long enough for a guard to start.
+const shortTTL = 20 * time.Second
 
-// heldAndOver is a session whose sandbox fails, and whose time is over when it is held: however
-// long a slow machine takes for the one, the other comes after it.
-var heldAndOver = course{long, func(b *bareSession, g *running, name string) {
-	b.unready(g, name)
-	b.over()
+// heldThenExpired is a session whose sandbox becomes unready, and that expires once it is held.
+// The order does not depend on how fast the machine is.
+var heldThenExpired = scenario{plantLong, func(b *bareSession, g *running, name string) {
+	b.makeUnready(g, name)
+	b.expire()
 }}
 
-// over moves the session's end to now.
-func (b *bareSession) over() {
+// expire moves the session's end to now.
+func (b *bareSession) expire() {
 	b.e.t.Helper()
-	b.e.overOn(b.route)
+	b.e.expireSession(b.route)
 }
 
-// mustKill is killGuards, with instants that every run gets to.
-func mustKill(t *testing.T, at []instant, c course) {
+// checkKilledAt is killGuards for instants that every run reaches; it fails the test for those at
+// which no guard was killed.
+func checkKilledAt(t *testing.T, at []instant, c scenario) {
 	for _, p := range killGuards(t, at, c) {
-		if !p.polls() {
-			t.Errorf("not killed %s: in %d runs the guard made no such request", p, killTries)
+		if !p.isPolling() {
+			t.Errorf("the guard was not killed %s, because it made no such request in %d runs", p, killTries)
 		}
 	}
 }
 
-// killGuards runs a session for each instant, whose first guard is killed there, and lists the
-// instants that no run got to.
-func killGuards(t *testing.T, at []instant, c course) (missed []instant) {
+// killGuards runs a session for each instant and kills its first guard there. It returns the
+// instants that no run reached.
+func killGuards(t *testing.T, at []instant, c scenario) (missed []instant) {
 	var mu sync.Mutex
 	t.Run("killed", func(t *testing.T) {
 		for _, p := range at {
@@ -117,7 +121,7 @@ func killGuards(t *testing.T, at []instant, c course) (missed []instant) {
 					if killGuard(t, p, c) {
 						return
 					}
-					if p.polls() {
+					if p.isPolling() {
 						break
 					}
 				}
@@ -130,10 +134,10 @@ func killGuards(t *testing.T, at []instant, c course) (missed []instant) {
 	return missed
 }
 
-// recordGuard lists the requests that a guard makes in each of some runs, as the last of them
-// has their order, and the instants of those that only some of the runs made: how often it looks
-// depends on how the events of its watches come.
-func recordGuard(t *testing.T, c course) (every []string, some []instant) {
+// recordGuard records a guard's requests in several runs. every has the requests that all runs
+// made, in the order of the last run. some has the instants of requests that only some runs made:
+// how often a guard reads depends on the timing of its watch events.
+func recordGuard(t *testing.T, c scenario) (every []string, some []instant) {
 	const runs = 3
 	logs := make([][]string, runs)
 	var running sync.WaitGroup
@@ -141,11 +145,11 @@ func recordGuard(t *testing.T, c course) (every []string, some []instant) {
 		running.Go(func() {
 			log := &requestLog{}
 			e := newEnv(t)
-			run := e.bare("shop")
+			run := e.newBareSession("shop")
 			c.begin(run)
-			g := e.guard("only", e.proxied(run.account, log.handle))
+			g := e.startGuard("only", e.proxied(run.account, log.handle))
 			c.disturb(run, g, "only")
-			run.ended()
+			run.waitForEnd()
 			g.signal(9)
 			logs[n] = log.all()
 		})
@@ -182,27 +186,27 @@ func recordGuard(t *testing.T, c course) (every []string, some []instant) {
 	return every, some
 }
 
-// killTries bounds the runs until a process is killed at a request: how often a guard looks
-// depends on how the events of its watches come, and a command may end otherwise.
+// killTries bounds the runs until a process is killed at a request. How often a guard reads depends
+// on the timing of its watch events, and a command may end before it makes the request.
 const killTries = 10
 
-// killGuard runs a session with two guards, the first killed at an instant, and says whether
-// that came to be.
-func killGuard(t *testing.T, p instant, c course) bool {
+// killGuard runs a session with two guards, of which the first is to be killed at an instant. It
+// says whether the first was killed.
+func killGuard(t *testing.T, p instant, c scenario) bool {
 	e := newEnv(t)
-	run := e.bare("shop")
+	run := e.newBareSession("shop")
 	k := newKiller(p)
 	c.begin(run)
-	first := e.guard("first", e.proxied(run.account, k.handle))
+	first := e.startGuard("first", e.proxied(run.account, k.handle))
 	k.process <- first
-	first.leads(t.Context(), "first") // or is killed before
-	e.guard("second", run.account)
+	first.waitUntilLeading(t.Context(), "first") // it may be killed before
+	e.startGuard("second", run.account)
 	c.disturb(run, first, "first")
-	run.ended()
+	run.waitForEnd()
 	return k.killed.Load()
 }
 
-// bareSession is a session on a Route without an application, for guards alone.
+// bareSession is a session on a Route without an application, which only guards work on.
 type bareSession struct {
 	e       *env
 	route   string
@@ -211,31 +215,31 @@ type bareSession struct {
 	journal *record.Journal
 }
 
-func (e *env) bare(route string) *bareSession {
+func (e *env) newBareSession(route string) *bareSession {
 	e.t.Helper()
-	b := &bareSession{e: e, route: route, account: e.ownGuards()}
-	r := e.plainRoute(route)
-	b.before = looks(r)
+	b := &bareSession{e: e, route: route, account: e.prepareOwnGuard()}
+	r := e.createPlainRoute(route)
+	b.before = sessionFields(r)
 	return b
 }
 
-// plant puts a session on the Route that ends after a time.
+// plant puts a session on the Route that ends after left.
 func (b *bareSession) plant(state record.State, left time.Duration) {
 	b.e.t.Helper()
 	b.journal = b.e.plant(b.route, state, left)
 }
 
-// unready takes the sandbox' readiness once a guard leads, and waits until it is held or
+// makeUnready makes the sandbox unready once a guard leads, and waits until the session is held or
 // the guard was killed.
-func (b *bareSession) unready(g *running, name string) {
+func (b *bareSession) makeUnready(g *running, name string) {
 	b.e.t.Helper()
-	if !g.leads(b.e.t.Context(), name) {
+	if !g.waitUntilLeading(b.e.t.Context(), name) {
 		return
 	}
-	if err := b.e.readiness(record.PodName(b.journal.Session, 0), false); err != nil && !apierrors.IsNotFound(err) {
-		b.e.t.Error(err) // not found: its time was over before a guard led
+	if err := b.e.patchReadiness(record.PodName(b.journal.Session, 0), false); err != nil && !apierrors.IsNotFound(err) {
+		b.e.t.Error(err) // a session that expired before a guard led has no pod any more
 	}
-	b.e.eventually("held, or the guard killed", func() bool {
+	b.e.eventually("the session is held or the guard was killed", func() bool {
 		select {
 		case <-g.done:
 			return true
@@ -255,20 +259,20 @@ func (b *bareSession) prune(g *running, name, path string) {
 // patch changes the Route once a guard leads.
 func (b *bareSession) patch(g *running, name, patch string) {
 	b.e.t.Helper()
-	if !g.leads(b.e.t.Context(), name) {
+	if !g.waitUntilLeading(b.e.t.Context(), name) {
 		return
 	}
 	_, err := routes.RouteV1().Routes(b.e.ns).Patch(b.e.t.Context(), b.route, types.JSONPatchType, []byte(patch), metav1.PatchOptions{FieldManager: "other"})
 	b.e.ok(err)
 }
 
-func (b *bareSession) get() *routev1.Route { return b.e.routeNamed(b.route) }
+func (b *bareSession) get() *routev1.Route { return b.e.getRoute(b.route) }
 
-// ended waits until the Route is as before and the sandbox is gone.
-func (b *bareSession) ended() {
+// waitForEnd waits until the Route is as before and the sandbox is gone.
+func (b *bareSession) waitForEnd() {
 	b.e.t.Helper()
-	b.e.eventually("the Route as before and no sandbox", func() bool {
+	b.e.eventually("the Route is as before and no sandbox is left", func() bool {
 		r := b.get()
-		return looks(r) == b.before && !managed(r) && b.e.sandboxes() == 0
+		return sessionFields(r) == b.before && !hasOurManagedFields(r) && b.e.countSessionObjects() == 0
 	})
 }

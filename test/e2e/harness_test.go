@@ -1,9 +1,9 @@
 //go:build e2e
 
-// Package e2e runs the built command against the local cluster, always as an ordinary
-// user: role edit in one namespace, nothing else. Most tests have pods whose status is
-// written by hand, with real servers behind real EndpointSlices and the real router;
-// real_test.go has real pods in the VM. 'make test' sets the environment up.
+// Package e2e runs the built command against the local cluster as an ordinary user, who has
+// role edit in one namespace and no other rights. Most tests use fake pods: the test writes
+// their status, but real servers answer behind real EndpointSlices and the real router.
+// real_test.go runs real pods in the VM. 'make test' sets the environment up.
 package e2e
 
 import (
@@ -32,8 +32,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Addresses of the development cluster: the router, and those of this machine on the
-// link to it, where servers of hand-made pods listen.
+// Addresses of the development cluster: the router, and this machine's addresses on the link
+// to it, where the servers of fake pods listen.
 const (
 	routerIP    = "10.87.0.2"
 	originalIP  = "10.87.0.11"
@@ -41,9 +41,9 @@ const (
 	failingIP   = "10.87.0.13" // answers 500
 	plainPort   = 18080
 	tlsPort     = 18443
-	hang        = 8 * time.Minute // longer than anything takes: it only ends a hang
-	handImage   = "quay.io/bpradipt/http-echo:latest"
-	handImageID = "quay.io/bpradipt/http-echo@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	hang        = 8 * time.Minute // longer than any step takes; it only ends a test that hangs
+	fakeImage   = "quay.io/bpradipt/http-echo:latest"
+	fakeImageID = "quay.io/bpradipt/http-echo@sha256:1111111111111111111111111111111111111111111111111111111111111111"
 )
 
 var (
@@ -65,15 +65,15 @@ func TestMain(m *testing.M) {
 	}
 	config.QPS, config.Burst = 500, 1000
 	core, routes = kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
-	if err := errors.Join(changed.watch(config), makeHandNode(handNode), serve(), installGuard(), keepParameters(context.Background())); err != nil {
+	if err := errors.Join(changed.watch(config), createFakeNode(fakeNode), startServers(), installGuard(), keepParameters(context.Background())); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// serve starts the servers that hand-made pods stand for.
-func serve() error {
+// startServers starts the servers that fake pods stand for.
+func startServers() error {
 	certificate, err := selfSigned()
 	if err != nil {
 		return err
@@ -83,15 +83,15 @@ func serve() error {
 		sandboxIP: func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/slow":
-				slow.note(r.Host)
+				slowRequests.add(r.Host)
 				time.Sleep(5 * time.Second)
 			case "/tunnel":
-				tunnel(w)
+				serveEcho(w)
 				return
 			}
 			fmt.Fprint(w, "sandbox")
 		},
-		failingIP: func(w http.ResponseWriter, r *http.Request) { failed.note(r.Host); http.Error(w, "broken", 500) },
+		failingIP: func(w http.ResponseWriter, r *http.Request) { failedRequests.add(r.Host); http.Error(w, "broken", 500) },
 	} {
 		for _, port := range []int{plainPort, tlsPort} {
 			listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, port))
@@ -101,17 +101,17 @@ func serve() error {
 			server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 			if port == tlsPort {
 				server.TLSConfig = certificate
-				go server.ServeTLS(listener, "", "") //nolint:errcheck // until the process ends
+				go server.ServeTLS(listener, "", "") // until the process ends
 			} else {
-				go server.Serve(listener) //nolint:errcheck // until the process ends
+				go server.Serve(listener) // until the process ends
 			}
 		}
 	}
 	return nil
 }
 
-// tunnel upgrades a connection, as WebSockets do, and sends back what it is sent.
-func tunnel(w http.ResponseWriter) {
+// serveEcho upgrades a connection, as WebSockets do, and echoes what it receives.
+func serveEcho(w http.ResponseWriter) {
 	conn, both, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
@@ -121,20 +121,20 @@ func tunnel(w http.ResponseWriter) {
 	_, _ = io.Copy(conn, both)
 }
 
-// env is one test's namespace.
+// env is the namespace of one test.
 type env struct {
 	t         *testing.T
 	ns        string
 	sandboxIP string
-	node      string    // of planted sandboxes, "": handNode
-	owner     types.UID // of sandbox pods that a test makes by hand
+	node      string    // of planted sandboxes; "" means fakeNode
+	owner     types.UID // UID of the Route that owns sandbox pods which the test creates itself
 
 	mu       sync.Mutex
-	commands []*running // in their order, for the report of a failed test
+	commands []*running // in the order of their start, for the report of a failed test
 }
 
-// newEnv makes a namespace in which alice has role edit, and plays the kubelet there:
-// pods become Running with an address, ready.
+// newEnv creates a namespace in which alice has role edit. It also plays the kubelet there:
+// pods become Running and ready, with an address.
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	name := fmt.Sprintf("e2e-%08x", rand.Uint32())
@@ -144,7 +144,7 @@ func newEnv(t *testing.T) *env {
 	return newEnvIn(t, name)
 }
 
-// newEnvIn is newEnv in a namespace that is there, which goes with the test.
+// newEnvIn is newEnv in an existing namespace, which is deleted after the test.
 func newEnvIn(t *testing.T, namespace string) *env {
 	t.Helper()
 	e := &env{t: t, ns: namespace, sandboxIP: sandboxIP}
@@ -152,20 +152,21 @@ func newEnvIn(t *testing.T, namespace string) *env {
 		_ = core.CoreV1().Namespaces().Delete(context.Background(), e.ns, metav1.DeleteOptions{})
 	})
 	t.Cleanup(e.report)
-	e.eventually("the ServiceAccount of pods", func() bool {
+	e.eventually("the namespace has its default ServiceAccount", func() bool {
 		_, err := core.CoreV1().ServiceAccounts(e.ns).Get(t.Context(), "default", metav1.GetOptions{})
 		return err == nil
 	})
 	e.bind("alice", "edit")
 	var kubelet sync.WaitGroup
 	stop := make(chan struct{})
-	kubelet.Go(func() { e.kubelet(stop) })
+	kubelet.Go(func() { e.playKubelet(stop) })
 	t.Cleanup(func() { close(stop); kubelet.Wait() })
 	return e
 }
 
-// tested is what must be the same before and after a session.
-func (e *env) tested() string {
+// snapshot returns the parts of Route shop that must be the same before and after a session:
+// spec, labels and annotations. It fails the test if managedFields has an entry of osc-debug.
+func (e *env) snapshot() string {
 	e.t.Helper()
 	raw, err := core.CoreV1().RESTClient().Get().AbsPath("/apis/route.openshift.io/v1/namespaces/" + e.ns + "/routes/shop").DoRaw(e.t.Context())
 	e.ok(err)
@@ -179,20 +180,20 @@ func (e *env) tested() string {
 	e.ok(json.Unmarshal(raw, &object))
 	for _, f := range object.Metadata.ManagedFields {
 		if f.Manager == record.FieldManager {
-			e.t.Errorf("managedFields still has an entry of ours: %s", f.FieldsV1)
+			e.t.Errorf("managedFields still has an entry of osc-debug: %s", f.FieldsV1)
 		}
 	}
 	return fmt.Sprintf("spec %s\nlabels %s\nannotations %s", object.Spec, object.Metadata.Labels, object.Metadata.Annotations)
 }
 
-// nothingLeft fails when an object of any session is there.
-func (e *env) nothingLeft() {
+// checkNothingLeft fails the test if an object of any session exists.
+func (e *env) checkNothingLeft() {
 	e.t.Helper()
 	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
 	services, err := core.CoreV1().Services(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
-	e.eventually("neither disruption budget nor NetworkPolicy left", func() bool { // the garbage collector's
+	e.eventually("no PodDisruptionBudget or NetworkPolicy is left", func() bool { // the garbage collector deletes them
 		budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 		e.ok(err)
 		policies, err := core.NetworkingV1().NetworkPolicies(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: record.Label})
@@ -207,12 +208,12 @@ func (e *env) nothingLeft() {
 	}
 }
 
-// told logs what 'make e2e' prints of a test at its end, whether it passes or not.
-func told(t *testing.T, format string, args ...any) {
+// summarize logs a line that 'make e2e' also prints at its end, whether the test passes or not.
+func summarize(t *testing.T, format string, args ...any) {
 	t.Helper()
 	text := fmt.Sprintf(format, args...)
 	t.Log(text)
-	f, err := os.OpenFile(filepath.Join(state, "told"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(filepath.Join(state, "summary"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err == nil {
 		_, err = fmt.Fprintf(f, "  %s: %s\n", t.Name(), text)
 		err = errors.Join(err, f.Close())
@@ -229,27 +230,28 @@ func (e *env) ok(err error) {
 	}
 }
 
-// eventually waits for what must come about. Its time only ends a hang: how fast things are is
-// measured by 'make bench' and 'make soak'.
+// eventually waits until a condition holds. Its timeout only ends a test that hangs: 'make bench'
+// and 'make soak' measure how long things take.
 func (e *env) eventually(what string, holds func() bool) {
 	e.t.Helper()
-	e.awaited(unwatched, what, holds)
+	e.waitFor(pollInterval, what, holds)
 }
 
-// answers is eventually for what only a request to the router shows.
-func (e *env) answers(what string, holds func() bool) {
+// eventuallyPolled is eventually for a condition that no watch reports, such as the router's
+// answers: it checks every 100 ms.
+func (e *env) eventuallyPolled(what string, holds func() bool) {
 	e.t.Helper()
-	e.awaited(100*time.Millisecond, what, holds)
+	e.waitFor(100*time.Millisecond, what, holds)
 }
 
-func (e *env) awaited(pause time.Duration, what string, holds func() bool) {
+func (e *env) waitFor(pause time.Duration, what string, holds func() bool) {
 	e.t.Helper()
-	if !await(e.t, e.ns, hang, pause, what, holds) {
-		e.t.Fatalf("%s: not within %s", what, hang)
+	if !waitUntil(e.t, e.ns, hang, pause, what, holds) {
+		e.t.Fatalf("timed out after %s waiting: %s", hang, what)
 	}
 }
 
-// get asks the Route once as a new client.
+// get sends one request to the Route as a new client and returns the body or the error.
 func (e *env) get(host string) string {
 	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://"+routerIP+"/", nil)
 	e.ok(err)

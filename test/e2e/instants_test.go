@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-// instant is a moment in a process' life: directly before or after the n-th request of its kind.
+// instant is a moment in a process's life: directly before or after its n-th request of a kind.
 type instant struct {
-	request string // verb and resource, without the names of one run: see named
+	request string // verb and resource, as requestName returns it
 	nth     int64  // from 1
 	after   bool
 }
@@ -30,14 +30,14 @@ func (p instant) String() string {
 	return fmt.Sprintf("%s %s #%d", when, p.request, p.nth)
 }
 
-// polls says that the request is one of a number that differs from run to run: shift asks
-// for the guard's Lease until it is renewed.
-func (p instant) polls() bool { return p.nth > 1 && strings.Contains(p.request, "/leases/") }
+// isPolling says whether the request repeats a varying number of times: shift reads the guard's
+// Lease until the guard has renewed it.
+func (p instant) isPolling() bool { return p.nth > 1 && strings.Contains(p.request, "/leases/") }
 
-// certain says that every run of a process has the instant. How often a guard reads depends on how
-// the events of its watches come: of its reads only the first is certain.
-func (p instant) certain(guard bool) bool {
-	return isWrite(p.request) || !p.polls() && (!guard || p.nth == 1)
+// isInEveryRun says whether every run of a process has the instant. How often a guard reads depends
+// on the timing of its watch events, so only its first read of a kind is in every run.
+func (p instant) isInEveryRun(guard bool) bool {
+	return isWrite(p.request) || !p.isPolling() && (!guard || p.nth == 1)
 }
 
 var instantLine = regexp.MustCompile(`^(before|after) (.+) #(\d+)$`)
@@ -45,7 +45,7 @@ var instantLine = regexp.MustCompile(`^(before|after) (.+) #(\d+)$`)
 func parseInstant(line string) (instant, error) {
 	m := instantLine.FindStringSubmatch(line)
 	if m == nil {
-		return instant{}, fmt.Errorf("%q is no instant", line)
+		return instant{}, fmt.Errorf("%q is not an instant such as \"before GET /… #1\"", line)
 	}
 	nth, err := strconv.ParseInt(m[3], 10, 64)
 	return instant{m[2], nth, m[1] == "after"}, err
@@ -53,10 +53,10 @@ func parseInstant(line string) (instant, error) {
 
 var runNames = regexp.MustCompile(`(namespaces/|routes/|osc-debug-)(e2e-[0-9a-f]+|guarded-[0-9a-f]+-[0-9]+|recorded|shop-[0-9]+|[bcdfghjklmnpqrstvwxz2456789]{8})\b`)
 
-// named is a request without the names of one run.
-func named(r *http.Request) string {
+// requestName returns the request's verb and path without the names that differ from run to run.
+func requestName(r *http.Request) string {
 	text := r.Method + " " + runNames.ReplaceAllString(r.URL.Path, "${1}…")
-	if watching(r) {
+	if isWatch(r) {
 		text += " (watch)"
 	}
 	if r.URL.Query().Get("dryRun") != "" {
@@ -65,8 +65,9 @@ func named(r *http.Request) string {
 	return text
 }
 
-// writesOf are those of some requests that the protocol writes: it must survive a kill at each.
-func writesOf(requests []string) (writes []string) {
+// protocolWrites returns the requests that are writes of the session protocol, which must survive a
+// kill at each of them.
+func protocolWrites(requests []string) (writes []string) {
 	for _, r := range requests {
 		if isWrite(r) {
 			writes = append(writes, r)
@@ -88,7 +89,7 @@ func isWrite(request string) bool {
 	return false
 }
 
-// instants are those before and after each request of a recorded run.
+// instants returns the instants before and after each request of a recorded run.
 func instants(requests []string) (out []instant) {
 	seen := map[string]int64{}
 	for _, r := range requests {
@@ -98,11 +99,11 @@ func instants(requests []string) (out []instant) {
 	return out
 }
 
-// sampled are the instants of a matrix to kill a process at. 'make soak' takes all. 'make test'
-// takes the protocol's writes, each instant that the committed list does not have, and of the
-// others a third, drawn by a seed. An instant of the list that no recorded run had fails the test:
-// seen are those of all runs. OSC_DEBUG_SEED gives the seed, -update writes the list.
-func sampled(t *testing.T, matrix string, guard bool, all, seen []instant) []instant {
+// sampleInstants chooses the instants of a matrix at which a process is killed. 'make soak' takes
+// all. 'make test' takes the protocol's writes, each instant that is missing from the committed
+// list, and a random third of the others; OSC_DEBUG_SEED sets the seed. The test fails if the list
+// has an instant that no recorded run had (seen has those of all runs). -update rewrites the list.
+func sampleInstants(t *testing.T, matrix string, guard bool, all, seen []instant) []instant {
 	t.Helper()
 	file := filepath.Join("testdata", "instants", matrix+".txt")
 	if *update {
@@ -111,26 +112,26 @@ func sampled(t *testing.T, matrix string, guard bool, all, seen []instant) []ins
 	listed := readInstants(t, file)
 	for _, p := range listed {
 		if !slices.Contains(seen, p) {
-			t.Errorf("%s: no run had the instant %s any more: see whether that request may go, then run with -update", file, p)
+			t.Errorf("%s: no run has the instant %q any more; check whether that request may be omitted, then run with -update", file, p)
 		}
 	}
 	if full {
-		told(t, "killed at all of %d instants", len(all))
+		summarize(t, "killed at all %d instants", len(all))
 		return all
 	}
 	var always, others []instant
 	for _, p := range all {
-		if isWrite(p.request) || p.certain(guard) && !slices.Contains(listed, p) {
+		if isWrite(p.request) || p.isInEveryRun(guard) && !slices.Contains(listed, p) {
 			always = append(always, p)
 		} else {
 			others = append(others, p)
 		}
 	}
-	seed := number(t, "OSC_DEBUG_SEED", int(rand.Uint32()))
+	seed := intFromEnv(t, "OSC_DEBUG_SEED", int(rand.Uint32()))
 	random := rand.New(rand.NewPCG(uint64(seed), uint64(len(others))))
 	random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 	others = others[:(len(others)+2)/3]
-	told(t, "seed %d: killed at %d of %d instants, %d of them the protocol's writes or new", seed, len(always)+len(others), len(all), len(always))
+	summarize(t, "seed %d: killed at %d of %d instants, %d of which are protocol writes or new", seed, len(always)+len(others), len(all), len(always))
 	return append(always, others...)
 }
 
@@ -150,12 +151,12 @@ func readInstants(t *testing.T, file string) (out []instant) {
 	return out
 }
 
-// writeInstants writes the list of those that are certain.
+// writeInstants writes the list of the instants that are in every run.
 func writeInstants(t *testing.T, file string, guard bool, all []instant) {
 	t.Helper()
 	var out strings.Builder
 	for _, p := range all {
-		if p.certain(guard) {
+		if p.isInEveryRun(guard) {
 			fmt.Fprintln(&out, p)
 		}
 	}

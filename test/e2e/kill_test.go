@@ -22,17 +22,17 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// atATime bounds the processes of a test that run at once.
-const atATime = 8
+// parallelKills bounds how many processes of a test run at the same time.
+const parallelKills = 8
 
-// kill -9 of the command directly before and directly after every request that it makes:
-// whatever was written, the guard puts the Route back and deletes the sandbox.
+// The command is ended by kill -9 directly before and directly after every request that it makes.
+// Whatever it had written, the guard restores the Route and deletes the sandbox.
 func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		from  record.State // that the Route's session is in, "" for no session
+		from  record.State // state of the planted session, "" for none
 		args  []string
-		needs []string // requests that the list must have
+		needs []string // requests that the command must make
 	}{
 		"shift": {"", []string{"shift", "--router", routerIP, "--weight", "100", "--ttl", "15s", "--for", "500ms", "--timeout", "20s"},
 			[]string{"POST /api/v1/namespaces/…/pods", "POST /apis/networking.k8s.io/v1/namespaces/…/networkpolicies", "PATCH /apis/route.openshift.io/v1/namespaces/…/routes/…"}},
@@ -46,20 +46,20 @@ func TestKilledBeforeAndAfterEveryRequest(t *testing.T) {
 			t.Parallel()
 			e := newGuardedEnv(t)
 			e.deployment("web", 1, nil)
-			e.isolated()
+			e.addNetworkPolicy()
 			run := func(name, config string) *running {
 				if c.from != "" {
 					e.plant(name, c.from, 40*time.Second)
 				}
 				return e.start(config, append(c.args, "--route", name)...)
 			}
-			e.killEverywhere(e.record(strings.ReplaceAll(name, " ", "-"), run, c.needs), atATime, 0, run)
+			e.killAtEach(e.recordInstants(strings.ReplaceAll(name, " ", "-"), run, c.needs), parallelKills, 0, run)
 		})
 	}
 }
 
-// The same for a rollback that takes the way back in steps, since an autoscaler shrank the
-// original: what it was killed at is a live session, whose time is over in two minutes.
+// The same for a gradual rollback, which happens after an autoscaler scaled the original down. It
+// leaves a live session, which ends two minutes after it was planted.
 func TestASlowRollbackKilledBeforeAndAfterEveryRequest(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
@@ -69,16 +69,16 @@ func TestASlowRollbackKilledBeforeAndAfterEveryRequest(t *testing.T) {
 		e.plant(name, record.Live, 2*time.Minute)
 		return e.start(config, "rollback", "--drain", "500ms", "--route", name)
 	}
-	e.killEverywhere(e.record("slow-rollback", run, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/… #4"}), 4*atATime, 0, run)
+	e.killAtEach(e.recordInstants("slow-rollback", run, []string{"PATCH /apis/route.openshift.io/v1/namespaces/…/routes/… #4"}), 4*parallelKills, 0, run)
 }
 
-// record lists the instants to kill a command at, of those that it has when nothing disturbs it.
-// needs are requests without which the test would be none of what it is for.
-func (e *env) record(matrix string, run func(route, config string) *running, needs []string) []instant {
+// recordInstants runs a command undisturbed and returns the instants to kill it at. It fails the
+// test if the command does not make one of the requests in needs, which the test is about.
+func (e *env) recordInstants(matrix string, run func(route, config string) *running, needs []string) []instant {
 	e.t.Helper()
-	e.namedRoute("recorded")
+	e.createRouteNamed("recorded")
 	var all, seen []instant
-	for try := 1; ; try++ { // its times are short: on a busy machine they may be over too soon
+	for try := 1; ; try++ { // the session's times are short, so it may expire early on a busy machine
 		log := &requestLog{}
 		r := run("recorded", e.proxied("alice", log.handle)).wait()
 		all = instants(log.all())
@@ -89,37 +89,37 @@ func (e *env) record(matrix string, run func(route, config string) *running, nee
 		if try == killTries {
 			e.t.Fatal(r)
 		}
-		e.laneFree("recorded")
+		e.waitForNoSession("recorded")
 	}
 	for _, need := range needs {
 		if !slices.ContainsFunc(all, func(p instant) bool { return strings.Contains(p.String(), need) }) {
 			e.t.Fatalf("the command made no request %s: %v", need, all)
 		}
 	}
-	return sampled(e.t, matrix, false, all, seen)
+	return sampleInstants(e.t, matrix, false, all, seen)
 }
 
-func (e *env) namedRoute(name string) *routev1.Route {
+func (e *env) createRouteNamed(name string) *routev1.Route {
 	e.t.Helper()
 	return e.route(func(r *routev1.Route) { r.Name, r.Spec.Host = name, name+"-"+r.Spec.Host })
 }
 
-// killEverywhere kills a command at each instant, on a Route of its own each, some at a time, and
-// waits until the guard has ended all of that. 'make soak' asks also how long that took: the
-// backends are back at the time that the session's state implies, the last mark goes when the pods
-// have ended, which may take podsEnd.
-func (e *env) killEverywhere(at []instant, atATime int, podsEnd time.Duration, run func(route, config string) *running) {
+// killAtEach kills a command at each instant, each time on another Route and parallelKills at once,
+// and waits until the guard has ended all sessions. 'make soak' also checks the time: the backends
+// must be restored by the time that the session's state implies (restoreDeadline), and the last
+// mark must be gone at most podsEnd later, when the pods have ended.
+func (e *env) killAtEach(at []instant, parallelKills int, podsEnd time.Duration, run func(route, config string) *running) {
 	e.t.Helper()
 	before, cases := map[string]*routev1.Route{}, map[string]instant{}
 	for n, p := range at {
 		name := fmt.Sprintf("shop-%d", n)
-		before[name], cases[name] = e.namedRoute(name), p
+		before[name], cases[name] = e.createRouteNamed(name), p
 	}
 	var running sync.WaitGroup
 	var missed, due sync.Map
-	restored, stop := e.restoredAt(before)
+	restored, stop := e.watchRestores(before)
 	defer stop()
-	free := make(chan struct{}, atATime)
+	free := make(chan struct{}, parallelKills)
 	for name, p := range cases {
 		running.Go(func() {
 			free <- struct{}{}
@@ -129,12 +129,12 @@ func (e *env) killEverywhere(at []instant, atATime int, podsEnd time.Duration, r
 				r := run(name, e.proxied("alice", k.handle))
 				k.process <- r
 				result := r.wait()
-				if k.killed.Load() || p.polls() {
-					due.Store(name, e.endsBy(name))
+				if k.killed.Load() || p.isPolling() {
+					due.Store(name, e.restoreDeadline(name))
 					return
 				}
 				if try == killTries {
-					missed.Store(name, fmt.Sprintf("not killed %s: the command made no such request: %s", p, result))
+					missed.Store(name, fmt.Sprintf("the command was not killed %s, because it made no such request: %s", p, result))
 					return
 				}
 			}
@@ -146,37 +146,38 @@ func (e *env) killEverywhere(at []instant, atATime int, podsEnd time.Duration, r
 		return true
 	})
 
-	e.eventually("all Routes as before", func() bool { return len(restored()) == len(before) })
-	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
+	e.eventually("all Routes are as before", func() bool { return len(restored()) == len(before) })
+	e.eventually("no sandbox is left", func() bool { return e.countSessionObjects() == 0 })
 	if full {
-		e.late(restored(), &due, podsEnd, cases)
+		e.checkRestoreTimes(restored(), &due, podsEnd, cases)
 	}
 }
 
-// late fails for Routes that were as before later than a guard, and its pods, may take.
-func (e *env) late(since map[string]restore, due *sync.Map, podsEnd time.Duration, cases map[string]instant) {
+// checkRestoreTimes fails the test for Routes that were restored later than by.
+func (e *env) checkRestoreTimes(since map[string]restoreTimes, due *sync.Map, podsEnd time.Duration, cases map[string]instant) {
 	e.t.Helper()
 	due.Range(func(name, by any) bool {
 		now := since[name.(string)]
 		if late := now.backends.Sub(by.(time.Time)); late > 0 {
-			e.t.Errorf("killed %s: route %s had its backends %s later than a guard may take", cases[name.(string)], name, late)
+			e.t.Errorf("killed %s: the backends of route %s were restored %s too late", cases[name.(string)], name, late)
 		}
 		if late := now.all.Sub(by.(time.Time)); late > podsEnd {
-			e.t.Errorf("killed %s: route %s was as before %s later than a guard and its pods may take", cases[name.(string)], name, late)
+			e.t.Errorf("killed %s: the last mark on route %s was removed %s after its backends were due, allowed are %s", cases[name.(string)], name, late, podsEnd)
 		}
 		return true
 	})
 }
 
-// guardsDelay is what is granted the guard beyond the times of the design: its slack, the
-// test's drain of a second, and a machine on which dozens of processes begin and end.
-const guardsDelay = 40 * time.Second
+// guardAllowance is added to the times that the design gives the guard. It covers the guard's own
+// slack, the test's drain of 1 s, and a machine on which dozens of processes start and end.
+const guardAllowance = 40 * time.Second
 
-// endsBy says when a Route whose command was killed must be as before, by its state: arming
-// and live at the times that its journal names, draining a minute after it was restored, one
-// without any mark at once, its sandbox after the two minutes of an orphan.
-func (e *env) endsBy(route string) time.Time {
-	s := record.Of(e.routeNamed(route))
+// restoreDeadline returns when the guard must have restored a Route whose command was killed. A
+// session that is arming, live or held is due at the time in its journal, one that is draining
+// settings.Courtesy from now. A Route without a mark is due now; its sandbox is an orphan, which
+// the guard deletes after two minutes.
+func (e *env) restoreDeadline(route string) time.Time {
+	s := record.Of(e.getRoute(route))
 	by := time.Now()
 	switch {
 	case s == nil:
@@ -187,17 +188,19 @@ func (e *env) endsBy(route string) time.Time {
 	default:
 		by = s.Journal.Expires.Time
 	}
-	return by.Add(guardsDelay)
+	return by.Add(guardAllowance)
 }
 
-// restore is since when a Route has the backends from before a session, and since when it is all
-// as before, with no entry of ours in its managedFields: that waits for the sandbox' end.
-type restore struct{ backends, all time.Time }
+// restoreTimes are the times since which a Route has its original backends, and since which it is
+// entirely as before, with no managedFields entry of osc-debug. The latter happens only after the
+// sandbox has ended.
+type restoreTimes struct{ backends, all time.Time }
 
-// restoredAt watches Routes until stop is called, and tells of those that are as before.
-func (e *env) restoredAt(before map[string]*routev1.Route) (restored func() map[string]restore, stop func()) {
+// watchRestores polls Routes until stop is called; restored returns those that are entirely as
+// before.
+func (e *env) watchRestores(before map[string]*routev1.Route) (restored func() map[string]restoreTimes, stop func()) {
 	var mu sync.Mutex
-	since := map[string]restore{}
+	since := map[string]restoreTimes{}
 	ctx, cancel := context.WithCancel(e.t.Context())
 	var looking sync.WaitGroup
 	looking.Go(func() {
@@ -214,24 +217,24 @@ func (e *env) restoredAt(before map[string]*routev1.Route) (restored func() map[
 					continue
 				}
 				at := since[r.Name]
-				stamp(&at.backends, reflect.DeepEqual(record.WeightsOf(was), record.WeightsOf(r)))
-				stamp(&at.all, looks(was) == looks(r) && !managed(r))
+				trackSince(&at.backends, reflect.DeepEqual(record.WeightsOf(was), record.WeightsOf(r)))
+				trackSince(&at.all, sessionFields(was) == sessionFields(r) && !hasOurManagedFields(r))
 				since[r.Name] = at
 			}
 			mu.Unlock()
 		}
 	})
-	return func() map[string]restore {
+	return func() map[string]restoreTimes {
 		mu.Lock()
 		defer mu.Unlock()
 		done := maps.Clone(since)
-		maps.DeleteFunc(done, func(_ string, at restore) bool { return at.all.IsZero() })
+		maps.DeleteFunc(done, func(_ string, at restoreTimes) bool { return at.all.IsZero() })
 		return done
 	}, func() { cancel(); looking.Wait() }
 }
 
-// stamp keeps since when something is so.
-func stamp(t *time.Time, so bool) {
+// trackSince sets t to now if so has just become true, and to zero if so is false.
+func trackSince(t *time.Time, so bool) {
 	switch {
 	case !so:
 		*t = time.Time{}
@@ -240,8 +243,8 @@ func stamp(t *time.Time, so bool) {
 	}
 }
 
-// isolated gives the original a NetworkPolicy, which sessions copy.
-func (e *env) isolated() {
+// addNetworkPolicy gives the original a NetworkPolicy, which sessions copy.
+func (e *env) addNetworkPolicy() {
 	e.t.Helper()
 	_, err := core.NetworkingV1().NetworkPolicies(e.ns).Create(e.t.Context(), &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
@@ -250,8 +253,9 @@ func (e *env) isolated() {
 	e.ok(err)
 }
 
-// sandboxes counts the objects of sessions.
-func (e *env) sandboxes() int {
+// countSessionObjects counts the pods, Services, PodDisruptionBudgets and NetworkPolicies of all
+// sessions in the namespace.
+func (e *env) countSessionObjects() int {
 	e.t.Helper()
 	of := metav1.ListOptions{LabelSelector: record.Label}
 	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), of)
@@ -265,8 +269,8 @@ func (e *env) sandboxes() int {
 	return len(pods.Items) + len(services.Items) + len(budgets.Items) + len(policies.Items)
 }
 
-// looks is what a session may change of a Route.
-func looks(r *routev1.Route) string {
+// sessionFields formats the parts of a Route that a session may change: spec, labels, annotations.
+func sessionFields(r *routev1.Route) string {
 	text, err := json.Marshal([]any{r.Spec, r.Labels, r.Annotations})
 	if err != nil {
 		return err.Error()

@@ -14,7 +14,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// What somebody prunes ends the session cleanly.
+// If someone removes the session's label, journal or backend, the guard ends the session cleanly.
 func TestPrunedMarksEndTheSession(t *testing.T) {
 	t.Parallel()
 	for name, patch := range map[string]string{
@@ -25,53 +25,56 @@ func TestPrunedMarksEndTheSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newGuardedEnv(t)
-			before := e.standard()
-			e.detached("--weight", "100")
+			before := e.createShop()
+			e.detachedShift("--weight", "100")
 			_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.JSONPatchType, []byte(patch), metav1.PatchOptions{FieldManager: "other"})
 			e.ok(err)
-			e.ended(before)
+			e.waitForEnd(before)
 		})
 	}
 }
 
-// A Route that a backup tool made again, marks and all, is another Route: the session ends.
+// A Route that a backup tool deleted and recreated with the session's marks is another Route: the
+// guard ends the session.
 func TestARouteMadeAgainWithItsMarksIsRestored(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
-	before := e.standard()
-	e.detached("--weight", "100")
+	before := e.createShop()
+	e.detachedShift("--weight", "100")
 	r := e.shop()
 	e.ok(routes.RouteV1().Routes(e.ns).Delete(t.Context(), "shop", metav1.DeleteOptions{}))
 	again := &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: r.Labels, Annotations: r.Annotations}, Spec: r.Spec}
 	_, err := routes.RouteV1().Routes(e.ns).Create(t.Context(), again, metav1.CreateOptions{FieldManager: "backup"})
 	e.ok(err)
-	e.ended(before)
+	e.waitForEnd(before)
 }
 
-// A journal that can't be read: nobody knows what the Route was. Users stay where they
-// are served; when the sandbox is dead, its backend goes and the original gets a weight.
+// If the journal cannot be read, the Route's earlier backends are unknown. The guard changes nothing
+// while the sandbox serves users. When the sandbox is dead, the guard removes its backend and gives
+// the original a weight.
 func TestAnUnreadableJournalIsToldAndLeftAloneWhileUsersAreServed(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
-	before := e.standard()
+	before := e.createShop()
 	j := e.plant("shop", record.Live, time.Minute)
 	_, err := routes.RouteV1().Routes(e.ns).Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"metadata":{"annotations":{"osc-debug.dev/journal":"{\"version\":99}"}}}`), metav1.PatchOptions{FieldManager: "other"})
 	e.ok(err)
 	spoiled := e.shop()
-	e.eventually("the Event", func() bool { return e.eventOf("DebugSessionUnreadable") != "" })
+	e.eventually("an Event reports the unreadable journal", func() bool { return e.eventMessage("DebugSessionUnreadable") != "" })
 	if now := e.shop(); now.ResourceVersion != spoiled.ResourceVersion {
-		t.Errorf("the Route was written while users were served: %s", looks(now))
+		t.Errorf("the Route was written while users were served: %s", sessionFields(now))
 	}
-	e.ready(record.PodName(j.Session, 0), false)
-	e.ended(before)
+	e.setReady(record.PodName(j.Session, 0), false)
+	e.waitForEnd(before)
 }
 
-// Nothing that only bears the label is deleted, whatever else it says of itself.
+// The guard does not delete objects that have the session's label but are not its sandbox, whatever
+// other marks they have.
 func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
-	before := e.standard()
-	id := e.detached("--weight", "50")
+	before := e.createShop()
+	id := e.detachedShift("--weight", "50")
 	r := e.shop()
 	marks := map[string]string{record.RouteUIDKey: string(r.UID), record.RouteNameKey: "shop"}
 	for name, change := range map[string]func(*corev1.Pod){
@@ -80,11 +83,11 @@ func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 		"other-route": func(p *corev1.Pod) { p.Annotations[record.RouteUIDKey] = "1-2-3" },
 	} {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{record.Label: id, "app": "x"}, Annotations: map[string]string{}},
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: handImage}}}}
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: fakeImage}}}}
 		for k, v := range marks {
 			p.Annotations[k] = v
 		}
-		onHandNode(&p.Spec)
+		onFakeNode(&p.Spec)
 		if name == "other-route" {
 			kata := "kata"
 			p.Spec.RuntimeClassName, p.Spec.Containers[0].Name = &kata, "osc-debug"
@@ -98,10 +101,10 @@ func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 	}, metav1.CreateOptions{})
 	e.ok(err)
-	e.over()
+	e.expire()
 	e.eventually("the guard ends the session", func() bool { return record.Of(e.shop()) == nil })
-	time.Sleep(3 * time.Second) // what bears the label is looked at again
-	if after := e.tested(); after != before {
+	time.Sleep(3 * time.Second) // time for the guard to check the labelled objects again
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
 	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label})
@@ -109,6 +112,6 @@ func TestTheGuardDeletesSandboxesOnly(t *testing.T) {
 	services, err := core.CoreV1().Services(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
 	if len(pods.Items) != 3 || len(services.Items) != 1 {
-		t.Errorf("%d pods and %d Services are left, wanted the 3 and 1 that are no sandbox", len(pods.Items), len(services.Items))
+		t.Errorf("%d pods and %d Services are left, wanted the 3 and 1 that do not belong to the sandbox", len(pods.Items), len(services.Items))
 	}
 }

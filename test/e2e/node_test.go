@@ -20,15 +20,15 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// handNode is a node without a machine: pods that select and tolerate it are scheduled
-// there, sandboxes too, and the tests play its kubelet.
-const handNode = "by-hand"
+// fakeNode is a Node without a machine. Pods that select and tolerate it are scheduled there,
+// sandboxes included, and the tests play its kubelet.
+const fakeNode = "by-hand"
 
-func makeHandNode(name string) error {
+func createFakeNode(name string) error {
 	ctx := context.Background()
 	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{handNode: name, "osc-debug.dev/sandbox": "vm"}},
-		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: handNode, Effect: corev1.TaintEffectNoSchedule}}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{fakeNode: name, "osc-debug.dev/sandbox": "vm"}},
+		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: fakeNode, Effect: corev1.TaintEffectNoSchedule}}},
 	}
 	if _, err := core.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
@@ -44,12 +44,12 @@ func makeHandNode(name string) error {
 	return nil
 }
 
-// heartbeat keeps the node Ready.
+// heartbeat sets the node Ready.
 func heartbeat(ctx context.Context, name string) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return beat(ctx, name) })
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return updateNodeStatus(ctx, name) })
 }
 
-func beat(ctx context.Context, name string) error {
+func updateNodeStatus(ctx context.Context, name string) error {
 	node, err := core.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
@@ -63,16 +63,16 @@ func beat(ctx context.Context, name string) error {
 	return err
 }
 
-// onHandNode sends a pod there.
-func onHandNode(spec *corev1.PodSpec) { onNode(spec, handNode) }
+// onFakeNode has a pod scheduled to fakeNode.
+func onFakeNode(spec *corev1.PodSpec) { onNode(spec, fakeNode) }
 
 func onNode(spec *corev1.PodSpec, node string) {
-	spec.NodeSelector = map[string]string{handNode: node}
-	spec.Tolerations = append(spec.Tolerations, corev1.Toleration{Key: handNode, Operator: corev1.TolerationOpExists})
+	spec.NodeSelector = map[string]string{fakeNode: node}
+	spec.Tolerations = append(spec.Tolerations, corev1.Toleration{Key: fakeNode, Operator: corev1.TolerationOpExists})
 }
 
-// kubelet runs and ends the pods of a namespace that are on the node.
-func (e *env) kubelet(stop <-chan struct{}) {
+// playKubelet runs and ends the namespace's pods on fake nodes, until stop is closed.
+func (e *env) playKubelet(stop <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() { <-stop; cancel() }()
@@ -84,20 +84,20 @@ func (e *env) kubelet(stop <-chan struct{}) {
 		}
 		for event := range w.ResultChan() {
 			pod, ok := event.Object.(*corev1.Pod)
-			if !ok || !strings.HasPrefix(pod.Spec.NodeName, handNode) {
+			if !ok || !strings.HasPrefix(pod.Spec.NodeName, fakeNode) {
 				continue
 			}
 			switch {
 			case pod.DeletionTimestamp != nil:
 				e.endPod(ctx, pod.Name)
 			case pod.Status.PodIP == "" && pod.Labels["never"] == "":
-				e.run(ctx, pod)
+				e.markRunning(ctx, pod)
 			}
 		}
 	}
 }
 
-// endPod ends a pod that is being deleted, as the kubelet does when its processes have.
+// endPod removes a pod that is being deleted, as the kubelet does when its processes have ended.
 func (e *env) endPod(ctx context.Context, name string) {
 	for ctx.Err() == nil {
 		err := core.CoreV1().Pods(e.ns).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
@@ -108,56 +108,57 @@ func (e *env) endPod(ctx context.Context, name string) {
 	}
 }
 
-// address is where the server of a pod listens.
-func (e *env) address(pod *corev1.Pod) string {
+// podAddress returns the address at which a fake pod's server listens.
+func (e *env) podAddress(pod *corev1.Pod) string {
 	if pod.Labels[record.Label] != "" {
 		return e.sandboxIP
 	}
 	return originalIP
 }
 
-// cordon makes a node unschedulable, as 'oc adm drain' does first.
+// cordon makes a node unschedulable, the first thing that 'oc adm drain' does.
 func cordon(ctx context.Context, node string) error {
 	_, err := core.CoreV1().Nodes().Patch(ctx, node, types.StrategicMergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
 	return err
 }
 
-// forgedOnACordonedNode sees that a pod which somebody gave all marks of a session's sandbox, on
-// a node that is cordoned, does not end that session: only to create pods is no right on Routes.
-func (e *env) forgedOnACordonedNode(id string) {
+// checkForgedPodOnCordonedNode checks that a pod with all marks of a session's sandbox, created by
+// a user on a cordoned node, does not end that session: permission to create pods must not give
+// power over Routes.
+func (e *env) checkForgedPodOnCordonedNode(id string) {
 	e.t.Helper()
-	ctx, node := e.t.Context(), handNode+"-cordoned-"+e.ns
-	e.ok(makeHandNode(node))
+	ctx, node := e.t.Context(), fakeNode+"-cordoned-"+e.ns
+	e.ok(createFakeNode(node))
 	e.t.Cleanup(func() { _ = core.CoreV1().Nodes().Delete(context.Background(), node, metav1.DeleteOptions{}) })
 	e.ok(cordon(ctx, node))
 	live := e.shop()
-	mallory := e.forger("mallory-"+e.ns, may("", "create", "pods"))
+	mallory := e.createUser("mallory-"+e.ns, allow("", "create", "pods"))
 	for _, name := range []string{"forged", record.PodName(id, 1)} {
-		p := e.podSpec(name)
-		sandboxLike(p, id, map[string]string{record.RouteUIDKey: string(live.UID), record.RouteNameKey: live.Name})
+		p := e.fakePodSpec(name)
+		makeLookLikeSandbox(p, id, map[string]string{record.RouteUIDKey: string(live.UID), record.RouteNameKey: live.Name})
 		p.Labels["never"] = "ready"
 		p.Spec.NodeName, p.Spec.NodeSelector = node, nil
 		_, err := mallory.core.CoreV1().Pods(e.ns).Create(ctx, p, metav1.CreateOptions{})
 		e.ok(err)
 	}
-	time.Sleep(5 * time.Second) // the guard looks at once
+	time.Sleep(5 * time.Second) // the guard would react at once
 	if now := e.shop(); now.ResourceVersion != live.ResourceVersion {
-		e.t.Errorf("a forged pod on a cordoned node ended the session: %s", looks(now))
+		e.t.Errorf("a forged pod on a cordoned node ended the session: %s", sessionFields(now))
 	}
 }
 
-// A node that is cordoned and drained: the guard gives the traffic back first, and only
-// then lets the drain go on, which the session's disruption budget holds until then.
+// When the sandbox's node is cordoned and drained, the guard first gives the traffic back. Until
+// then the session's PodDisruptionBudget blocks the drain.
 func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
-	name := handNode + "-" + e.ns
-	e.ok(makeHandNode(name))
+	name := fakeNode + "-" + e.ns
+	e.ok(createFakeNode(name))
 	t.Cleanup(func() { _ = core.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}) })
 	e.deployment("web", 1, func(d *appsv1.Deployment, _ *corev1.Service) { onNode(&d.Spec.Template.Spec, name) })
 	e.route(nil)
-	before := e.tested()
-	id := e.detached("--weight", "100")
+	before := e.snapshot()
+	id := e.detachedShift("--weight", "100")
 	pod, err := core.CoreV1().Pods(e.ns).Get(t.Context(), record.PodName(id, 0), metav1.GetOptions{})
 	e.ok(err)
 	if pod.Spec.NodeName != name {
@@ -171,17 +172,17 @@ func TestACordonedNodeIsRestoredFirstAndThenLetGo(t *testing.T) {
 		return err == nil && b.Status.CurrentHealthy == 1
 	})
 	if err := evict(); !apierrors.IsTooManyRequests(err) {
-		t.Fatalf("the sandbox was evicted from under its users: %v", err)
+		t.Fatalf("the sandbox was evicted while it served users: %v", err)
 	}
-	e.forgedOnACordonedNode(id)
+	e.checkForgedPodOnCordonedNode(id)
 	e.ok(cordon(t.Context(), name))
-	e.eventually("the drain goes on", func() bool {
+	e.eventually("the drain continues", func() bool {
 		err := evict()
 		s := record.Of(e.shop())
 		if (err == nil || apierrors.IsNotFound(err)) && s != nil && s.Backend {
-			t.Errorf("let go while users are sent there: %+v", s)
+			t.Errorf("the sandbox could be evicted while users were still sent to it: %+v", s)
 		}
 		return err == nil || apierrors.IsNotFound(err)
 	})
-	e.ended(before)
+	e.waitForEnd(before)
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
+// bind gives a user a ClusterRole in the test's namespace.
 func (e *env) bind(user, role string) {
 	e.t.Helper()
 	_, err := core.RbacV1().RoleBindings(e.ns).Create(e.t.Context(), &rbacv1.RoleBinding{
@@ -30,9 +31,9 @@ func (e *env) bind(user, role string) {
 	e.ok(err)
 }
 
-// run writes the status of a pod that runs.
-func (e *env) run(ctx context.Context, pod *corev1.Pod) {
-	ip := e.address(pod)
+// markRunning writes the status of a pod that runs and is ready.
+func (e *env) markRunning(ctx context.Context, pod *corev1.Pod) {
+	ip := e.podAddress(pod)
 	status := corev1.PodStatus{
 		Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}},
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue}},
@@ -40,7 +41,7 @@ func (e *env) run(ctx context.Context, pod *corev1.Pod) {
 	for _, c := range pod.Spec.Containers {
 		started := true
 		status.ContainerStatuses = append(status.ContainerStatuses, corev1.ContainerStatus{
-			Name: c.Name, Ready: true, Started: &started, Image: c.Image, ImageID: handImageID,
+			Name: c.Name, Ready: true, Started: &started, Image: c.Image, ImageID: fakeImageID,
 			ContainerID: "containerd://" + strings.Repeat("a", 64), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
 		})
 	}
@@ -50,13 +51,13 @@ func (e *env) run(ctx context.Context, pod *corev1.Pod) {
 		if err == nil || apierrors.IsNotFound(err) {
 			return
 		}
-		fmt.Fprintf(os.Stderr, "status of pod %s/%s, trying again: %v\n", e.ns, pod.Name, err)
+		fmt.Fprintf(os.Stderr, "cannot write the status of pod %s/%s, retrying: %v\n", e.ns, pod.Name, err)
 		time.Sleep(100 * time.Millisecond)
 	}
 }
 
-// deployment creates Deployment and Service "web" (more Services by name), with the
-// ports http and, for TLS Routes, https.
+// deployment creates a Deployment and a Service of a name, with port http and, for TLS Routes,
+// port https, and waits for its endpoints.
 func (e *env) deployment(name string, replicas int32, change func(*appsv1.Deployment, *corev1.Service)) {
 	e.t.Helper()
 	labels := map[string]string{"app": name, "tier": "front"}
@@ -68,7 +69,7 @@ func (e *env) deployment(name string, replicas int32, change func(*appsv1.Deploy
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec: corev1.PodSpec{
 					Containers: []corev1.Container{{
-						Name: "web", Image: handImage,
+						Name: "web", Image: fakeImage,
 						Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: plainPort}, {Name: "https", ContainerPort: tlsPort}},
 					}},
 				},
@@ -82,7 +83,7 @@ func (e *env) deployment(name string, replicas int32, change func(*appsv1.Deploy
 			{Name: "https", Port: 443, TargetPort: intstr.FromInt32(tlsPort)},
 		}},
 	}
-	onHandNode(&d.Spec.Template.Spec)
+	onFakeNode(&d.Spec.Template.Spec)
 	if change != nil {
 		change(d, s)
 	}
@@ -109,7 +110,8 @@ func (e *env) deployment(name string, replicas int32, change func(*appsv1.Deploy
 	})
 }
 
-// route creates Route "shop" to "web" on port http, and waits until it is admitted.
+// route creates Route "shop" to Service "web" on port http, as change alters it, and waits until a
+// router has reported a status for it.
 func (e *env) route(change func(*routev1.Route)) *routev1.Route {
 	e.t.Helper()
 	weight := int32(100)
@@ -126,7 +128,7 @@ func (e *env) route(change func(*routev1.Route)) *routev1.Route {
 	name := r.Name
 	_, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), r, metav1.CreateOptions{FieldManager: "owner"})
 	e.ok(err)
-	e.eventually("the router's verdict on "+name, func() bool {
+	e.eventually("a router has reported a status for route "+name, func() bool {
 		r, err = routes.RouteV1().Routes(e.ns).Get(e.t.Context(), name, metav1.GetOptions{})
 		return err == nil && len(r.Status.Ingress) > 0
 	})

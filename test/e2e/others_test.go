@@ -21,15 +21,15 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Two users, often, at the same instant: one has the Route, the other is told who, and nothing
-// of him is left.
+// Two users start a session on the same Route at the same moment, several times. One gets the Route,
+// the other is told who has it, and nothing of the other's session is left.
 func TestTwoUsersAtTheSameInstant(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	e.bind("bob", "edit")
-	before := e.standard()
+	before := e.createShop()
 	won := map[string]int{}
-	for n := range number(t, "OSC_DEBUG_RACES", 6) {
+	for n := range intFromEnv(t, "OSC_DEBUG_RACES", 6) {
 		args := []string{"shift", "--route", "shop", "--router", routerIP, "--weight", "0", "--detach", "--no-probe"}
 		alice, bob := e.start("alice", args...), e.start("bob", args...)
 		a, b := alice.wait(), bob.wait()
@@ -40,9 +40,9 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 		won[winner]++
 		s := record.Of(e.shop())
 		if a.code == b.code || s == nil || s.State != record.Live || s.Journal.User != winner {
-			t.Fatalf("round %d: on the Route %+v\nalice: %s\nbob: %s", n, s, a, b)
+			t.Fatalf("round %d: the Route has session %+v\nalice: %s\nbob: %s", n, s, a, b)
 		}
-		if !loser.because(reason.RouteInSession) || !loser.names(s.ID, winner) {
+		if !loser.reports(reason.RouteInSession) || !loser.mentions(s.ID, winner) {
 			t.Errorf("round %d: the refusal does not name session %s of %s: %s", n, s.ID, winner, loser)
 		}
 		pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label + "," + record.Label + "!=" + s.ID})
@@ -56,20 +56,20 @@ func TestTwoUsersAtTheSameInstant(t *testing.T) {
 			t.Fatalf("round %d: %s", n, r)
 		}
 	}
-	e.ended(before)
-	told(t, "alice won %d, bob %d", won["alice"], won["bob"])
+	e.waitForEnd(before)
+	summarize(t, "alice won %d times, bob %d times", won["alice"], won["bob"])
 }
 
-// A tool that applies the Route every second: the user is told, nobody fights, the end
-// is clean and the Route as the tool wants it.
+// A tool writes the Route every second. The user learns of it, osc-debug does not overwrite the
+// tool's changes, and the session ends cleanly with the Route as the tool wants it.
 func TestAToolThatReappliesTheRoute(t *testing.T) {
 	t.Parallel()
-	const change = "set the weight of web to 100, the session to 0"
+	const change = "set the weight of web to 100 (session set 0)"
 	for name, c := range map[string]struct {
 		tool   tool
-		why    reason.Code // that a command tells
-		change string      // that is told too
-		event  string      // where the session is left to the guard, which tells by an Event
+		why    reason.Code // reported by the command or by status
+		change string      // part of the report
+		event  string      // reason of the guard's Event; "" if a command attends the session
 	}{
 		"sets its weight":                                      {setsWeight, reason.WeightChangedByOthers, change, ""},
 		"applies its manifest":                                 {applies, reason.WeightChangedByOthers, change, ""},
@@ -79,18 +79,18 @@ func TestAToolThatReappliesTheRoute(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, written := newEnv(t), newWrites() // of whoever must not fight
-			before := e.standard()
+			e, written := newEnv(t), newWriteLog() // the writes of the command or of the guard
+			before := e.createShop()
 			original := e.shop()
 			args := []string{"shift", "--route", "shop", "--router", routerIP, "--weight", "100"}
-			user, account := "alice", e.ownGuards()
+			user, account := "alice", e.prepareOwnGuard()
 			if c.event == "" {
 				user = e.proxied(user, written.handle)
 			} else {
 				args, account = append(args, "--detach"), e.proxied(account, written.handle)
 			}
-			e.guard("only", account)
-			e.eventually("the guard stands by", e.standsBy)
+			e.startGuard("only", account)
+			e.eventually("the guard is running", e.hasGuard)
 			run := e.start(user, args...)
 			if !run.reaches("live") {
 				t.Fatal(run.wait())
@@ -109,41 +109,41 @@ func TestAToolThatReappliesTheRoute(t *testing.T) {
 			})
 			defer func() { stop(); tool.Wait() }()
 			if c.event == "" {
-				e.eventually("the user is told", func() bool { return run.because(c.why) && strings.Contains(run.progress.String(), c.change) })
-				run.signal(syscall.SIGINT) // of one that has ended already nobody hears
+				e.eventually("the command reports the change", func() bool { return run.reports(c.why) && strings.Contains(run.progress.String(), c.change) })
+				run.signal(syscall.SIGINT) // has no effect if the command has ended already
 				if r := run.wait(); r.code != 4 {
-					t.Errorf("the Route was changed by others: %s", r)
+					t.Errorf("wanted exit 4, because others changed the Route: %s", r)
 				}
 			} else {
-				e.eventually("an Event tells", func() bool {
-					note := e.eventOf(c.event)
+				e.eventually("an Event reports the change", func() bool {
+					note := e.eventMessage(c.event)
 					return note != "" && strings.Contains(note, c.change)
 				})
 			}
 			if c.event == "DebugSessionChanged" {
-				e.eventually("status tells too", func() bool {
-					code, problem := e.problem()
-					return code == c.why && strings.Contains(problem, c.change) && e.cli("status").names(c.change)
+				e.eventually("status reports the change too", func() bool {
+					code, problem := e.sessionProblem()
+					return code == c.why && strings.Contains(problem, c.change) && e.cli("status").mentions(c.change)
 				})
 			}
-			e.over()
-			// Where the tool leaves no mark at all, the sandbox is an orphan after two minutes.
-			e.ended(before)
+			e.expire()
+			// If the tool removes all marks, the sandbox counts as an orphan after two minutes.
+			e.waitForEnd(before)
 			stop()
 			tool.Wait()
-			e.ended(before)
-			// Nothing of what the tool writes is written over: a dry run, arm, shift, restore and
-			// close are all that the API server accepted.
+			e.waitForEnd(before)
+			// The tool's changes are not overwritten: the API server accepted at most a dry run, arm,
+			// shift, restore and close.
 			if n := len(written.patches); n > 1+4 {
 				t.Errorf("the Route was patched %d times while the tool wrote it %d times: %s", n, writes.Load(), written)
 			}
-			t.Logf("written %d times by the tool", writes.Load())
+			t.Logf("the tool wrote the Route %d times", writes.Load())
 		})
 	}
 }
 
-// problem is what status says that somebody should do something about, of the only session.
-func (e *env) problem() (code reason.Code, text string) {
+// sessionProblem returns the problem that status shows for the only session, "" if there is none.
+func (e *env) sessionProblem() (code reason.Code, text string) {
 	e.t.Helper()
 	var list struct {
 		Sessions []struct {
@@ -157,16 +157,16 @@ func (e *env) problem() (code reason.Code, text string) {
 	return list.Sessions[0].ProblemCode, list.Sessions[0].Problem
 }
 
-// tool is how a tool writes a Route again and again.
+// tool is how a tool writes the Route.
 type tool int
 
 const (
-	setsWeight tool = iota // as it was
-	applies                // its manifest, on the server's side, over all conflicts
-	replaces               // the whole Route: what it does not know goes
+	setsWeight tool = iota // sets the primary's original weight
+	applies                // applies its manifest on the server side with force
+	replaces               // replaces the whole Route, which removes what it does not know
 )
 
-// reapply writes the Route as a tool has it.
+// reapply writes the original Route as a tool does.
 func (e *env) reapply(ctx context.Context, original *routev1.Route, how tool) error {
 	switch how {
 	case applies:

@@ -14,16 +14,18 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// outage is an API server that is away for a while: what it answers is cut, what comes is
-// refused. When it starts again it first allows nobody anything, until it has read the roles.
+// outage simulates an API server that is down for a while: it cuts responses under way and resets
+// new connections. When the API server is up again, it first answers 403 to everyone, as a real one
+// does until it has read the roles.
 type outage struct {
-	starts time.Duration // how long that takes
+	starts time.Duration // how long it answers 403
 
 	mu      sync.Mutex
-	away    bool
+	down    bool
 	started time.Time
 	cut     []context.CancelFunc
-	// When the last patch of a Route was done before the first deletion of a pod began.
+	// restored is when the last patch of a Route before the first deletion of a pod was answered,
+	// deleted is when that deletion was sent.
 	restored, deleted time.Time
 }
 
@@ -31,10 +33,10 @@ func (o *outage) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	o.mu.Lock()
-	away, starts := o.away, time.Since(o.started) < o.starts
+	down, starts := o.down, time.Since(o.started) < o.starts
 	o.cut = append(o.cut, cancel)
 	o.mu.Unlock()
-	if away {
+	if down {
 		reset(w)
 		return
 	}
@@ -49,7 +51,7 @@ func (o *outage) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 			}
 		})
 	}
-	a := &answered{ResponseWriter: w}
+	a := &statusRecorder{ResponseWriter: w}
 	forward(a, r.WithContext(ctx))
 	if r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/routes/") && a.code == http.StatusOK {
 		o.note(func() {
@@ -69,7 +71,7 @@ func (o *outage) note(what func()) {
 func (o *outage) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.away = true
+	o.down = true
 	for _, cancel := range o.cut {
 		cancel()
 	}
@@ -78,119 +80,122 @@ func (o *outage) begin() {
 func (o *outage) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.away, o.started = false, time.Now()
+	o.down, o.started = false, time.Now()
 }
 
-// aWhile is how long an API server is away here, and how long it then refuses everybody. Routers
-// may be late by at least twice the first: no sandbox is to go that soon.
+// outageTime is how long the API server is down in these tests, and how long it then answers 403.
+// After an outage, routers may be late by twice its duration or more, so no sandbox may be deleted
+// earlier than earliestDeletion after its Route's restore.
 const (
-	aWhile   = 3 * time.Second
-	tooEarly = aWhile + aWhile/2
+	outageTime       = 3 * time.Second
+	earliestDeletion = outageTime + outageTime/2
 )
 
-// A session is interrupted while the API server is away, which then refuses everybody for a
-// while, as it does until it has read the roles: the way back waits for it. Where the router is
-// not asked, the sandbox stays for it.
+// A session is interrupted while the API server is down. Ending the session waits until the API
+// server has started. If the router is not probed, the sandbox also stays until routers that are
+// late have caught up.
 func TestTheWayBackOutlastsAnAPIServerThatStarts(t *testing.T) {
 	t.Parallel()
-	for name, asked := range map[string]bool{"the router is asked": true, "it is not": false} {
+	for name, asked := range map[string]bool{"the router is probed": true, "the router is not probed": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
-			before := e.standard()
-			away := &outage{starts: aWhile}
+			before := e.createShop()
+			server := &outage{starts: outageTime}
 			args := []string{"shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--no-guard", "--weight", "50"}
 			if !asked {
 				args = append(args, "--no-probe")
 			}
-			run := e.start(e.proxied("alice", away.handle), args...)
+			run := e.start(e.proxied("alice", server.handle), args...)
 			if !run.reaches("live") {
 				t.Fatal(run.wait())
 			}
-			away.begin()
+			server.begin()
 			run.signal(syscall.SIGINT)
-			time.Sleep(aWhile)
-			away.end()
+			time.Sleep(outageTime)
+			server.end()
 			r := run.wait()
 			if !asked {
-				away.stayed(t)
+				server.checkSandboxStayed(t)
 			}
-			if r.code != 0 || !strings.Contains(r.errOut, "not yet, trying on") {
+			if r.code != 0 || !strings.Contains(r.errOut, "failed, retrying") {
 				t.Error(r)
 			}
-			if after := e.tested(); after != before {
+			if after := e.snapshot(); after != before {
 				t.Errorf("before %s\nafter  %s", before, after)
 			}
-			e.nothingLeft()
+			e.checkNothingLeft()
 		})
 	}
 }
 
-// A rollback, at once or in steps for an original that an autoscaler shrank, of a session that no
-// guard watches.
+// A rollback of a session without a guard waits for the API server too: at once, or in steps because
+// an autoscaler scaled the original down.
 func TestARollbackOutlastsAnAPIServerThatStarts(t *testing.T) {
 	t.Parallel()
 	for name, step := range map[string]string{"at once": "drain", "in steps": "ramp"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
-			before := e.standard()
+			before := e.createShop()
 			if step == "ramp" {
 				e.autoscaler("web")
 			}
 			e.plant("shop", record.Live, time.Hour)
-			away := &outage{starts: aWhile}
-			run := e.start(e.proxied("alice", away.handle), "rollback", "--route", "shop", "--drain", "1s")
+			server := &outage{starts: outageTime}
+			run := e.start(e.proxied("alice", server.handle), "rollback", "--route", "shop", "--drain", "1s")
 			if !run.reaches(step) {
 				t.Fatal(run.wait())
 			}
-			away.begin()
-			time.Sleep(aWhile)
-			away.end()
+			server.begin()
+			time.Sleep(outageTime)
+			server.end()
 			r := run.wait()
-			if r.code != 0 || step == "drain" && !strings.Contains(r.errOut, "not yet, trying on") {
+			if r.code != 0 || step == "drain" && !strings.Contains(r.errOut, "failed, retrying") {
 				t.Error(r)
 			}
-			if after := e.tested(); after != before {
+			if after := e.snapshot(); after != before {
 				t.Errorf("before %s\nafter  %s", before, after)
 			}
-			e.nothingLeft()
+			e.checkNothingLeft()
 		})
 	}
 }
 
-// The guard, for a session whose time is over while the API server is away.
+// The guard ends a session that expired while the API server was down, and keeps the sandbox until
+// routers have caught up.
 func TestTheGuardLetsRoutersCatchUp(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	account := e.ownGuards("drain=1s")
-	before := looks(e.plainRoute("shop"))
-	away := &outage{}
-	g := e.guard("only", e.proxied(account, away.handle))
-	if !g.leads(t.Context(), "only") {
+	account := e.prepareOwnGuard("drain=1s")
+	before := sessionFields(e.createPlainRoute("shop"))
+	server := &outage{}
+	g := e.startGuard("only", e.proxied(account, server.handle))
+	if !g.waitUntilLeading(t.Context(), "only") {
 		t.Fatal(g.wait())
 	}
-	away.begin() // for the guard alone
-	e.plant("shop", record.Live, aWhile)
-	time.Sleep(2 * aWhile)
-	away.end()
-	e.eventually("the session is over", func() bool { return looks(e.shop()) == before && e.sandboxes() == 0 })
-	away.stayed(t)
+	server.begin() // only for the guard
+	e.plant("shop", record.Live, outageTime)
+	time.Sleep(2 * outageTime)
+	server.end()
+	e.eventually("the session has ended", func() bool { return sessionFields(e.shop()) == before && e.countSessionObjects() == 0 })
+	server.checkSandboxStayed(t)
 	if !strings.Contains(g.progress.String(), "routers may be late after an outage") {
-		t.Error("the guard's log does not tell why the sandbox stayed")
+		t.Error("the guard's log does not say why the sandbox stayed")
 	}
 }
 
-// stayed sees that the sandbox was still there when a router that is late may still have sent users
-// to it: by the times of the client's own requests, which a slow machine only draws apart.
-func (o *outage) stayed(t *testing.T) {
+// checkSandboxStayed checks that the sandbox existed for as long as a late router may have sent
+// users to it. It compares the times of the client's own requests, which a slow machine only moves
+// further apart.
+func (o *outage) checkSandboxStayed(t *testing.T) {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.restored.IsZero() || o.deleted.IsZero() {
-		t.Errorf("no restore or no deletion: %s, %s", o.restored, o.deleted)
+		t.Errorf("missing a restore (%s) or a deletion (%s)", o.restored, o.deleted)
 	}
-	if after := o.deleted.Sub(o.restored); after < tooEarly {
-		t.Errorf("the sandbox was deleted %s after its Route's restore, before %s", after, tooEarly)
+	if after := o.deleted.Sub(o.restored); after < earliestDeletion {
+		t.Errorf("the sandbox was deleted %s after its Route's restore, wanted %s or more", after, earliestDeletion)
 	}
 }

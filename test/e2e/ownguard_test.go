@@ -32,12 +32,12 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// ownGuards prepares a namespace for guards of its own, which run as processes beside the
-// test: what a team's administrator applies, the Deployment aside. It returns a kubeconfig
-// with the token of their ServiceAccount.
-func (e *env) ownGuards(settings ...string) string {
+// prepareOwnGuard prepares the test's namespace for its own guards, which run as processes beside
+// the test. It applies the manifests of a team's guard except the Deployment, with settings given
+// as KEY=VALUE, and returns a kubeconfig with a token of the guard's ServiceAccount.
+func (e *env) prepareOwnGuard(settings ...string) string {
 	e.t.Helper()
-	printed, err := teamsGuard()
+	printed, err := teamGuardManifests()
 	e.ok(err)
 	set := map[string]string{"drain": "1s", "grace": "2s"}
 	for _, s := range settings {
@@ -49,7 +49,7 @@ func (e *env) ownGuards(settings ...string) string {
 		object, err := decodeObject([]byte(m))
 		e.ok(err)
 		switch o := object.(type) {
-		case *appsv1.Deployment, *policyv1.PodDisruptionBudget: // its processes run beside the test
+		case *appsv1.Deployment, *policyv1.PodDisruptionBudget: // the guards run beside the test instead
 		case *corev1.ServiceAccount:
 			_, err = core.CoreV1().ServiceAccounts(e.ns).Create(ctx, o, options)
 		case *corev1.ConfigMap:
@@ -64,27 +64,28 @@ func (e *env) ownGuards(settings ...string) string {
 		case *rbacv1.RoleBinding:
 			_, err = core.RbacV1().RoleBindings(e.ns).Create(ctx, o, options)
 		default:
-			err = fmt.Errorf("a team's guard has a %T, which this test does not apply", o)
+			err = fmt.Errorf("the manifests of a team's guard have a %T, which this test cannot apply", o)
 		}
 		e.ok(err)
 	}
-	return e.accountOf("osc-debug-guard")
+	return e.serviceAccountKubeconfig("osc-debug-guard")
 }
 
-// anyNamespace stands for the namespace in what teamsGuard returns.
+// anyNamespace is the placeholder for the namespace in teamGuardManifests.
 const anyNamespace = "any-namespace-of-a-test"
 
-// teamsGuard is what 'osc-debug manifests guard-team' prints. It is asked once: hundreds of tests
-// have guards of their own.
-var teamsGuard = sync.OnceValues(func() (string, error) {
+// teamGuardManifests returns the output of 'osc-debug manifests guard-team'. The command runs only
+// once, because hundreds of tests have their own guards.
+var teamGuardManifests = sync.OnceValues(func() (string, error) {
 	printed, err := exec.Command(binary, "manifests", "guard-team", "-n", anyNamespace).Output()
 	return string(printed), err
 })
 
 const settingsName = settings.ConfigName
 
-// accountOf is a kubeconfig with a token of a ServiceAccount of the namespace.
-func (e *env) accountOf(account string) string {
+// serviceAccountKubeconfig writes a kubeconfig with a token of one of the namespace's
+// ServiceAccounts and returns its path.
+func (e *env) serviceAccountKubeconfig(account string) string {
 	e.t.Helper()
 	token, err := core.CoreV1().ServiceAccounts(e.ns).CreateToken(e.t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	e.ok(err)
@@ -98,8 +99,8 @@ func (e *env) accountOf(account string) string {
 	return path
 }
 
-// as is a kubeconfig of any user.
-func (e *env) as(user string) string {
+// impersonate writes a kubeconfig that acts as a user and returns its path.
+func (e *env) impersonate(user string) string {
 	e.t.Helper()
 	config, err := clientcmd.LoadFromFile(kubeconfig("admin"))
 	e.ok(err)
@@ -111,7 +112,7 @@ func (e *env) as(user string) string {
 	return path
 }
 
-// kubectl runs it as the administrator, with standard input.
+// kubectl runs kubectl as the administrator with a standard input, and returns its output.
 func (e *env) kubectl(in string, args ...string) string {
 	e.t.Helper()
 	cmd := kubectlAs("admin", args...)
@@ -123,28 +124,29 @@ func (e *env) kubectl(in string, args ...string) string {
 	return string(out)
 }
 
-// kubectlAs is kubectl as a user.
+// kubectlAs prepares kubectl as a user.
 func kubectlAs(user string, args ...string) *exec.Cmd {
 	return exec.Command(filepath.Join(state, "kubectl"), append([]string{"--kubeconfig", kubeconfig(user)}, args...)...)
 }
 
-// guard starts a replica, with a kubeconfig of ownGuards or a proxied one.
-func (e *env) guard(name, config string, args ...string) *running {
+// startGuard starts a replica of the guard with a kubeconfig, such as that of prepareOwnGuard.
+func (e *env) startGuard(name, config string, args ...string) *running {
 	e.t.Helper()
-	return e.process(exec.Command(filepath.Join(filepath.Dir(binary), "osc-guard"),
+	return e.startProcess(exec.Command(filepath.Join(filepath.Dir(binary), "osc-guard"),
 		append([]string{"--home", e.ns, "--kubeconfig", config, "--name", name, "--listen", "127.0.0.1:0"}, args...)...))
 }
 
-// standsBy says whether a guard of the namespace's own covers it.
-func (e *env) standsBy() bool {
+// hasGuard says whether the namespace's own guard covers it.
+func (e *env) hasGuard() bool {
 	g, err := standby.Read(e.t.Context(), core, e.ns)
 	return err == nil && g.Covers(e.ns)
 }
 
-// leads waits until a replica holds the Lease; false when it ended before.
-func (r *running) leads(ctx context.Context, name string) bool {
+// waitUntilLeading waits until a replica holds the Lease; it returns false if the replica ended
+// before.
+func (r *running) waitUntilLeading(ctx context.Context, name string) bool {
 	ended, leads := false, false
-	await(r.e.t, r.e.ns, hang, unwatched, name+" leads", func() bool {
+	waitUntil(r.e.t, r.e.ns, hang, pollInterval, "guard "+name+" leads", func() bool {
 		select {
 		case <-r.done:
 			ended = true
@@ -155,13 +157,13 @@ func (r *running) leads(ctx context.Context, name string) bool {
 		return ended || leads
 	})
 	if !ended && !leads {
-		r.e.t.Errorf("%s does not lead within %s:\n%s", name, hang, r.progress.String())
+		r.e.t.Errorf("guard %s did not lead within %s:\n%s", name, hang, r.progress.String())
 	}
 	return leads
 }
 
-// A team without a cluster administrator has a guard in its own namespace: who has role
-// admin there installs it, shift finds it, it ends the session.
+// A team without a cluster administrator can run a guard in its own namespace: a user with role
+// admin installs it, shift finds it, and it ends the session.
 func TestATeamsOwnGuard(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -173,21 +175,21 @@ func TestATeamsOwnGuard(t *testing.T) {
 	if out, err := apply.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	// Applied again, as an update is, it leaves what was set.
-	e.setting("maxDuration", "1h")
+	// An update, which applies the manifests again, keeps changed settings.
+	e.setSetting("maxDuration", "1h")
 	apply = kubectlAs("bob", "apply", "-f", "-")
 	apply.Stdin = bytes.NewReader(printed)
 	if out, err := apply.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if s, err := settings.Read(t.Context(), core, e.ns); err != nil || s.MaxDuration != time.Hour {
-		t.Errorf("applied again: %+v, %v", s, err)
+		t.Errorf("settings after the update: %+v, %v", s, err)
 	}
-	e.setting("maxDuration", "3h50m")
-	before := e.standard()
-	e.eventually("the guard stands by", e.standsBy)
-	e.detached("--weight", "100", "--ttl", "10s")
-	e.ended(before)
+	e.setSetting("maxDuration", "3h50m")
+	before := e.createShop()
+	e.eventually("the guard is running", e.hasGuard)
+	e.detachedShift("--weight", "100", "--ttl", "10s")
+	e.waitForEnd(before)
 	metrics := e.metrics()
 	for _, want := range []string{`osc_debug_guard_restores_total{reason="Expired"} 1`, "osc_debug_guard_leader 1", "osc_debug_guard_leader 0", "osc_debug_guard_restore_seconds_count 1", `osc_debug_guard_sessions{state="live"} 0`} {
 		if !strings.Contains(metrics, want) {
@@ -195,48 +197,49 @@ func TestATeamsOwnGuard(t *testing.T) {
 		}
 	}
 	if n := strings.Count(metrics, "\nosc_debug_guard_failures_total 0\n"); n != 2 {
-		t.Errorf("%d of the two replicas had no failure", n)
+		t.Errorf("%d of 2 replicas had no failures, wanted both", n)
 	}
 }
 
-// A Lease may look fresh whose holder just died: no user is moved before it is renewed.
+// The Lease of a guard that just died still looks fresh, so shift moves no users before the guard
+// has renewed it.
 func TestADeadGuardsFreshLeaseIsNotEnough(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	before := e.standard()
-	g := e.guard("only", e.ownGuards())
-	e.eventually("the guard stands by", e.standsBy)
+	before := e.createShop()
+	g := e.startGuard("only", e.prepareOwnGuard())
+	e.eventually("the guard is running", e.hasGuard)
 	g.signal(syscall.SIGKILL)
 	g.wait()
-	if r := e.guarded("--weight", "100", "--detach", "--drain", "1s").wait(); r.code != 1 || !r.because(reason.GuardStoppedRenewing) {
-		t.Errorf("wanted a refusal for the guard's sake: %s", r)
+	if r := e.guardedShift("--weight", "100", "--detach", "--drain", "1s").wait(); r.code != 1 || !r.reports(reason.GuardStoppedRenewing) {
+		t.Errorf("wanted a refusal because of the guard: %s", r)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }
 
-// A namespace in which the guard loses its rights is no longer called covered, and is
-// again when they are back: by the last settings that could be used.
+// The guard stops covering a namespace in which it loses its rights, and covers it again when it has
+// them back. It uses the last valid settings meanwhile, even if the current ones are invalid or gone.
 func TestLostRightsAreNoticed(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*env){
-		"settings that can't be used": func(e *env) { e.setting("grace", "soon") },
-		"settings that are gone": func(e *env) {
+		"invalid settings": func(e *env) { e.setSetting("grace", "soon") },
+		"deleted settings": func(e *env) {
 			e.ok(core.CoreV1().ConfigMaps(e.ns).Delete(e.t.Context(), settings.ConfigName, metav1.DeleteOptions{}))
 		},
 	} {
-		t.Run(name, func(t *testing.T) { t.Parallel(); lostRights(t, spoil) })
+		t.Run(name, func(t *testing.T) { t.Parallel(); testLostRights(t, spoil) })
 	}
 }
 
-func lostRights(t *testing.T, spoil func(*env)) {
+func testLostRights(t *testing.T, spoil func(*env)) {
 	e := newEnv(t)
-	account := e.ownGuards()
+	account := e.prepareOwnGuard()
 	e.deployment("web", 1, nil)
 	e.route(nil)
-	if g := e.guard("one", account, "--relist", "2s"); !g.leads(t.Context(), "one") {
+	if g := e.startGuard("one", account, "--relist", "2s"); !g.waitUntilLeading(t.Context(), "one") {
 		t.Fatal(g.wait())
 	}
 	covered := func(want bool) {
@@ -252,8 +255,8 @@ func lostRights(t *testing.T, spoil func(*env)) {
 	e.ok(err)
 	e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
 	covered(false)
-	if r := e.guarded("--weight", "50", "--detach").wait(); r.code == 0 || !r.because(reason.GuardNotRunning) || !r.names("oc create rolebinding osc-debug-guard -n "+e.ns) {
-		t.Errorf("begun where the guard could not end it: %s", r)
+	if r := e.guardedShift("--weight", "50", "--detach").wait(); r.code == 0 || !r.reports(reason.GuardNotRunning) || !r.mentions("oc create rolebinding osc-debug-guard -n "+e.ns) {
+		t.Errorf("a session started where the guard could not end it: %s", r)
 	}
 	binding.ResourceVersion, binding.UID = "", ""
 	_, err = core.RbacV1().RoleBindings(e.ns).Create(t.Context(), binding, metav1.CreateOptions{})
@@ -261,16 +264,16 @@ func lostRights(t *testing.T, spoil func(*env)) {
 	covered(true)
 }
 
-// A guard of the whole cluster, which is opt-in, ends sessions of a namespace that nobody named.
-// Not beside other tests, whose sessions are in the cluster too.
+// A guard of all namespaces, which is opt-in, ends sessions in a namespace that is not listed. The
+// test does not run in parallel, because the guard would also act on other tests' sessions.
 func TestAGuardOfAllNamespaces(t *testing.T) {
 	home, e := newEnv(t), newEnv(t)
 	printed, err := exec.Command(binary, "manifests", "guard-all-namespaces").Output()
 	e.ok(err)
 	if out := e.kubectl(string(printed), "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "yaml", "-f", "-"); !strings.Contains(out, "namespaces: '*'") || !strings.Contains(out, "kind: ClusterRoleBinding") {
-		t.Errorf("the overlay: %s", out)
+		t.Errorf("the manifests of guard-all-namespaces: %s", out)
 	}
-	account := home.ownGuards("namespaces=" + settings.AllNamespaces)
+	account := home.prepareOwnGuard("namespaces=" + settings.AllNamespaces)
 	binding, err := core.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: home.ns}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "osc-debug-guard"},
 		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "osc-debug-guard", Namespace: home.ns}},
@@ -279,29 +282,29 @@ func TestAGuardOfAllNamespaces(t *testing.T) {
 	t.Cleanup(func() {
 		_ = core.RbacV1().ClusterRoleBindings().Delete(context.Background(), binding.Name, metav1.DeleteOptions{})
 	})
-	before := looks(e.plainRoute("shop"))
-	home.guard("only", account)
-	home.eventually("the guard covers a namespace that nobody named", func() bool {
+	before := sessionFields(e.createPlainRoute("shop"))
+	home.startGuard("only", account)
+	home.eventually("the guard covers a namespace that is not listed", func() bool {
 		g, err := standby.Read(t.Context(), core, home.ns)
 		return err == nil && g.Covers(e.ns)
 	})
 	e.plant("shop", record.Live, time.Second)
-	e.eventually("the session is over", func() bool { return looks(e.shop()) == before && e.sandboxes() == 0 })
+	e.eventually("the session has ended", func() bool { return sessionFields(e.shop()) == before && e.countSessionObjects() == 0 })
 }
 
-// A namespace that is taken off the settings while a session lives there: no new one may
-// begin, the one that is there is ended, also by a guard that was not there before, and then
-// the namespace is let go.
+// A namespace is removed from the settings while it has a session. No new session may start there.
+// The guard, also one that was started later, ends the existing session and then leaves the
+// namespace.
 func TestANamespaceThatIsSetNoMoreIsLeftWithoutASession(t *testing.T) {
 	t.Parallel()
 	home, e := newEnv(t), newEnv(t)
-	account := home.ownGuards("namespaces=" + home.ns + " " + e.ns)
+	account := home.prepareOwnGuard("namespaces=" + home.ns + " " + e.ns)
 	_, err := core.RbacV1().RoleBindings(e.ns).Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "guard"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "osc-debug-guard"},
 		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "osc-debug-guard", Namespace: home.ns}},
 	}, metav1.CreateOptions{})
 	e.ok(err)
-	before := e.standard()
+	before := e.createShop()
 	status := func(what string, holds func(standby.Status) bool) {
 		t.Helper()
 		home.eventually(what, func() bool {
@@ -309,18 +312,18 @@ func TestANamespaceThatIsSetNoMoreIsLeftWithoutASession(t *testing.T) {
 			return err == nil && holds(s)
 		})
 	}
-	one := home.guard("one", account)
-	status("both are covered", func(s standby.Status) bool { return s.Covers(home.ns) && s.Covers(e.ns) })
+	one := home.startGuard("one", account)
+	status("the guard covers both namespaces", func(s standby.Status) bool { return s.Covers(home.ns) && s.Covers(e.ns) })
 	e.plant("shop", record.Live, 40*time.Second)
-	home.setting("namespaces", home.ns)
-	status("one is being left", func(s standby.Status) bool { return !s.Covers(e.ns) && slices.Contains(s.Leaving, e.ns) })
+	home.setSetting("namespaces", home.ns)
+	status("the guard is leaving one namespace", func(s standby.Status) bool { return !s.Covers(e.ns) && slices.Contains(s.Leaving, e.ns) })
 	one.signal(syscall.SIGKILL)
-	home.guard("two", account)
-	e.ended(before)
-	status("it is let go", func(s standby.Status) bool { return s.Covers(home.ns) && len(s.Leaving) == 0 })
+	home.startGuard("two", account)
+	e.waitForEnd(before)
+	status("the guard has left the namespace", func(s standby.Status) bool { return s.Covers(home.ns) && len(s.Leaving) == 0 })
 }
 
-// metrics are those of the namespace's guards, all together.
+// metrics returns the metrics of all guard pods in the namespace.
 func (e *env) metrics() string {
 	e.t.Helper()
 	pods, err := core.CoreV1().Pods(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=osc-debug-guard"})

@@ -15,8 +15,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// plant puts a session of alice's on a Route, as shift would have left it in a state, with
-// one ready sandbox pod; it ends after a time.
+// plant puts a session of alice on a Route with one ready sandbox pod, in the way that shift would
+// have left it in a state. The session ends after left.
 func (e *env) plant(route string, state record.State, left time.Duration) *record.Journal {
 	e.t.Helper()
 	ctx := e.t.Context()
@@ -25,12 +25,12 @@ func (e *env) plant(route string, state record.State, left time.Duration) *recor
 	e.ok(err)
 	j := &record.Journal{
 		Version: record.JournalVersion, Session: record.NewID(), State: record.Arming, RouteUID: string(r.UID), User: "alice", Asked: 100,
-		Workload: "deployment/web", Pods: 1, Servers: 2, // of which one is there mostly: an autoscaler, where there is one, took the other
+		Workload: "deployment/web", Pods: 1, Servers: 2, // most tests run one; where there is an autoscaler, it seems to have removed the other
 		ArmBy: metav1.NewTime(time.Now().Add(left).Truncate(time.Second)),
 	}
 	r, err = store.Arm(ctx, r, j)
 	e.ok(err)
-	service, pod := e.sandboxOf(r, j.Session)
+	service, pod := e.sandboxObjects(r, j.Session)
 	_, err = core.CoreV1().Services(e.ns).Create(ctx, service, metav1.CreateOptions{})
 	e.ok(err)
 	_, err = core.CoreV1().Pods(e.ns).Create(ctx, pod, metav1.CreateOptions{})
@@ -38,7 +38,7 @@ func (e *env) plant(route string, state record.State, left time.Duration) *recor
 	if state == record.Arming {
 		return j
 	}
-	e.endpoints(service.Name, true)
+	e.waitForEndpoints(service.Name, true)
 	r = e.goLive(route, j, left)
 	switch state {
 	case record.Held:
@@ -50,7 +50,7 @@ func (e *env) plant(route string, state record.State, left time.Duration) *recor
 	return j
 }
 
-// goLive gives all traffic to a planted session, which ends after a time.
+// goLive gives a planted session all traffic; the session ends after left.
 func (e *env) goLive(route string, j *record.Journal, left time.Duration) *routev1.Route {
 	e.t.Helper()
 	store := store.Store{Core: core, Routes: routes}
@@ -59,13 +59,13 @@ func (e *env) goLive(route string, j *record.Journal, left time.Duration) *route
 	for _, b := range j.Before.Backends {
 		weights[b.Service] = 0
 	}
-	r, err := store.Shift(e.t.Context(), e.routeNamed(route), j, weights)
+	r, err := store.Shift(e.t.Context(), e.getRoute(route), j, weights)
 	e.ok(err)
 	return r
 }
 
-// sandboxOf makes the Service and the pod of a session.
-func (e *env) sandboxOf(r *routev1.Route, id string) (*corev1.Service, *corev1.Pod) {
+// sandboxObjects returns the Service and the pod of a session.
+func (e *env) sandboxObjects(r *routev1.Route, id string) (*corev1.Service, *corev1.Pod) {
 	kata := "kata"
 	meta := metav1.ObjectMeta{
 		Name: record.ServiceName(id), Labels: map[string]string{record.Label: id},
@@ -75,15 +75,15 @@ func (e *env) sandboxOf(r *routev1.Route, id string) (*corev1.Service, *corev1.P
 	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: meta.Labels, Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}}}}
 	meta.Name = record.PodName(id, 0)
 	pod := &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{RuntimeClassName: &kata, Containers: []corev1.Container{
-		{Name: "web", Image: handImage, Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: plainPort}}},
-		{Name: "osc-debug", Image: handImage},
+		{Name: "web", Image: fakeImage, Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: plainPort}}},
+		{Name: "osc-debug", Image: fakeImage},
 	}}}
-	onNode(&pod.Spec, cmp.Or(e.node, handNode))
+	onNode(&pod.Spec, cmp.Or(e.node, fakeNode))
 	return service, pod
 }
 
-// endpoints waits until a Service has a ready endpoint, or none.
-func (e *env) endpoints(service string, ready bool) {
+// waitForEndpoints waits until a Service has a ready endpoint or, if ready is false, has none.
+func (e *env) waitForEndpoints(service string, ready bool) {
 	e.t.Helper()
 	e.eventually("endpoints of "+service, func() bool {
 		list, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service, ResourceVersion: "0"})
@@ -100,8 +100,8 @@ func (e *env) endpoints(service string, ready bool) {
 	})
 }
 
-// plainRoute makes a Route that no router need serve.
-func (e *env) plainRoute(name string) *routev1.Route {
+// createPlainRoute creates a Route and does not wait for a router to serve it.
+func (e *env) createPlainRoute(name string) *routev1.Route {
 	e.t.Helper()
 	weight := int32(100)
 	r, err := routes.RouteV1().Routes(e.ns).Create(e.t.Context(), &routev1.Route{ObjectMeta: metav1.ObjectMeta{Name: name},

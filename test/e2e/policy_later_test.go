@@ -16,15 +16,15 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// ofSCC is a denial by the stand-in for SCC admission, in the words of OpenShift's.
-var ofSCC = denial{value: "unable to validate against any security context constraint"}
+// deniedBySCC is the denial by the stand-in for SCC admission, which uses OpenShift's message.
+var deniedBySCC = denial{value: "unable to validate against any security context constraint"}
 
 var dryRun = metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}
 
-// tryUpdates tries to make something else of a sandbox that is there, and returns its name.
+// tryUpdates tries to change an existing sandbox pod in forbidden ways, and returns the pod's name.
 func (e *env) tryUpdates(expect func(name string, d denial, err, twin error)) (there string) {
 	ctx := e.t.Context()
-	alice := e.clients("alice").CoreV1().Pods(e.ns)
+	alice := e.clientOf("alice").CoreV1().Pods(e.ns)
 	created, err := alice.Create(ctx, e.sandboxPod("there"), metav1.CreateOptions{})
 	e.ok(err)
 	dry := metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}}
@@ -47,39 +47,39 @@ func (e *env) tryUpdates(expect func(name string, d denial, err, twin error)) (t
 		change, twin func(*corev1.Pod)
 		denial       denial
 	}{
-		"image of the sidecar":   {func(p *corev1.Pod) { p.Spec.Containers[1].Image = "quay.io/evil/tools:1" }, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "quay.io/shop/web:4" }, by(reason.ImageNotAllowed, "osc-debug with quay.io/evil/tools:1")},
-		"session removed":        {func(p *corev1.Pod) { delete(p.Labels, record.Label) }, harmless, by(sandboxWithoutSession)},
-		"session changed":        {func(p *corev1.Pod) { p.Labels[record.Label] = "evil" }, func(p *corev1.Pod) { p.Labels["team"] = "x" }, by(sandboxWithoutSession)},
-		"session and SCC hidden": {func(p *corev1.Pod) { delete(p.Labels, record.Label); delete(p.Annotations, "openshift.io/scc") }, harmless, by(sandboxWithoutSession)},
-		"another session's":      {func(p *corev1.Pod) { p.Labels[record.Label] = "bcdfghjj" }, harmless, by(sandboxMarksChanged)},
-		"no Route any more":      {func(p *corev1.Pod) { delete(p.Annotations, record.RouteNameKey) }, harmless, by(sandboxMarksChanged)},
-		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[record.RouteUIDKey] = "other" }, harmless, by(sandboxMarksChanged)},
-		"runtime tuned later":    {func(p *corev1.Pod) { p.Annotations["io.katacontainers.config.agent.debug_console"] = "x" }, harmless, by(reason.RuntimeAnnotationNotAllowed)},
+		"image of the sidecar":   {func(p *corev1.Pod) { p.Spec.Containers[1].Image = "quay.io/evil/tools:1" }, func(p *corev1.Pod) { p.Spec.Containers[0].Image = "quay.io/shop/web:4" }, deniedBy(reason.ImageNotAllowed, "osc-debug with quay.io/evil/tools:1")},
+		"session removed":        {func(p *corev1.Pod) { delete(p.Labels, record.Label) }, harmless, deniedBy(sandboxWithoutSession)},
+		"session changed":        {func(p *corev1.Pod) { p.Labels[record.Label] = "evil" }, func(p *corev1.Pod) { p.Labels["team"] = "x" }, deniedBy(sandboxWithoutSession)},
+		"session and SCC hidden": {func(p *corev1.Pod) { delete(p.Labels, record.Label); delete(p.Annotations, "openshift.io/scc") }, harmless, deniedBy(sandboxWithoutSession)},
+		"another session's":      {func(p *corev1.Pod) { p.Labels[record.Label] = "bcdfghjj" }, harmless, deniedBy(sandboxMarksChanged)},
+		"Route removed":          {func(p *corev1.Pod) { delete(p.Annotations, record.RouteNameKey) }, harmless, deniedBy(sandboxMarksChanged)},
+		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[record.RouteUIDKey] = "other" }, harmless, deniedBy(sandboxMarksChanged)},
+		"runtime annotation":     {func(p *corev1.Pod) { p.Annotations["io.katacontainers.config.agent.debug_console"] = "x" }, harmless, deniedBy(reason.RuntimeAnnotationNotAllowed)},
 	} {
 		expect(name, c.denial, update(c.change), update(c.twin))
 	}
 	for name, c := range map[string]struct {
 		offence, twin corev1.EphemeralContainerCommon
 	}{
-		"ephemeral, privileged":        {corev1.EphemeralContainerCommon{Image: "quay.io/evil/tools:1", SecurityContext: &corev1.SecurityContext{Privileged: &yes}}, corev1.EphemeralContainerCommon{Image: approved, SecurityContext: &corev1.SecurityContext{Privileged: &yes}}},
+		"ephemeral, privileged":        {corev1.EphemeralContainerCommon{Image: "quay.io/evil/tools:1", SecurityContext: &corev1.SecurityContext{Privileged: &yes}}, corev1.EphemeralContainerCommon{Image: approvedImage, SecurityContext: &corev1.SecurityContext{Privileged: &yes}}},
 		"ephemeral, with capabilities": {corev1.EphemeralContainerCommon{Image: "quay.io/evil/tools:1", SecurityContext: &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"SYS_ADMIN"}}}}, corev1.EphemeralContainerCommon{Image: "quay.io/shop/tools:1"}},
 	} {
-		expect(name, by(reason.ImageNotAllowed, "late with quay.io/evil/tools:1"), ephemeral(c.offence), ephemeral(c.twin))
+		expect(name, deniedBy(reason.ImageNotAllowed, "late with quay.io/evil/tools:1"), ephemeral(c.offence), ephemeral(c.twin))
 	}
 	return created.Name
 }
 
-// tryEphemeral tries to be privileged in an ordinary pod, late; who may be privileged anywhere
-// still may.
+// tryEphemeral tries to add privileged ephemeral containers to an ordinary pod. An administrator, who
+// may run privileged containers anywhere, still can.
 func (e *env) tryEphemeral(expect func(name string, d denial, err, twin error)) {
 	ctx, yes := e.t.Context(), true
 	p := e.sandboxPod("ordinary")
-	ordinary(func(*corev1.Pod) {})(p)
-	created, err := e.clients("alice").CoreV1().Pods(e.ns).Create(ctx, p, metav1.CreateOptions{})
+	asOrdinaryPod(func(*corev1.Pod) {})(p)
+	created, err := e.clientOf("alice").CoreV1().Pods(e.ns).Create(ctx, p, metav1.CreateOptions{})
 	e.ok(err)
 	add := func(client kubernetes.Interface, s *corev1.SecurityContext) error {
 		p := created.DeepCopy()
-		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "late", Image: approved, SecurityContext: s}}}
+		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "late", Image: approvedImage, SecurityContext: s}}}
 		_, err := client.CoreV1().Pods(e.ns).UpdateEphemeralContainers(ctx, p.Name, p, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
@@ -90,27 +90,27 @@ func (e *env) tryEphemeral(expect func(name string, d denial, err, twin error)) 
 		"ephemeral in an ordinary pod, unconfined": {SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}},
 		"ephemeral in an ordinary pod, root":       {RunAsUser: new(int64)},
 	} {
-		expect(name, by(ephemeralContainerNotInVM), add(e.clients("alice"), offence), add(e.clients("alice"), nil))
+		expect(name, deniedBy(ephemeralContainerNotInVM), add(e.clientOf("alice"), offence), add(e.clientOf("alice"), nil))
 		if err := add(core, offence); err != nil {
-			e.t.Errorf("%s: refused to an administrator: %v", name, err)
+			e.t.Errorf("%s: rejected for an administrator: %v", name, err)
 		}
 	}
 }
 
-// tryWorkloads tries to have a controller make the pods: its own rights count then, and it
-// has no grant. (A DeploymentConfig makes ReplicationControllers.)
+// tryWorkloads tries to have controllers create the pods. Then the controller's rights count, and
+// controllers may not use the SCC. (A DeploymentConfig creates ReplicationControllers.)
 func (e *env) tryWorkloads(expect func(name string, d denial, err, twin error)) {
 	ctx := e.t.Context()
-	client := e.clients("alice")
-	ofPolicy := by(reason.SandboxNotInVM)
+	client := e.clientOf("alice")
+	deniedByPolicy := deniedBy(reason.SandboxNotInVM)
 	template := func(d denial) corev1.PodTemplateSpec {
 		p := e.sandboxPod("")
-		if d != ofSCC {
-			ordinary(func(*corev1.Pod) {})(p)
+		if d != deniedBySCC {
+			asOrdinaryPod(func(*corev1.Pod) {})(p)
 		}
-		p.OwnerReferences, p.Labels = nil, map[string]string{"app": "try"} // no session, so that the SCC alone decides
-		if d == ofPolicy {
-			p.Labels[record.Label] = "bcdfghjk" // and no SCC asked for: the policy alone does
+		p.OwnerReferences, p.Labels = nil, map[string]string{"app": "try"} // no session, so that only the SCC decides
+		if d == deniedByPolicy {
+			p.Labels[record.Label] = "bcdfghjk" // a session but no SCC, so that only the policy decides
 		}
 		return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels, Annotations: p.Annotations}, Spec: p.Spec}
 	}
@@ -154,14 +154,14 @@ func (e *env) tryWorkloads(expect func(name string, d denial, err, twin error)) 
 		},
 		"session's Deployment": deployment,
 	} {
-		name, d := "try-"+strings.NewReplacer("'", "", " ", "-").Replace(strings.ToLower(kind)), ofSCC
+		name, d := "try-"+strings.NewReplacer("'", "", " ", "-").Replace(strings.ToLower(kind)), deniedBySCC
 		if strings.HasPrefix(kind, "session's") {
-			d = ofPolicy
+			d = deniedByPolicy
 		}
 		e.ok(create(name, template(d)))
 		e.ok(create("ok-"+name, template(denial{})))
 		var refusal error
-		e.eventually("a refusal of "+kind, func() bool { // a CronJob begins with the minute
+		e.eventually("the pods of "+kind+" are rejected", func() bool { // a CronJob starts with the next minute
 			list, err := core.CoreV1().Events(e.ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 			e.ok(err)
 			for _, event := range list.Items {
@@ -172,10 +172,10 @@ func (e *env) tryWorkloads(expect func(name string, d denial, err, twin error)) 
 			}
 			return false
 		})
-		e.eventually("pods of the twin of "+kind, func() bool { return len(e.podsNamed("ok-"+name)) > 0 })
+		e.eventually("the twin of "+kind+" has pods", func() bool { return len(e.podsNamed("ok-"+name)) > 0 })
 		expect(kind, d, refusal, nil)
 		if len(e.podsNamed(name)) > 0 {
-			e.t.Errorf("%s: it has pods", kind)
+			e.t.Errorf("%s has pods", kind)
 		}
 	}
 }

@@ -24,12 +24,13 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// approved is the image that the policy's parameters allow to be privileged.
-const approved = "quay.io/osc-debug/sidecar@sha256:" + "2222222222222222222222222222222222222222222222222222222222222222"
+// approvedImage is the image that the policy's parameters allow to be privileged.
+const approvedImage = "quay.io/osc-debug/sidecar@sha256:" + "2222222222222222222222222222222222222222222222222222222222222222"
 
-// keepParameters keeps the API server watching ConfigMaps as parameters of policies: when
-// the last policy with such parameters goes it stops, and does not begin again until it is
-// restarted (k8s.io/apiserver v0.36.3, policy_source.go: a shared informer is stopped).
+// keepParameters creates a policy that keeps the API server watching ConfigMaps as policy
+// parameters. When the last policy with such parameters is deleted, the API server stops the watch
+// and does not restart it until it is restarted itself (k8s.io/apiserver v0.36.3, policy_source.go:
+// a shared informer is stopped).
 func keepParameters(ctx context.Context) error {
 	ok := func(err error) error {
 		if apierrors.IsAlreadyExists(err) {
@@ -56,8 +57,8 @@ func keepParameters(ctx context.Context) error {
 	return ok(err)
 }
 
-// installPolicy installs the sandbox policy and a stand-in for SCC admission for this
-// test's namespace, with parameters of its own.
+// installPolicy installs the sandbox policy and a stand-in for SCC admission for the test's
+// namespace only, with the namespace's own parameters.
 func (e *env) installPolicy() {
 	e.t.Helper()
 	ctx := e.t.Context()
@@ -96,16 +97,16 @@ func (e *env) installPolicy() {
 			e.t.Cleanup(func() {
 				_ = client.MutatingAdmissionPolicyBindings().Delete(context.Background(), p.Name, metav1.DeleteOptions{})
 			})
-		case "ValidatingAdmissionPolicyBinding": // the test's own: for its namespace only
+		case "ValidatingAdmissionPolicyBinding": // bindPolicy creates one for this namespace instead
 		default:
-			e.t.Fatalf("the policy has a %s", meta.Kind)
+			e.t.Fatalf("the manifests have an unexpected %s", meta.Kind)
 		}
 	}
-	// One on each line, as YAML invites to, and side by side.
-	e.parameters(map[string]string{"runtimeClasses": "kata\nkata-remote\n", "images": approved + "\r\n\tquay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64)})
+	// One list has one entry per line, as is usual in YAML, the other mixes separators.
+	e.setParameters(map[string]string{"runtimeClasses": "kata\nkata-remote\n", "images": approvedImage + "\r\n\tquay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64)})
 }
 
-// bindPolicy puts a policy in force in this test's namespace.
+// bindPolicy binds a policy to the test's namespace.
 func (e *env) bindPolicy(policy string, parameters bool) {
 	e.t.Helper()
 	binding := admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: policy}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
@@ -121,8 +122,8 @@ func (e *env) bindPolicy(policy string, parameters bool) {
 	e.t.Cleanup(func() { _ = bindings.Delete(context.Background(), policy, metav1.DeleteOptions{}) })
 }
 
-// parameters sets those of the policy; nil takes them away.
-func (e *env) parameters(data map[string]string) {
+// setParameters sets the policy's parameters; nil deletes them.
+func (e *env) setParameters(data map[string]string) {
 	e.t.Helper()
 	maps := core.CoreV1().ConfigMaps(e.ns)
 	_ = maps.Delete(e.t.Context(), settingsName, metav1.DeleteOptions{})
@@ -133,11 +134,11 @@ func (e *env) parameters(data map[string]string) {
 	e.ok(err)
 }
 
-// grant lets a user use the sandboxes' SCC.
-func (e *env) grant(user string) {
+// grantSCC allows a user to use SCC osc-debug-kata.
+func (e *env) grantSCC(user string) {
 	e.t.Helper()
 	_, err := core.RbacV1().Roles(e.ns).Create(e.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "scc-" + user}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"pods/ephemeralcontainers"}, Verbs: []string{"update", "patch"}}, // which role edit lacks
+		{APIGroups: []string{""}, Resources: []string{"pods/ephemeralcontainers"}, Verbs: []string{"update", "patch"}}, // role edit does not include this
 		{APIGroups: []string{"security.openshift.io"}, Resources: []string{"securitycontextconstraints"}, ResourceNames: []string{"osc-debug-kata"}, Verbs: []string{"use"}}}}, metav1.CreateOptions{})
 	e.ok(err)
 	_, err = core.RbacV1().RoleBindings(e.ns).Create(e.t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "scc-" + user},
@@ -146,8 +147,8 @@ func (e *env) grant(user string) {
 	e.ok(err)
 }
 
-// clients are a user's own.
-func (e *env) clients(user string) kubernetes.Interface {
+// clientOf returns a user's client.
+func (e *env) clientOf(user string) kubernetes.Interface {
 	e.t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig(user))
 	e.ok(err)
@@ -155,7 +156,7 @@ func (e *env) clients(user string) kubernetes.Interface {
 	return kubernetes.NewForConfigOrDie(config)
 }
 
-// sandboxPod is a pod as a session makes it, which nothing schedules.
+// sandboxPod returns a pod as a session creates it, except that no scheduler schedules it.
 func (e *env) sandboxPod(name string) *corev1.Pod {
 	kata, yes, deadline := "kata", true, int64(14400)
 	return &corev1.Pod{
@@ -169,20 +170,20 @@ func (e *env) sandboxPod(name string) *corev1.Pod {
 			InitContainers: []corev1.Container{{Name: "init", Image: "quay.io/shop/web:3"}},
 			Containers: []corev1.Container{
 				{Name: "web", Image: "quay.io/shop/web:3", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}},
-				{Name: "osc-debug", Image: approved, SecurityContext: &corev1.SecurityContext{Privileged: &yes}},
+				{Name: "osc-debug", Image: approvedImage, SecurityContext: &corev1.SecurityContext{Privileged: &yes}},
 			},
 		},
 	}
 }
 
-// Every attempt of an ordinary user, who may use the SCC, at a privileged container that is
-// not in a VM or not of an approved image, or at something of the node, is refused for its
-// reason; each twin without the offence is admitted.
+// An ordinary user who may use the SCC tries to run privileged containers outside a VM or from an
+// unapproved image, or to use resources of the node. Each attempt is rejected for the right reason,
+// and its twin, the same pod without the offence, is admitted.
 func TestTheSandboxPolicy(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.owner = e.plainRoute("shop").UID
-	e.grant("alice")
+	e.owner = e.createPlainRoute("shop").UID
+	e.grantSCC("alice")
 	_, err := core.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-plain"}, Handler: "runc"}, metav1.CreateOptions{})
 	e.ok(err)
 	t.Cleanup(func() {
@@ -191,7 +192,7 @@ func TestTheSandboxPolicy(t *testing.T) {
 	_, err = core.CoreV1().Namespaces().Patch(t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"annotations":{"openshift.io/sa.scc.mcs":"`+ownLevel+`"}}}`), metav1.PatchOptions{})
 	e.ok(err)
 	e.installPolicy()
-	alice := e.clients("alice").CoreV1().Pods(e.ns)
+	alice := e.clientOf("alice").CoreV1().Pods(e.ns)
 	try := func(change func(*corev1.Pod)) error {
 		p := e.sandboxPod("try")
 		if change != nil {
@@ -202,20 +203,20 @@ func TestTheSandboxPolicy(t *testing.T) {
 	}
 	var offends, sound error
 	defer func() { t.Logf("with the offence: %v; without: %v", offends, sound) }()
-	e.eventually("the policies in force", func() bool {
-		offends, sound = try(ordinary(func(p *corev1.Pod) { p.Labels = map[string]string{record.Label: "x"} })), try(nil)
+	e.eventually("the policies are in force", func() bool {
+		offends, sound = try(asOrdinaryPod(func(p *corev1.Pod) { p.Labels = map[string]string{record.Label: "x"} })), try(nil)
 		unmarked := try(attempts()["no session, no VM"].change) // the stand-in for SCC admission is a policy too
-		return by(reason.SandboxNotInVM).of(offends) && sound == nil && unmarked != nil
+		return deniedBy(reason.SandboxNotInVM).matches(offends) && sound == nil && unmarked != nil
 	})
 	tried := 0
 	expect := func(name string, d denial, err, twin error) {
 		t.Helper()
 		tried++
-		if !d.of(err) {
-			t.Errorf("%s: %v, wanted a refusal because %+v", name, err, d)
+		if !d.matches(err) {
+			t.Errorf("%s: got %v, wanted a rejection by %+v", name, err, d)
 		}
 		if twin != nil {
-			t.Errorf("%s: its twin is refused: %v", name, twin)
+			t.Errorf("%s: its twin was rejected: %v", name, twin)
 		}
 	}
 	for name, a := range attempts() {
@@ -225,39 +226,39 @@ func TestTheSandboxPolicy(t *testing.T) {
 	e.tryEphemeral(expect)
 	e.tryWorkloads(expect)
 
-	bob := e.clients("bob").CoreV1().Pods(e.ns)
+	bob := e.clientOf("bob").CoreV1().Pods(e.ns)
 	e.bind("bob", "edit")
-	e.eventually("bob's rights", func() bool {
+	e.eventually("bob has his rights", func() bool {
 		_, err := bob.List(t.Context(), metav1.ListOptions{})
 		return err == nil
 	})
 	_, err = bob.Create(t.Context(), e.sandboxPod("try"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	expect("without the grant", ofSCC, err, try(nil))
+	expect("without the grant", deniedBySCC, err, try(nil))
 
 	for name, c := range map[string]struct {
 		data   map[string]string
 		denial denial
 	}{
 		"no parameters":         {nil, denial{value: "no params found"}},
-		"no images named":       {map[string]string{"runtimeClasses": "kata", "images": ""}, by(reason.ImageNotAllowed, "osc-debug with "+approved)},
-		"no key images":         {map[string]string{"runtimeClasses": "kata"}, by(reason.ImageNotAllowed, "osc-debug with "+approved)},
-		"images by tag":         {map[string]string{"runtimeClasses": "kata", "images": "quay.io/osc-debug/sidecar"}, by(reason.ImageNotAllowed, "osc-debug with "+approved)},
-		"no runtime classes":    {map[string]string{"runtimeClasses": " ", "images": approved}, by(reason.SandboxNotInVM, "runtimeClasses")},
-		"no key runtimeClasses": {map[string]string{"images": approved}, by(reason.SandboxNotInVM, "runtimeClasses")},
+		"no images named":       {map[string]string{"runtimeClasses": "kata", "images": ""}, deniedBy(reason.ImageNotAllowed, "osc-debug with "+approvedImage)},
+		"no key images":         {map[string]string{"runtimeClasses": "kata"}, deniedBy(reason.ImageNotAllowed, "osc-debug with "+approvedImage)},
+		"images by tag":         {map[string]string{"runtimeClasses": "kata", "images": "quay.io/osc-debug/sidecar"}, deniedBy(reason.ImageNotAllowed, "osc-debug with "+approvedImage)},
+		"no runtime classes":    {map[string]string{"runtimeClasses": " ", "images": approvedImage}, deniedBy(reason.SandboxNotInVM, "runtimeClasses")},
+		"no key runtimeClasses": {map[string]string{"images": approvedImage}, deniedBy(reason.SandboxNotInVM, "runtimeClasses")},
 	} {
 		twin := try(nil)
-		e.parameters(c.data)
+		e.setParameters(c.data)
 		var err error
-		e.eventually("the policy's new parameters", func() bool {
+		e.eventually("the policy uses its new parameters", func() bool {
 			err = try(nil)
-			return c.denial.of(err)
+			return c.denial.matches(err)
 		})
 		expect(name, c.denial, err, twin)
-		if err := try(ordinary(func(*corev1.Pod) {})); err != nil {
-			t.Errorf("%s: an ordinary pod is refused: %v", name, err)
+		if err := try(asOrdinaryPod(func(*corev1.Pod) {})); err != nil {
+			t.Errorf("%s: an ordinary pod was rejected: %v", name, err)
 		}
-		// What is there already can still come to its end, and nothing else; without any
-		// parameters the API server does not look at what is changed.
+		// An existing sandbox can still be deleted (here: get a finalizer) but not changed. Without
+		// parameters the API server rejects both, because it does not evaluate the policy.
 		if c.data != nil {
 			_, err = alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"finalizers":["example.com/gc"]}}`), dryRun)
 		} else {
@@ -265,11 +266,11 @@ func TestTheSandboxPolicy(t *testing.T) {
 		}
 		_, changed := alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"annotations":{"team/note":"y"}}}`), dryRun)
 		expect(name+", later", c.denial, changed, err)
-		e.parameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approved})
-		e.eventually("the policy's old parameters", func() bool { return try(nil) == nil })
+		e.setParameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approvedImage})
+		e.eventually("the policy uses its old parameters", func() bool { return try(nil) == nil })
 	}
-	told(t, "%d attempts", tried)
+	summarize(t, "%d attempts", tried)
 	if tried < 105 {
-		t.Errorf("only %d attempts", tried)
+		t.Errorf("only %d attempts, wanted at least 105", tried)
 	}
 }

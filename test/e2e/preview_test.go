@@ -12,8 +12,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// A dry run prints every object and what would change of the Route, without its TLS
-// key, and changes nothing.
+// A dry run prints every object and the Route's changes without the Route's TLS key, and changes
+// nothing.
 func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	const key = "-----BEGIN SECRET-----"
@@ -23,7 +23,7 @@ func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
 		r.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": `{"key":"` + key + `"}`}
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", InsecureEdgeTerminationPolicy: "Allow"}
 	})
-	alice := e.unwritten("alice")
+	alice := e.readOnlyProxy("alice")
 	r := e.start(alice, "shift", "--route", "shop", "--weight", "20", "--dry-run=server", "-o", "yaml", "--no-guard").wait()
 	for _, word := range []string{"kind: Service", "kind: Pod", "kind: Route", "runtimeClassName: kata", "name: osc-debug", "would change (20", "osc-debug.dev/journal"} {
 		if r.code != 0 || !strings.Contains(r.out, word) {
@@ -31,7 +31,7 @@ func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
 		}
 	}
 	if strings.Contains(r.out, key) {
-		t.Error("the key is printed")
+		t.Error("the TLS key was printed")
 	}
 	for _, mode := range []string{"client", "server"} {
 		r := e.start(alice, "shift", "--route", "shop", "--weight", "100", "--exact", "--dry-run="+mode, "-o", "json", "--no-guard").wait()
@@ -45,7 +45,7 @@ func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
 	}
 }
 
-// Status shows what was asked and what the router makes of it, and its JSON says the same.
+// 'status' shows the requested share and the realised one, as a table and as JSON.
 func TestStatusShowsASession(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -75,35 +75,35 @@ func TestStatusShowsASession(t *testing.T) {
 		t.Errorf("%s", r)
 	}
 	second := e.shift("--weight", "20").wait()
-	if second.code != 1 || !second.because(reason.RouteInSession) || !second.names(list.Sessions[0].Session) {
-		t.Errorf("a second session must be refused by the first's ID: %s", second)
+	if second.code != 1 || !second.reports(reason.RouteInSession) || !second.mentions(list.Sessions[0].Session) {
+		t.Errorf("a second session must be refused, naming the first one's ID: %s", second)
 	}
 	if r := e.cli("rollback", "-s", list.Sessions[0].Session, "--drain", "5s"); r.code != 0 {
 		t.Errorf("rollback by ID: %s", r)
 	}
 	if r := s.wait(); r.code != 4 && r.code != 0 {
-		t.Errorf("the shift whose session somebody ended: %s", r)
+		t.Errorf("the shift whose session was ended by rollback: %s", r)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }
 
-// A sandbox that answers 500 is not proven: no user is sent there, everything is undone.
+// A sandbox that answers 500 fails the proof: no user is sent to it, and everything is undone.
 func TestASandboxThatFailsIsNeverUsed(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.sandboxIP = failingIP
 	e.deployment("web", 1, nil)
 	e.route(nil)
-	before := e.tested()
+	before := e.snapshot()
 	r := e.shift("--weight", "100", "--exact").wait()
-	if r.code != 1 || !r.because(reason.SandboxAnswersWorse) || !r.names(" 500 ", " 200") {
+	if r.code != 1 || !r.reports(reason.SandboxAnswersWorse) || !r.mentions(" 500 ", " 200") {
 		t.Errorf("%s", r)
 	}
-	if n := failed.of(e.shop().Spec.Host); n != 3 {
-		t.Errorf("%d requests reached the sandbox, expected the 3 pinned ones", n)
+	if n := failedRequests.count(e.shop().Spec.Host); n != 3 {
+		t.Errorf("%d requests reached the sandbox, wanted 3 (those of the proof)", n)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }

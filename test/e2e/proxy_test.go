@@ -21,12 +21,12 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// handler stands between a client and the API server; forward passes the request on and
-// the answer back.
+// handler handles a request between a client and the API server; forward sends the request on and
+// the response back.
 type handler func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc)
 
-// proxied makes a kubeconfig like one of those there are, whose requests go through
-// handle.
+// proxied returns the path of a kubeconfig with like's credentials whose requests go through handle.
+// like is a user's name or the path of a kubeconfig.
 func (e *env) proxied(like string, handle handler) string {
 	e.t.Helper()
 	config, err := clientcmd.LoadFromFile(kubeconfig(like))
@@ -39,8 +39,8 @@ func (e *env) proxied(like string, handle handler) string {
 	e.ok(err)
 	proxy := httputil.NewSingleHostReverseProxy(server)
 	proxy.Transport, proxy.FlushInterval = transport, -1
-	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients that are killed
-	front := httptestServer(e, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // killed clients would fill the log
+	front := startTLSServer(e, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handle(w, r, proxy.ServeHTTP)
 	}))
 	for _, c := range config.Clusters {
@@ -51,10 +51,10 @@ func (e *env) proxied(like string, handle handler) string {
 	return path
 }
 
-// watching says whether a request is a watch, whose answer does not end by itself.
-func watching(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "watch=") }
+// isWatch says whether a request is a watch, whose response does not end by itself.
+func isWatch(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "watch=") }
 
-// requestLog lists requests, with the names of one run left out.
+// requestLog records the names of requests, as requestName returns them.
 type requestLog struct {
 	mu   sync.Mutex
 	list []string
@@ -62,7 +62,7 @@ type requestLog struct {
 
 func (l *requestLog) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 	l.mu.Lock()
-	l.list = append(l.list, named(r))
+	l.list = append(l.list, requestName(r))
 	l.mu.Unlock()
 	forward(w, r)
 }
@@ -73,11 +73,11 @@ func (l *requestLog) all() []string {
 	return slices.Clone(l.list)
 }
 
-// killer ends a process, as kill -9 does, at an instant of its life.
+// killer kills a process with SIGKILL at an instant of its life.
 type killer struct {
 	instant
 	seen    atomic.Int64
-	process chan *running // the process, once it is started
+	process chan *running // receives the process once it has started
 	killed  atomic.Bool
 }
 
@@ -86,8 +86,8 @@ func newKiller(at instant) *killer {
 }
 
 func (k *killer) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-	if named(r) != k.request || k.seen.Add(1) != k.nth {
-		if !k.killed.Load() { // what it sent at the same time does not arrive
+	if requestName(r) != k.request || k.seen.Add(1) != k.nth {
+		if !k.killed.Load() { // requests that it sent concurrently are dropped
 			forward(w, r)
 		}
 		return
@@ -101,33 +101,33 @@ func (k *killer) handle(w http.ResponseWriter, r *http.Request, forward http.Han
 	switch {
 	case !k.after:
 		kill()
-	case watching(r): // its answer does not end by itself: when it begins
-		forward(&begun{w, func() { go kill() }}, r)
+	case isWatch(r): // its response does not end by itself, so kill when it begins
+		forward(&headerHook{w, func() { go kill() }}, r)
 	default:
 		forward(w, r)
 		kill()
 	}
 }
 
-// begun tells when an answer begins.
-type begun struct {
+// headerHook calls onHeader when a response begins.
+type headerHook struct {
 	http.ResponseWriter
-	tell func()
+	onHeader func()
 }
 
-func (b *begun) WriteHeader(code int) {
-	b.ResponseWriter.WriteHeader(code)
-	b.tell()
+func (h *headerHook) WriteHeader(code int) {
+	h.ResponseWriter.WriteHeader(code)
+	h.onHeader()
 }
 
-// Unwrap lets http.ResponseController flush.
-func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }
+// Unwrap gives http.ResponseController access to Flush.
+func (h *headerHook) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
-// valve stops what the API server tells a watching client, as a network does that drops
-// packets: the client's caches grow stale.
+// valve can hold back watch events, as a network that drops packets does, so that the client's
+// caches become stale.
 type valve struct {
 	mu   sync.Mutex
-	gate chan struct{} // closed: open
+	gate chan struct{} // a closed channel means that the valve is open
 }
 
 func newValve() *valve {
@@ -149,13 +149,13 @@ func (v *valve) open() {
 }
 
 func (v *valve) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-	if watching(r) {
+	if isWatch(r) {
 		w = valved{w, v, r.Context()}
 	}
 	forward(w, r)
 }
 
-// valved is a watch's answer behind a valve.
+// valved is the response of a watch behind a valve.
 type valved struct {
 	http.ResponseWriter
 	*valve
@@ -174,23 +174,23 @@ func (w valved) Write(p []byte) (int, error) {
 	}
 }
 
-// Unwrap lets http.ResponseController flush.
+// Unwrap gives http.ResponseController access to Flush.
 func (w valved) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// past answers lists of what a guard watches as they once were, and lets watches say
-// nothing, until it is over.
-type past struct {
+// oldLists answers a guard's list requests with lists of an earlier time and sends no watch events,
+// until over is closed.
+type oldLists struct {
 	lists map[string][]byte // by path
-	over  chan struct{}     // closed when it is
+	over  chan struct{}     // closed at the end
 
 	mu    sync.Mutex
-	asked map[string]int
+	asked map[string]int // answered list requests, by path
 }
 
-// past holds on to the namespace's lists of now.
-func (e *env) past() *past {
+// captureLists keeps the namespace's current lists.
+func (e *env) captureLists() *oldLists {
 	e.t.Helper()
-	p := &past{lists: map[string][]byte{}, over: make(chan struct{}), asked: map[string]int{}}
+	p := &oldLists{lists: map[string][]byte{}, over: make(chan struct{}), asked: map[string]int{}}
 	for _, path := range []string{
 		"/apis/route.openshift.io/v1/namespaces/" + e.ns + "/routes", "/api/v1/namespaces/" + e.ns + "/services",
 		"/api/v1/namespaces/" + e.ns + "/pods", "/apis/discovery.k8s.io/v1/namespaces/" + e.ns + "/endpointslices",
@@ -203,13 +203,13 @@ func (e *env) past() *past {
 	return p
 }
 
-func (p *past) answered(path string) int {
+func (p *oldLists) answered(path string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.asked[path]
 }
 
-func (p *past) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+func (p *oldLists) handle(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 	list, known := p.lists[r.URL.Path]
 	select {
 	case <-p.over:
@@ -220,14 +220,14 @@ func (p *past) handle(w http.ResponseWriter, r *http.Request, forward http.Handl
 	case !known || r.Method != http.MethodGet || r.URL.Query().Get("labelSelector") != record.Label: // a live read names a session
 		forward(w, r)
 	case strings.Contains(r.URL.RawQuery, "sendInitialEvents="):
-		// A list in the form of a watch: the client then falls back to the plain one.
+		// A list requested as a watch: with this error the client falls back to a plain list.
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`)
-	case watching(r):
+	case isWatch(r):
 		select {
 		case <-r.Context().Done():
-		case <-p.over: // the client asks again
+		case <-p.over: // the client then lists and watches again
 		}
 	default:
 		p.mu.Lock()

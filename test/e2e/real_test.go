@@ -24,47 +24,48 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// onRealNode makes a hand-made Deployment one that a kubelet runs.
+// onRealNode changes a Deployment for fakeNode into one that a real kubelet runs.
 func onRealNode(d *appsv1.Deployment, s *corev1.Service) {
 	spec := &d.Spec.Template.Spec
 	spec.NodeSelector, spec.Tolerations = nil, nil
 	spec.Containers[0].Args = []string{"-text", "hello", "-listen", ":8080"}
 	spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}
+	// On a busy machine an emulated pod may answer late. That must not end a session.
 	spec.Containers[0].ReadinessProbe = &corev1.Probe{
 		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromString("http")}},
-		PeriodSeconds: 1, TimeoutSeconds: 5,
+		PeriodSeconds: 1, TimeoutSeconds: 60,
 	}
 	s.Spec.Ports = s.Spec.Ports[:1]
 }
 
 var kernel = regexp.MustCompile(`kernel=(\S+)`)
 
-// A real session: a pod in the VM answers users, the tracer sees that program and no
-// other, exec runs in the VM as root, and the Route is as it was.
+// In a real session a pod in the VM answers users, the tracer reports the application's process and
+// no other, exec runs commands as root in the VM, and afterwards the Route is as before.
 func TestARealSession(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
-	e.inTheVM()
+	e.reserveVM()
 	e.deployment("web", 1, onRealNode)
 	r := e.route(func(r *routev1.Route) {
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", InsecureEdgeTerminationPolicy: "Allow"}
 	})
 	host := r.Spec.Host
-	e.answers("an answer of the original", func() bool { return kernel.MatchString(e.get(host)) })
+	e.eventuallyPolled("an answer of the original", func() bool { return kernel.MatchString(e.get(host)) })
 	outside := kernel.FindStringSubmatch(e.get(host))[1]
-	before := e.tested()
+	before := e.snapshot()
 
 	proxy, requests, log := e.countingProxy()
 	run := e.start(proxy, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--exact", "--trace", "open,tcp")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
-	e.eventually("gadgets at work", func() bool { return strings.Count(run.progress.String(), " works ") == 2 })
+	e.eventually("both gadgets work", func() bool { return strings.Count(run.progress.String(), " works ") == 2 })
 	inside := ""
 	for range 20 {
 		answer := kernel.FindStringSubmatch(e.get(host))
 		if answer == nil || answer[1] == outside {
-			t.Fatalf("at 100 percent the original answered, or nobody: %v", answer)
+			t.Fatalf("at 100 percent the original or nothing answered: %v", answer)
 		}
 		inside = answer[1]
 	}
@@ -72,12 +73,12 @@ func TestARealSession(t *testing.T) {
 		t.Errorf("exec runs under kernel %s, the sandbox under %s", release, inside)
 	}
 	if r := e.cli("exec", "--", "sh", "-c", "exit 7"); r.code != 7 {
-		t.Errorf("exec must pass the exit code 7 on: %s", r)
+		t.Errorf("exec must exit with the command's exit code 7: %s", r)
 	}
 	if r := e.cli("exec", "--", "no-such-command"); r.code == 0 {
-		t.Errorf("a command that is not there: %s", r)
+		t.Errorf("exec of a missing command must fail: %s", r)
 	}
-	// The tools that there are, as the guide has them.
+	// The sidecar's tools, used as in the documentation.
 	dump := e.start("alice", "exec", "--", "timeout", "60", "tcpdump", "-n", "-i", "any", "-c", "5", "port", "8080")
 	for !strings.Contains(dump.progress.String(), "listening on") {
 		select {
@@ -101,9 +102,9 @@ func TestARealSession(t *testing.T) {
 		t.Fatal(result)
 	}
 	if n := requests.Load(); n > 40 {
-		t.Errorf("%d API requests for a session, more than 40:\n%s", n, log)
+		t.Errorf("a session made %d API requests, wanted at most 40:\n%s", n, log)
 	} else {
-		told(t, "%d API requests for a session, discovery aside", n)
+		summarize(t, "a session made %d API requests, discovery excluded", n)
 	}
 	opens, accepts := 0, 0
 	for s := bufio.NewScanner(strings.NewReader(result.out)); s.Scan(); {
@@ -115,7 +116,7 @@ func TestARealSession(t *testing.T) {
 		}
 		e.ok(json.Unmarshal(s.Bytes(), &event))
 		if event.Comm != "http-echo" || event.PID == 0 {
-			t.Errorf("an event of another process: %s", s.Text())
+			t.Errorf("trace event of another process: %s", s.Text())
 		}
 		if event.Open != nil && event.Open.Path == "/proc/sys/kernel/osrelease" {
 			opens++
@@ -125,54 +126,54 @@ func TestARealSession(t *testing.T) {
 		}
 	}
 	if opens < 20 || accepts < 1 {
-		t.Errorf("%d opens and %d accepts traced of 20 requests", opens, accepts)
+		t.Errorf("traced %d opens and %d accepts for 20 requests", opens, accepts)
 	}
 	if n := strings.Count(result.errOut, "events seen = "); n != 2 || strings.Contains(result.errOut, "does not add up") {
-		t.Errorf("wanted two ledgers that add up: %s", result.errOut)
+		t.Errorf("wanted two event counts that add up: %s", result.errOut)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }
 
-// Whoever shows the trace in a pager and reads no further holds up nothing: the Route is
-// restored on time, and the command ends.
+// If the trace's reader, such as a pager, stops reading, the Route is still restored in time and the
+// command ends.
 func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
-	e.inTheVM()
+	e.reserveVM()
 	e.deployment("web", 1, onRealNode)
 	host := e.route(nil).Spec.Host
-	before := e.tested()
+	before := e.snapshot()
 	read, write, err := os.Pipe()
 	e.ok(err)
 	defer read.Close()
-	run := e.startInto(write, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--trace", "open,tcp")
+	run := e.startWithOutput(write, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--trace", "open,tcp")
 	write.Close()
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
-	e.eventually("gadgets at work", func() bool { return strings.Count(run.progress.String(), " works ") == 2 })
-	for range 300 { // two opens and two connections each, of 200 bytes or more: more than a pipe holds
+	e.eventually("both gadgets work", func() bool { return strings.Count(run.progress.String(), " works ") == 2 })
+	for range 300 { // each causes four events of 200 bytes or more, in total more than a pipe holds
 		e.get(host)
 	}
 	run.signal(syscall.SIGINT)
-	if r := run.wait(); r.code != 0 || !r.because(reason.TracerDidNotEnd) {
+	if r := run.wait(); r.code != 0 || !r.reports(reason.TracerDidNotEnd) {
 		t.Error(r)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }
 
-// The guest drops what it would send to the router, while its own kubelet still finds
-// the pod ready: the proof fails, no user is sent there.
+// The guest drops its packets to the router, but its kubelet still finds the pod ready. The proof
+// fails, and no user is sent to the sandbox.
 func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	e.inTheVM()
+	e.reserveVM()
 	image := ""
 	if data, err := os.ReadFile(filepath.Join(filepath.Dir(state), "sidecar.ref")); err == nil {
 		image = strings.TrimSpace(string(data))
@@ -182,14 +183,14 @@ func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
 		onRealNode(d, s)
 		d.Spec.Template.Spec.InitContainers = []corev1.Container{{
 			Name: "firewall", Image: image,
-			// The VM's kernel is Debian's cloud kernel; the machine's need not be.
+			// Only in the VM, which runs Debian's cloud kernel.
 			Command:         []string{"sh", "-c", "case $(uname -r) in *cloud-amd64) ip route add blackhole 10.88.0.1;; esac"},
 			SecurityContext: &corev1.SecurityContext{RunAsUser: &root, Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}}},
 		}}
 	})
 	r := e.route(nil)
-	e.answers("an answer of the original", func() bool { return kernel.MatchString(e.get(r.Spec.Host)) })
-	before := e.tested()
+	e.eventuallyPolled("an answer of the original", func() bool { return kernel.MatchString(e.get(r.Spec.Host)) })
+	before := e.snapshot()
 	run := e.shift("--weight", "100", "--exact")
 	if !run.reaches("prove") {
 		t.Fatal(run.wait())
@@ -207,16 +208,17 @@ func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	result := run.wait()
-	if result.code != 1 || !result.because(reason.RouterDoesNotReachSandbox) {
+	if result.code != 1 || !result.reports(reason.RouterDoesNotReachSandbox) {
 		t.Errorf("%s", result)
 	}
-	t.Logf("%d users were answered by the original meanwhile", outside)
-	if after := e.tested(); after != before {
+	t.Logf("the original answered %d users meanwhile", outside)
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }
 
+// reached says whether the command has printed a step or has ended.
 func (r *running) reached(step string) bool {
 	select {
 	case <-r.done:
@@ -226,12 +228,12 @@ func (r *running) reached(step string) bool {
 	}
 }
 
-// countingProxy stands before the API server and counts requests. It
-// returns a kubeconfig of alice's that goes through it.
-func (e *env) countingProxy() (string, *atomic.Int64, *watched) {
+// countingProxy returns a kubeconfig of alice that goes through a proxy, and the number and the log
+// of its requests.
+func (e *env) countingProxy() (string, *atomic.Int64, *outputBuffer) {
 	e.t.Helper()
 	var count atomic.Int64
-	log := &watched{}
+	log := &outputBuffer{}
 	return e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		count.Add(1)
 		fmt.Fprintln(log, r.Method, r.URL.Path, r.URL.RawQuery)
@@ -239,11 +241,12 @@ func (e *env) countingProxy() (string, *atomic.Int64, *watched) {
 	}), &count, log
 }
 
-// vm bounds the tests that have pods in the emulated VM at once: it starts more of them no sooner.
-var vm = make(chan struct{}, 2)
+// vmSlots bounds how many tests have pods in the emulated VM at the same time; more would not be
+// faster.
+var vmSlots = make(chan struct{}, 2)
 
-// inTheVM waits until a test may have a sandbox there, until its end.
-func (e *env) inTheVM() {
-	vm <- struct{}{}
-	e.t.Cleanup(func() { <-vm })
+// reserveVM waits until the test may use the VM, and reserves its slot until the test ends.
+func (e *env) reserveVM() {
+	vmSlots <- struct{}{}
+	e.t.Cleanup(func() { <-vmSlots })
 }

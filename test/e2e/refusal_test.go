@@ -24,15 +24,15 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// unwritten is a kubeconfig like a user's whose requests may ask and have things judged, but write
-// nothing: a write fails the test, and is not passed on.
-func (e *env) unwritten(like string) string {
+// readOnlyProxy returns a kubeconfig with a user's credentials whose requests may read, do dry runs
+// and create access reviews. Any other write fails the test and is answered with 403.
+func (e *env) readOnlyProxy(like string) string {
 	e.t.Helper()
 	return e.proxied(like, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		asks := r.Method == http.MethodGet || r.URL.Query().Get("dryRun") == metav1.DryRunAll ||
 			strings.HasPrefix(r.URL.Path, "/apis/authorization.k8s.io/") || strings.HasPrefix(r.URL.Path, "/apis/authentication.k8s.io/")
 		if !asks {
-			e.t.Errorf("a write: %s %s", r.Method, r.URL)
+			e.t.Errorf("unexpected write: %s %s", r.Method, r.URL)
 			refuse(w, "403")
 			return
 		}
@@ -40,14 +40,14 @@ func (e *env) unwritten(like string) string {
 	})
 }
 
-// Every refusal says what is in the way, and changes nothing.
+// Every refusal names its reason and changes nothing.
 func TestRefusalsChangeNothing(t *testing.T) {
 	t.Parallel()
 	type refusal struct {
 		deployment func(*appsv1.Deployment, *corev1.Service)
 		route      func(*routev1.Route)
-		before     func(*env) // the Deployment and the Route are made
-		setup      func(*env) // after they were
+		before     func(*env) // runs before the Deployment and the Route are created
+		setup      func(*env) // runs afterwards
 		user       string
 		args       []string
 		code       int
@@ -57,7 +57,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 	none := func(d *appsv1.Deployment, _ *corev1.Service) { *d.Spec.Replicas = 0 }
 	for name, c := range map[string]refusal{
 		"no such Route":       {args: []string{"--route", "nope"}, code: 1, why: reason.RouteNotFound},
-		"weight out of range": {args: []string{"--weight", "101"}, code: 2, why: reason.WrongUsage, names: []string{"--weight: "}},
+		"weight out of range": {args: []string{"--weight", "101"}, code: 2, why: reason.WrongUsage, names: []string{"--weight must be"}},
 		"unknown gadget":      {args: []string{"--trace", "magic"}, code: 2, why: reason.WrongUsage, names: []string{`gadget "magic"`, "open, tcp"}},
 		"both floors":         {args: []string{"--exact", "--failover"}, code: 2, why: reason.WrongUsage, names: []string{"--exact", "--failover"}},
 		"too long":            {args: []string{"--ttl", "9h"}, code: 2, why: reason.WrongUsage, names: []string{"9h0m0s", record.Longest.String()}},
@@ -65,10 +65,10 @@ func TestRefusalsChangeNothing(t *testing.T) {
 			before: func(e *env) {
 				other := newEnv(e.t)
 				other.route(func(r *routev1.Route) { r.Spec.Host = "taken.apps.osc-debug.test" })
-				time.Sleep(time.Second) // the older has it, to the second
+				time.Sleep(time.Second) // the older Route owns the host, and ages are compared in seconds
 			}},
-		"made by an Ingress": {setup: ingress, code: 1, why: reason.RouteHasOwner, names: []string{"Ingress shop"}},
-		"in a session":       {route: func(r *routev1.Route) { r.Labels = map[string]string{record.Label: "bcdfghjk"} }, code: 1, why: reason.RouteInSession, names: []string{"bcdfghjk of somebody"}},
+		"made by an Ingress": {setup: ownedByIngress, code: 1, why: reason.RouteHasOwner, names: []string{"Ingress shop"}},
+		"in a session":       {route: func(r *routev1.Route) { r.Labels = map[string]string{record.Label: "bcdfghjk"} }, code: 1, why: reason.RouteInSession, names: []string{"bcdfghjk of an unknown user"}},
 		"balance source": {route: func(r *routev1.Route) {
 			r.Annotations = map[string]string{"haproxy.router.openshift.io/balance": "source"}
 		}, code: 1, why: reason.BalanceIgnoresWeights, names: []string{" source "}},
@@ -92,15 +92,15 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"hostPID": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) { d.Spec.Template.Spec.HostPID = true }, code: 1, why: reason.HostNamespaces},
 		"written claim": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
-		}, before: func(e *env) { claim(e, corev1.ReadWriteOnce) }, code: 1, why: reason.ClaimInUse, names: []string{"--empty-volume data"}},
+		}, before: func(e *env) { createClaim(e, corev1.ReadWriteOnce) }, code: 1, why: reason.ClaimInUse, names: []string{"--empty-volume data"}},
 		"claim that one pod writes": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
 			d.Spec.Template.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
-		}, before: func(e *env) { claim(e, corev1.ReadWriteMany) }, code: 1, why: reason.ClaimHasOneWriter, names: []string{"claim data", "volume data"}},
+		}, before: func(e *env) { createClaim(e, corev1.ReadWriteMany) }, code: 1, why: reason.ClaimHasOneWriter, names: []string{"claim data", "volume data"}},
 		"secondary networks": {deployment: func(d *appsv1.Deployment, _ *corev1.Service) {
 			d.Spec.Template.Annotations = map[string]string{"k8s.v1.cni.cncf.io/networks": "storage"}
 		}, code: 1, why: reason.SecondaryNetworks, names: []string{"(storage)"}},
-		"primary that serves nobody": {route: func(r *routev1.Route) {
+		"primary without users": {route: func(r *routev1.Route) {
 			r.Spec.To.Weight = weight(0)
 			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, alternate("green", 7))
 		}, setup: func(e *env) { e.deployment("green", 1, nil) }, code: 1, why: reason.PrimaryServesNobody, names: []string{" web,", "green"}},
@@ -174,16 +174,16 @@ func TestRefusalsChangeNothing(t *testing.T) {
 				c.setup(e)
 			}
 			args := append([]string{"shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--for", "1s", "--no-guard"}, c.args...)
-			r := e.start(e.unwritten(cmp.Or(c.user, "alice")), args...).wait()
-			if r.code != c.code || !r.because(c.why) || !r.names(c.names...) {
+			r := e.start(e.readOnlyProxy(cmp.Or(c.user, "alice")), args...).wait()
+			if r.code != c.code || !r.reports(c.why) || !r.mentions(c.names...) {
 				t.Errorf("wanted exit %d, %s and %q: %s", c.code, c.why, c.names, r)
 			}
 		})
 	}
 }
 
-// ingress makes an Ingress the Route's owner.
-func ingress(e *env) {
+// ownedByIngress creates an Ingress and makes it the Route's owner.
+func ownedByIngress(e *env) {
 	class := networkingv1.PathTypePrefix
 	made, err := core.NetworkingV1().Ingresses(e.ns).Create(e.t.Context(), &networkingv1.Ingress{
 		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
@@ -197,7 +197,8 @@ func ingress(e *env) {
 	e.ok(err)
 }
 
-func claim(e *env, mode corev1.PersistentVolumeAccessMode) {
+// createClaim creates PersistentVolumeClaim data with an access mode, and its volume.
+func createClaim(e *env, mode corev1.PersistentVolumeAccessMode) {
 	_, err := core.CoreV1().PersistentVolumes().Create(e.t.Context(), &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: e.ns},
 		Spec: corev1.PersistentVolumeSpec{

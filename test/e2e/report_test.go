@@ -15,11 +15,11 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// reportTime bounds reading what a report shows.
+// reportTime bounds the time to read what a report shows.
 const reportTime = 20 * time.Second
 
-// report logs what a failed test left: its commands with their output (the guards of its own
-// among them), the Routes, the pods, and what the cluster's guard says of the namespace.
+// report logs the state of a failed test: its commands and guards with their output, its Routes, its
+// pods, and what the cluster's guard logged about the namespace.
 func (e *env) report() {
 	if !e.t.Failed() {
 		return
@@ -35,19 +35,19 @@ func (e *env) report() {
 	if list, err := routes.RouteV1().Routes(e.ns).List(ctx, metav1.ListOptions{}); err == nil {
 		for i := range list.Items {
 			r := &list.Items[i]
-			e.t.Logf("Route %s: version %s, uid %s: %s", r.Name, r.ResourceVersion, r.UID, looks(r))
+			e.t.Logf("Route %s: version %s, uid %s: %s", r.Name, r.ResourceVersion, r.UID, sessionFields(r))
 		}
 	}
 	if list, err := core.CoreV1().Pods(e.ns).List(ctx, metav1.ListOptions{}); err == nil {
 		for i := range list.Items {
-			e.t.Log(podState(&list.Items[i]))
+			e.t.Log(describePod(&list.Items[i]))
 		}
 	}
-	e.t.Logf("the cluster's guard on namespace %s:\n%s", e.ns, guardsLog(ctx, e.ns))
+	e.t.Logf("the cluster's guard on namespace %s:\n%s", e.ns, guardLog(ctx, e.ns))
 }
 
-// podState is a pod in a line.
-func podState(p *corev1.Pod) string {
+// describePod formats a pod in one line.
+func describePod(p *corev1.Pod) string {
 	var states []string
 	for _, s := range p.Status.ContainerStatuses {
 		state, _ := json.Marshal(s.State)
@@ -65,8 +65,8 @@ func podState(p *corev1.Pod) string {
 	return fmt.Sprintf("Pod %s on %q: %s%s; labels %v; %s", p.Name, p.Spec.NodeName, p.Status.Phase, deleted, p.Labels, strings.Join(states, "; "))
 }
 
-// guardsLog are the lines of the cluster's guard that name a namespace.
-func guardsLog(ctx context.Context, namespace string) string {
+// guardLog returns the log lines of the cluster's guard that mention a namespace.
+func guardLog(ctx context.Context, namespace string) string {
 	list, err := core.CoreV1().Pods(settings.Home).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=osc-debug-guard"})
 	if err != nil {
 		return err.Error()
@@ -86,12 +86,12 @@ func guardsLog(ctx context.Context, namespace string) string {
 	return lastLines(out.String())
 }
 
-// lastLines bounds what a report shows of a text.
+// lastLines returns the last 120 lines of a text, and how many it left out.
 func lastLines(text string) string {
 	const most = 120
 	lines := strings.SplitAfter(text, "\n")
 	if left := len(lines) - most; left > 0 {
-		return fmt.Sprintf("(%d lines before)\n%s", left, strings.Join(lines[left:], ""))
+		return fmt.Sprintf("(%d earlier lines)\n%s", left, strings.Join(lines[left:], ""))
 	}
 	return text
 }

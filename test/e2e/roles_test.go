@@ -19,12 +19,12 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// A team's role is enough for all of a session, without role edit, and for nothing beside
-// it; a viewer sees sessions and may not touch them.
+// Role osc-debug-user is enough for a whole session without role edit, and grants nothing else.
+// Role osc-debug-viewer can list sessions but not change them.
 func TestTheTeamsRolesAreEnough(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
-	e.inTheVM()
+	e.reserveVM()
 	printed, err := exec.Command(binary, "manifests", "rbac").Output()
 	e.ok(err)
 	e.kubectl(string(printed), "apply", "-f", "-")
@@ -32,27 +32,27 @@ func TestTheTeamsRolesAreEnough(t *testing.T) {
 	e.bind("alice", "osc-debug-user")
 	e.bind("bob", "osc-debug-viewer")
 	e.deployment("web", 1, onRealNode)
-	e.neighbours()
+	e.createNeighbours()
 	e.route(nil)
-	before := e.tested()
+	before := e.snapshot()
 
 	e.eventually("alice's rights", func() bool { return e.cli("doctor", "--route", "shop").code == 0 })
-	if r := e.guarded("--weight", "100", "--dry-run=server", "-o", "yaml").wait(); r.code != 0 || r.because(reason.RightsToListMissing) {
+	if r := e.guardedShift("--weight", "100", "--dry-run=server", "-o", "yaml").wait(); r.code != 0 || r.reports(reason.RightsToListMissing) {
 		t.Error(r)
 	}
-	run := e.guarded("--weight", "100", "--trace", "open", "--timeout", "5m", "--ttl", "15m")
+	run := e.guardedShift("--weight", "100", "--trace", "open", "--timeout", "5m", "--ttl", "15m")
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
-	if run.because(reason.RightsToListMissing) {
-		t.Errorf("something was not to be read: %s", run.progress.String())
+	if run.reports(reason.RightsToListMissing) {
+		t.Errorf("the role lacks a right to list: %s", run.progress.String())
 	}
 	policies, err := core.NetworkingV1().NetworkPolicies(e.ns).List(t.Context(), metav1.ListOptions{})
 	e.ok(err)
 	budgets, err := core.PolicyV1().PodDisruptionBudgets(e.ns).List(t.Context(), metav1.ListOptions{})
 	e.ok(err)
 	if len(policies.Items) != 2 || len(budgets.Items) != 2 {
-		t.Errorf("%d NetworkPolicies and %d budgets: beside the original's one there must be the session's", len(policies.Items), len(budgets.Items))
+		t.Errorf("%d NetworkPolicies and %d PodDisruptionBudgets, wanted 2 of each: the original's and the session's", len(policies.Items), len(budgets.Items))
 	}
 	for _, args := range [][]string{{"status"}, {"status", "-o", "tree"}, {"weight", "50", "--router", routerIP}, {"extend", "1m"}, {"exec", "--", "id"}} {
 		if r := e.cli(args...); r.code != 0 {
@@ -65,26 +65,26 @@ func TestTheTeamsRolesAreEnough(t *testing.T) {
 	}
 	for _, args := range [][]string{{"rollback"}, {"weight", "1", "--router", routerIP}, {"extend", "1m"}, {"exec", "--", "id"}} {
 		if r := bob(args...); r.code == 0 {
-			t.Errorf("the viewer could %v: %s", args, r)
+			t.Errorf("the viewer could run %v: %s", args, r)
 		}
 	}
 	if r := e.cli("rollback"); r.code != 0 {
 		t.Error(r)
 	}
 	run.wait()
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 	for _, denied := range []string{"get secrets", "list configmaps", "update pods", "patch services", "delete networkpolicies", "update routes", "create routes", "create deployments.apps", "patch statefulsets.apps", "create pods --subresource=portforward", "patch pods --subresource=ephemeralcontainers"} {
-		if out := e.mayI("alice", strings.Fields(denied)...); out != "no" {
-			t.Errorf("alice may %s: %s", denied, out)
+		if out := e.canI("alice", strings.Fields(denied)...); out != "no" {
+			t.Errorf("kubectl auth can-i %s says %q for alice, wanted no", denied, out)
 		}
 	}
 }
 
-// mayI asks whether a user has a right in the namespace: yes or no.
-func (e *env) mayI(user string, what ...string) string {
+// canI asks 'kubectl auth can-i' whether a user has a right in the namespace, and returns yes or no.
+func (e *env) canI(user string, what ...string) string {
 	e.t.Helper()
 	out, err := kubectlAs(user, append([]string{"-n", e.ns, "auth", "can-i"}, what...)...).Output() // exit 1 means no
 	if err != nil && len(out) == 0 {
@@ -93,8 +93,9 @@ func (e *env) mayI(user string, what ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// neighbours puts around Deployment web what a session reads and works around.
-func (e *env) neighbours() {
+// createNeighbours creates objects beside Deployment web that a session takes into account: a
+// NetworkPolicy, a PodDisruptionBudget, an autoscaler and a quota.
+func (e *env) createNeighbours() {
 	e.t.Helper()
 	web := metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
 	meta := metav1.ObjectMeta{Name: "web"}

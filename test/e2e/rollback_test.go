@@ -14,52 +14,53 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// rollback never depends on what it reads to tell more, and --all finds what is left on Routes
-// that bear no mark any more, or are gone; a label that can't be a session's stops nothing.
+// 'rollback' works even if it cannot read what it only needs for its warnings. 'rollback --all' also
+// ends sessions whose Route lost its marks or was deleted. A label that is not a session ID does
+// not stop it.
 func TestRollbackOfWhatIsHardToEnd(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t) // no guard ends it first
+	e := newEnv(t) // without a guard, which would end the sessions first
 	e.deployment("web", 1, nil)
 	e.route(nil)
-	before := e.tested()
-	e.forger("oncall", may("route.openshift.io", "get list watch patch", "routes"), may("", "get list watch delete", "pods", "services"))
+	before := e.snapshot()
+	e.createUser("oncall", allow("route.openshift.io", "get list watch patch", "routes"), allow("", "get list watch delete", "pods", "services"))
 	e.plant("shop", record.Live, time.Hour)
-	if r := e.start(e.as("oncall"), "rollback", "--drain", "1s").wait(); r.code != 0 || !r.because(reason.ConnectionsNotTold) {
+	if r := e.start(e.impersonate("oncall"), "rollback", "--drain", "1s").wait(); r.code != 0 || !r.reports(reason.ConnectionsNotTold) {
 		t.Error(r)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 
-	gone := e.plainRoute("gone")
-	pruned := e.plainRoute("pruned")
+	gone := e.createPlainRoute("gone")
+	pruned := e.createPlainRoute("pruned")
 	e.plant("gone", record.Arming, time.Hour)
 	e.plant("pruned", record.Arming, time.Hour)
 	e.ok(routes.RouteV1().Routes(e.ns).Delete(t.Context(), gone.Name, metav1.DeleteOptions{}))
 	pruned.ManagedFields = nil
 	e.ok(retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the router writes its status
-		pruned.ResourceVersion = e.routeNamed("pruned").ResourceVersion
+		pruned.ResourceVersion = e.getRoute("pruned").ResourceVersion
 		_, err := routes.RouteV1().Routes(e.ns).Update(t.Context(), pruned, metav1.UpdateOptions{})
 		return err
 	}))
 	marks := map[string]string{record.RouteNameKey: pruned.Name, record.RouteUIDKey: string(pruned.UID)}
-	odd := e.pod("odd", map[string]string{record.Label: "a.b"}, marks)
+	odd := e.createPod("odd", map[string]string{record.Label: "a.b"}, marks)
 	for _, args := range [][]string{{"--all"}, {"--route", "pruned"}} {
 		if r := e.cli(append([]string{"rollback", "--drain", "1s"}, args...)...); r.code != 0 {
 			t.Errorf("%v: %s", args, r)
 		}
 	}
 	e.ok(core.CoreV1().Pods(e.ns).Delete(t.Context(), odd.Name, *metav1.NewDeleteOptions(0)))
-	e.nothingLeft()
+	e.checkNothingLeft()
 }
 
-// A rollback that can't restore within its time says so: exit code 3, nothing is lost, and
-// another one ends the session.
+// A rollback that cannot restore the Route within its timeout exits with 3 and loses nothing: another
+// rollback ends the session.
 func TestARollbackWhoseTimeIsOver(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	before := e.standard()
+	before := e.createShop()
 	e.plant("shop", record.Live, time.Hour)
 	readonly := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		if r.Method == http.MethodPatch {
@@ -68,7 +69,7 @@ func TestARollbackWhoseTimeIsOver(t *testing.T) {
 		}
 		forward(w, r)
 	})
-	if r := e.start(readonly, "rollback", "--drain", "0s", "--timeout", "3s").wait(); r.code != 3 || !r.because(reason.TimedOut) || !r.names("rollback: ", " 3s") {
+	if r := e.start(readonly, "rollback", "--drain", "0s", "--timeout", "3s").wait(); r.code != 3 || !r.reports(reason.TimedOut) || !r.mentions("rollback: ", " 3s") {
 		t.Error(r)
 	}
 	if e.state() != record.Live {
@@ -77,8 +78,8 @@ func TestARollbackWhoseTimeIsOver(t *testing.T) {
 	if r := e.cli("rollback", "--drain", "0s"); r.code != 0 {
 		t.Error(r)
 	}
-	if after := e.tested(); after != before {
+	if after := e.snapshot(); after != before {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
-	e.nothingLeft()
+	e.checkNothingLeft()
 }

@@ -19,8 +19,8 @@ func alternate(name string, w int32) routev1.RouteTargetReference {
 	return routev1.RouteTargetReference{Kind: "Service", Name: name, Weight: &w}
 }
 
-// A session leaves spec, labels and annotations byte for byte, and no managedFields
-// entry; and it was live in between.
+// After a session that was live, the Route's spec, labels and annotations are the same byte for
+// byte, and no managedFields entry of osc-debug is left.
 func TestTheRouteIsTheSameAfterwards(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -71,25 +71,25 @@ func TestTheRouteIsTheSameAfterwards(t *testing.T) {
 			}
 			args := []string{"--weight", c.weight, "--exact", "--for", "1s"}
 			if r := e.route(c.change); *r.Spec.To.Weight == 0 {
-				args = append(args, "--force") // users are to meet what they were moved away from
+				args = append(args, "--force") // the primary, which is cloned, serves no users
 			}
-			before := e.tested()
+			before := e.snapshot()
 			s := e.shift(args...)
 			live := s.reaches("live")
 			r := s.wait()
 			if r.code != 0 || !live {
 				t.Fatalf("live %v, %s", live, r)
 			}
-			if after := e.tested(); after != before {
+			if after := e.snapshot(); after != before {
 				t.Errorf("before %s\nafter  %s", before, after)
 			}
-			e.nothingLeft()
+			e.checkNothingLeft()
 		})
 	}
 }
 
-// A tool that applies the Route on the server side afterwards, with other weights,
-// meets no conflict with what the session wrote.
+// After a session, a tool can apply the Route on the server side with other weights without a
+// conflict.
 func TestAnApplyAfterwardsHasNoConflict(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -104,7 +104,7 @@ func TestAnApplyAfterwardsHasNoConflict(t *testing.T) {
 		return err
 	}
 	e.ok(apply(manifest("80", "20")))
-	e.eventually("admission", func() bool {
+	e.eventually("a router has reported a status", func() bool {
 		r, err := routes.RouteV1().Routes(e.ns).Get(t.Context(), "shop", metav1.GetOptions{})
 		return err == nil && len(r.Status.Ingress) > 0
 	})
@@ -116,7 +116,8 @@ func TestAnApplyAfterwardsHasNoConflict(t *testing.T) {
 	}
 }
 
-// Somebody else's change survives; the session's goes; exit 4 says so.
+// A change by someone else survives the session's end, the session's own changes are removed, and
+// the exit code is 4.
 func TestSomebodyElsesChangeSurvives(t *testing.T) {
 	t.Parallel()
 	patch := func(t *testing.T, e *env, data string) {
@@ -126,7 +127,7 @@ func TestSomebodyElsesChangeSurvives(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		change func(*testing.T, *env)
-		want   string // of the spec afterwards
+		want   string // part of the spec afterwards
 	}{
 		"changes a weight": {func(t *testing.T, e *env) {
 			patch(t, e, `[{"op":"replace","path":"/spec/alternateBackends/0/weight","value":77}]`)
@@ -134,7 +135,7 @@ func TestSomebodyElsesChangeSurvives(t *testing.T) {
 		"adds an alternate": {func(t *testing.T, e *env) {
 			patch(t, e, `[{"op":"add","path":"/spec/alternateBackends/-","value":{"kind":"Service","name":"c","weight":5}}]`)
 		}, `{"kind":"Service","name":"c","weight":5}`},
-		"removes ours": {func(t *testing.T, e *env) { patch(t, e, `[{"op":"remove","path":"/spec/alternateBackends/1"}]`) }, `"alternateBackends":[{"kind":"Service","name":"b","weight":20}]`},
+		"removes the sandbox's backend": {func(t *testing.T, e *env) { patch(t, e, `[{"op":"remove","path":"/spec/alternateBackends/1"}]`) }, `"alternateBackends":[{"kind":"Service","name":"b","weight":20}]`},
 		"recreates the Route": {func(t *testing.T, e *env) {
 			e.ok(routes.RouteV1().Routes(e.ns).Delete(t.Context(), "shop", metav1.DeleteOptions{}))
 			e.route(func(r *routev1.Route) { r.Spec.To.Weight = weight(42) })
@@ -160,10 +161,10 @@ func TestSomebodyElsesChangeSurvives(t *testing.T) {
 			if r.code != 4 {
 				t.Errorf("wanted exit 4: %s", r)
 			}
-			if after := e.tested(); !strings.Contains(after, c.want) || strings.Contains(after, "osc-debug.dev") || strings.Contains(after, `"osc-debug-`) {
-				t.Errorf("wanted %s and nothing of ours in %s", c.want, after)
+			if after := e.snapshot(); !strings.Contains(after, c.want) || strings.Contains(after, "osc-debug.dev") || strings.Contains(after, `"osc-debug-`) {
+				t.Errorf("wanted %s and no trace of osc-debug in %s", c.want, after)
 			}
-			e.nothingLeft()
+			e.checkNothingLeft()
 		})
 	}
 	t.Run("deletes the Route", func(t *testing.T) {
@@ -180,6 +181,6 @@ func TestSomebodyElsesChangeSurvives(t *testing.T) {
 		if r := s.wait(); r.code != 4 {
 			t.Errorf("wanted exit 4: %s", r)
 		}
-		e.nothingLeft()
+		e.checkNothingLeft()
 	})
 }

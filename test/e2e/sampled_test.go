@@ -2,6 +2,6 @@
 
 package e2e
 
-// full: 'make soak' takes every instant of the kill matrices and every case of the long tables,
-// and holds what took time against its limits. 'make test' takes a sample, and no time.
+// full says whether all cases run. 'make soak' runs every instant of the kill matrices and every
+// case of the long tables, and checks time limits. 'make test' runs a sample and checks none.
 const full = false

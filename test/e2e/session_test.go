@@ -22,8 +22,9 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Where everything is denied by default the session has the original's policies, and they
-// go with it. Nothing enforces policies on the local cluster: the objects are looked at.
+// In a namespace that denies traffic by default, the session copies the original's NetworkPolicies
+// and removes the copies when it ends. Nothing enforces policies on the local cluster, so the test
+// checks the objects.
 func TestMirroredPolicies(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -56,7 +57,7 @@ func TestMirroredPolicies(t *testing.T) {
 		case p.Annotations["osc-debug.dev/opens"] == "database":
 			opened = p.Spec.PodSelector.MatchLabels["app"] == "db" && len(p.Spec.Ingress) == 1 && p.Spec.Ingress[0].From[0].PodSelector.MatchLabels[record.Label] != ""
 		default:
-			t.Errorf("one more policy: %+v", p)
+			t.Errorf("unexpected policy: %+v", p)
 		}
 	}
 	if !mirrored || !opened {
@@ -64,13 +65,13 @@ func TestMirroredPolicies(t *testing.T) {
 	}
 	run.signal(2)
 	r := run.wait()
-	if r.code != 0 || !strings.Contains(r.errOut, "NetworkPolicy from-router holds for the sandbox too") || !strings.Contains(r.errOut, "NetworkPolicy database lets the original through, and for the session the sandbox too") {
+	if r.code != 0 || !strings.Contains(r.errOut, "NetworkPolicy from-router is copied for the sandbox") || !strings.Contains(r.errOut, "NetworkPolicy database allows the original; during the session, a NetworkPolicy allows the sandbox too") {
 		t.Error(r)
 	}
-	e.eventually("no mirrored policy is left", func() bool { return len(ours()) == 0 })
+	e.eventually("no policy of the session is left", func() bool { return len(ours()) == 0 })
 }
 
-// A rollout of the original is told; with --follow-rollout=rollback it ends the session.
+// A rollout of the original is reported; with --follow-rollout=rollback it ends the session.
 func TestARolloutDuringTheSession(t *testing.T) {
 	t.Parallel()
 	for follow, c := range map[string]struct {
@@ -89,11 +90,11 @@ func TestARolloutDuringTheSession(t *testing.T) {
 			if !run.reaches("live") {
 				t.Fatal(run.wait())
 			}
-			e.scale("web", 2) // another pod of the same revision is no rollout
+			e.scale("web", 2) // another pod of the same revision is not a rollout
 			_, err := core.AppsV1().Deployments(e.ns).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"template":{"metadata":{"annotations":{"rolled":"out"}}}}}`), metav1.PatchOptions{})
 			e.ok(err)
-			e.eventually("word of the rollout", func() bool {
-				return run.because(c.why) && strings.Contains(run.progress.String(), "pod web-")
+			e.eventually("the command reports the rollout", func() bool {
+				return run.reports(c.why) && strings.Contains(run.progress.String(), "pod web-")
 			})
 			if !c.ends {
 				run.signal(2)
@@ -101,13 +102,13 @@ func TestARolloutDuringTheSession(t *testing.T) {
 			if r := run.wait(); (r.code != 0) != c.ends {
 				t.Error(r)
 			}
-			e.nothingLeft()
+			e.checkNothingLeft()
 		})
 	}
 }
 
-// Steps rise in order; others' alternates may change and keep their ratio; once somebody
-// gives the sandbox a share of his own, no further step is taken.
+// Steps are taken in order. Others may change their own alternates meanwhile, and the ratio of the
+// originals is kept. Once someone else changes the sandbox's share, no further step is taken.
 func TestSteps(t *testing.T) {
 	t.Parallel()
 	prepare := func(t *testing.T) *env {
@@ -130,32 +131,32 @@ func TestSteps(t *testing.T) {
 		if !run.reaches("live") {
 			t.Fatal(run.wait())
 		}
-		patch(e, 0, 77) // of b, who is no part of the session
+		patch(e, 0, 77) // the weight of b, which is not part of the session
 		e.eventually("60 %", func() bool {
-			s := record.Of(e.routeNamed("shop"))
+			s := record.Of(e.getRoute("shop"))
 			return s != nil && s.Journal != nil && s.Journal.Asked == 60
 		})
 		run.signal(2)
 		r := run.wait()
-		if r.code != 4 || r.because(reason.StepsStopped) {
+		if r.code != 4 || r.reports(reason.StepsStopped) {
 			t.Error(r)
 		}
 		for _, step := range []string{"5 % of new clients", "25 % of new clients", "60 % of new clients"} {
 			if !strings.Contains(r.errOut, step) {
-				t.Errorf("no step of %s: %s", step, r)
+				t.Errorf("no step with %s: %s", step, r)
 			}
 		}
-		if spec := e.routeNamed("shop").Spec; *spec.To.Weight != 100 || len(spec.AlternateBackends) != 1 || *spec.AlternateBackends[0].Weight != 77 {
+		if spec := e.getRoute("shop").Spec; *spec.To.Weight != 100 || len(spec.AlternateBackends) != 1 || *spec.AlternateBackends[0].Weight != 77 {
 			t.Errorf("the Route afterwards: %+v", spec)
 		}
 	})
-	t.Run("an edit in the instant of a step", func(t *testing.T) {
+	t.Run("an edit at the moment of a step", func(t *testing.T) {
 		t.Parallel()
 		e := prepare(t)
 		patches := 0
 		config := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 			if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/routes/shop") && r.URL.Query().Get("dryRun") == "" {
-				if patches++; patches == 3 { // after those of arming and the first step
+				if patches++; patches == 3 { // the first two are the arming and the first step
 					patch(e, 0, 33)
 				}
 			}
@@ -171,32 +172,33 @@ func TestSteps(t *testing.T) {
 		})
 		spec := e.shop().Spec
 		if web, b := float64(*spec.To.Weight), float64(*spec.AlternateBackends[0].Weight); math.Abs(b/web-0.33) > 0.05 {
-			t.Errorf("web %g, b %g: the step overwrote the edit", web, b)
+			t.Errorf("weights web %g, b %g: the step overwrote the edit", web, b)
 		}
 		run.signal(2)
-		if r := run.wait(); r.code != 4 || !strings.Contains(r.errOut, "once more in 1s") {
+		if r := run.wait(); r.code != 4 || !strings.Contains(r.errOut, " in 1s: ") {
 			t.Error(r)
 		}
 		if spec := e.shop().Spec; *spec.To.Weight != 100 || *spec.AlternateBackends[0].Weight != 33 {
 			t.Errorf("the Route afterwards: %+v", spec)
 		}
 	})
-	t.Run("until somebody steps in", func(t *testing.T) {
+	t.Run("until someone else changes the share", func(t *testing.T) {
 		t.Parallel()
 		e := prepare(t)
 		run := e.shift("--steps", "5,25,60", "--interval", "4s", "--for", "12s")
 		if !run.reaches("live") {
 			t.Fatal(run.wait())
 		}
-		patch(e, 1, 0) // the sandbox' own
+		patch(e, 1, 0) // the sandbox's weight
 		r := run.wait()
-		if r.code != 4 || !r.because(reason.StepsStopped) || !r.names("25 %, 60 %") || strings.Contains(r.errOut, "25 % of new clients") {
+		if r.code != 4 || !r.reports(reason.StepsStopped) || !r.mentions("25 %, 60 %") || strings.Contains(r.errOut, "25 % of new clients") {
 			t.Error(r)
 		}
 	})
 }
 
-// Asked for: another image and variables, an empty volume; and what is not there is refused.
+// The user can change the clone's images and variables and give it empty volumes. Names that the
+// original does not have are refused.
 func TestChangesToTheClone(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -226,7 +228,7 @@ func TestChangesToTheClone(t *testing.T) {
 		"--set-env=db:A=b":         {reason.NoSuchContainer, `"db"`, " web"},
 		"--empty-volume=data,logs": {reason.NoSuchVolume, `"logs"`, " data"},
 	} {
-		if r := e.shift("--weight", "50", "--empty-volume", "data", flag).wait(); r.code != 1 || !r.because(c.why) || !r.names(c.asked, c.has) {
+		if r := e.shift("--weight", "50", "--empty-volume", "data", flag).wait(); r.code != 1 || !r.reports(c.why) || !r.mentions(c.asked, c.has) {
 			t.Errorf("%s: %s", flag, r)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/osc-debug/osc-debug/test/haproxy"
 )
 
-// The share that status prints is the one that HAProxy's own weights give, whatever
-// stands beside the sandbox.
+// The share that status prints is the one that HAProxy's own weights give, whatever other backends
+// the Route has.
 func TestTheRealisedShareIsWhatHAProxyDoes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -49,12 +49,12 @@ func TestTheRealisedShareIsWhatHAProxyDoes(t *testing.T) {
 				t.Errorf("status says %g %%", said)
 			}
 			done := 0.0
-			e.answers("HAProxy's share is what status said", func() bool {
+			e.eventuallyPolled("HAProxy's share is what status said", func() bool {
 				servers, err := haproxy.Servers(state, e.ns, "shop")
 				done = 100 * haproxy.Share(servers, "osc-debug-")
 				return err == nil && math.Abs(done-said) < 0.01
 			})
-			t.Logf("asked %s %%, status %.3f %%, HAProxy %.3f %%", c.weight, said, done)
+			t.Logf("requested %s %%, status %.3f %%, HAProxy %.3f %%", c.weight, said, done)
 		})
 	}
 }

@@ -16,20 +16,20 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// A command whose clock is wrong by an hour holds a session as any other: it goes by the
-// API server's clock. The command is built from the same sources, with a Go library
-// whose clock the environment sets.
+// A command whose clock is an hour off runs a session as usual, because it uses the API server's
+// clock. The command is built from the same sources with a modified time package, whose error the
+// environment sets.
 func TestSoakACommandWhoseClockIsWrong(t *testing.T) {
-	command := wrongClock(t)
+	command := buildWithWrongClock(t)
 	for _, offset := range []string{"3600", "-3600"} {
 		t.Run(offset+" s", func(t *testing.T) {
 			e := newGuardedEnv(t)
-			before := e.standard()
+			before := e.createShop()
 			config := e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) { forward(w, r) })
 			run := func(args ...string) result {
 				cmd := exec.Command(command, append([]string{"-n", e.ns}, args...)...)
 				cmd.Env = append(os.Environ(), "KUBECONFIG="+config, "OSC_DEBUG_WRONG_CLOCK="+offset)
-				return e.process(cmd).wait()
+				return e.startProcess(cmd).wait()
 			}
 			begin := time.Now()
 			if r := run("shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--for", "2s", "--drain", "1s"); r.code != 0 {
@@ -38,7 +38,7 @@ func TestSoakACommandWhoseClockIsWrong(t *testing.T) {
 			if took := time.Since(begin); took > 40*time.Second {
 				t.Errorf("a session of 2 s took %s", took)
 			}
-			e.ended(before)
+			e.waitForEnd(before)
 			if r := run("shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--ttl", "5s", "--detach"); r.code != 0 {
 				t.Fatal(r)
 			}
@@ -47,11 +47,11 @@ func TestSoakACommandWhoseClockIsWrong(t *testing.T) {
 			}
 			s := record.Of(e.shop())
 			if left := time.Until(s.Journal.Expires.Time); left < 0 || left > 11*time.Second {
-				t.Errorf("the session ends in %s, by the cluster's clock", left)
+				t.Errorf("by the cluster's clock the session ends in %s, wanted 0 to 11 s", left)
 			}
-			e.ended(before)
+			e.waitForEnd(before)
 			if now := time.Now(); now.Before(s.Journal.Expires.Time) {
-				t.Errorf("ended at %s, before %s", now, s.Journal.Expires)
+				t.Errorf("the session ended at %s, before its end time %s", now, s.Journal.Expires)
 			}
 			for _, args := range [][]string{
 				{"shift", "--route", "shop", "--router", routerIP, "--weight", "50", "--ttl", "5m", "--detach"},
@@ -62,13 +62,14 @@ func TestSoakACommandWhoseClockIsWrong(t *testing.T) {
 					t.Fatal(r)
 				}
 			}
-			e.ended(before)
+			e.waitForEnd(before)
 		})
 	}
 }
 
-// wrongClock builds the command with a clock that the environment sets wrong.
-func wrongClock(t *testing.T) string {
+// buildWithWrongClock builds the command with a clock that is off by OSC_DEBUG_WRONG_CLOCK seconds,
+// and returns its path.
+func buildWithWrongClock(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	root, err := exec.Command("go", "env", "GOROOT").Output()
@@ -83,7 +84,7 @@ func wrongClock(t *testing.T) string {
 	const read = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
 	wrong := bytes.Replace(source, []byte(read), []byte(read+"\tsec += wrongBy\n"), 1)
 	if bytes.Equal(wrong, source) {
-		t.Fatalf("%s has another Now", file)
+		t.Fatalf("%s does not have the expected function Now", file)
 	}
 	wrong = append(wrong, []byte(`
 var wrongBy = func() (sec int64) {
@@ -117,7 +118,7 @@ var wrongBy = func() (sec int64) {
 	return command
 }
 
-// sidecarImage is the image that the cluster was started with.
+// sidecarImage returns the sidecar image that the cluster was started with.
 func sidecarImage(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(filepath.Dir(state), "sidecar.ref"))

@@ -30,57 +30,57 @@ const (
 	plantTime     = 5 * time.Minute
 )
 
-// A thousand live sessions that end within one minute, beside ten thousand Routes that
-// have none. The router is stopped meanwhile: it is not what is measured.
+// A thousand live sessions end within one minute, among ten thousand Routes without a session. The
+// router is stopped meanwhile, because the test measures only the guard.
 func TestSoakAThousandSessions(t *testing.T) {
 	e := newEnv(t)
 	devcluster(t, "stop", "router")
-	t.Cleanup(func() { // without the Routes: it would serve nobody's new one for minutes
+	t.Cleanup(func() { // delete the Routes first: with them the router would be busy for minutes
 		e.deleteRoutes()
 		devcluster(t, "start", "router")
 	})
-	account := e.ownGuards("drain=8s")
+	account := e.prepareOwnGuard("drain=8s")
 	log := &requestLog{}
 	config := e.proxied(account, log.handle)
 
-	// Routes without sessions cost nothing: the same guard, before and after.
-	g := e.guard("one", config)
-	if !g.leads(t.Context(), "one") {
+	// Routes without sessions cost the guard nothing: compare it before and after.
+	g := e.startGuard("one", config)
+	if !g.waitUntilLeading(t.Context(), "one") {
 		t.Fatal(g.wait())
 	}
-	alone := e.memory(g, "VmRSS")
-	e.each(manyRoutes, func(n int) { e.plainRoute(fmt.Sprintf("plain-%d", n)) })
-	idle := e.idle(log)
-	with := e.memory(g, "VmRSS")
-	e.judge("guard beside 10,000 Routes without sessions: requests in 30 s, the Lease aside", idle == 0, fmt.Sprint(idle), "0")
-	e.judge(fmt.Sprintf("its memory (%d MiB without them)", alone), with <= alone+4, fmt.Sprintf("%d MiB", with), "the same, +- 4 MiB")
+	alone := e.memoryMiB(g, "VmRSS")
+	e.parallelFor(manyRoutes, func(n int) { e.createPlainRoute(fmt.Sprintf("plain-%d", n)) })
+	idle := e.countIdleRequests(log)
+	with := e.memoryMiB(g, "VmRSS")
+	e.judge("guard with 10,000 Routes without sessions: requests in 30 s (not Lease)", idle == 0, fmt.Sprint(idle), "0")
+	e.judge(fmt.Sprintf("memory of the guard (%d MiB without them)", alone), with <= alone+4, fmt.Sprintf("%d MiB", with), "the same, +- 4 MiB")
 
 	planted := make([]*record.Journal, manySessions)
-	e.each(manySessions, func(n int) {
+	e.parallelFor(manySessions, func(n int) {
 		name := fmt.Sprintf("shop-%d", n)
-		e.plainRoute(name)
+		e.createPlainRoute(name)
 		planted[n] = e.plant(name, record.Arming, time.Hour)
 	})
-	e.each(manySessions, func(n int) { e.endpoints(record.ServiceName(planted[n].Session), true) })
+	e.parallelFor(manySessions, func(n int) { e.waitForEndpoints(record.ServiceName(planted[n].Session), true) })
 	// All end within the minute after this.
 	end := time.Now().Add(plantTime).Truncate(time.Second)
 	due := make([]time.Time, manySessions)
-	e.each(manySessions, func(n int) {
+	e.parallelFor(manySessions, func(n int) {
 		due[n] = end.Add(time.Duration(n) * time.Minute / manySessions).Truncate(time.Second)
 		e.goLive(fmt.Sprintf("shop-%d", n), planted[n], time.Until(due[n]))
 	})
 	if left := time.Until(end); left < 90*time.Second {
-		t.Fatalf("planting took too long: only %s are left; raise plantTime", left)
+		t.Fatalf("creating the sessions took too long, only %s are left; raise plantTime", left)
 	}
 	var live int
 	for n := range manySessions {
-		if s := record.Of(e.routeNamed(fmt.Sprintf("shop-%d", n))); s != nil && s.State == record.Live {
+		if s := record.Of(e.getRoute(fmt.Sprintf("shop-%d", n))); s != nil && s.State == record.Live {
 			live++
 		}
 	}
-	e.judge("sessions live at once", live == manySessions, fmt.Sprint(live), fmt.Sprint(manySessions))
-	idle = e.idle(log)
-	e.judge("idle guard: requests in 30 s, the Lease aside", idle <= 8, fmt.Sprint(idle), "<= 8, lists again")
+	e.judge("sessions live at the same time", live == manySessions, fmt.Sprint(live), fmt.Sprint(manySessions))
+	idle = e.countIdleRequests(log)
+	e.judge("idle guard: requests in 30 s (not Lease)", idle <= 8, fmt.Sprint(idle), "<= 8 (relists)")
 	var took []time.Duration
 	for range 5 {
 		begin := time.Now()
@@ -90,20 +90,20 @@ func TestSoakAThousandSessions(t *testing.T) {
 		e.ok(err)
 		took = append(took, time.Since(begin))
 		if rows := strings.Count(string(out), e.ns); rows != manySessions {
-			t.Errorf("status -A has %d rows", rows)
+			t.Errorf("status -A has %d rows, wanted %d", rows, manySessions)
 		}
 	}
 	slices.Sort(took)
-	e.judge("status -A with them, median of 5", took[2] <= slowestStatus, took[2].Round(time.Millisecond).String(), "<= 1 s")
+	e.judge("status -A with 1000 sessions, median of 5", took[2] <= slowestStatus, took[2].Round(time.Millisecond).String(), "<= 1 s")
 
 	ctx, cancel := context.WithDeadline(t.Context(), end.Add(4*time.Minute))
 	defer cancel()
-	late := e.restores(ctx, due)
-	e.judge("longest from a session's end to its restored Route", slices.Max(late) <= latestRestore, fmt.Sprintf("%.1f s, median %.1f s", slices.Max(late).Seconds(), median(late).Seconds()), "<= 60 s")
-	e.eventually("no sandbox left", func() bool { return e.sandboxes() == 0 })
-	most := e.memory(g, "VmHWM")
-	told(t, "all sandboxes gone %.0f s after the last end", time.Since(due[manySessions-1]).Seconds())
-	e.judge("most memory that the guard had", most <= mostMemory, fmt.Sprintf("%d MiB", most), "<= 64 MiB")
+	late := e.waitForRestores(ctx, due)
+	e.judge("longest time from a session's end to its restored Route", slices.Max(late) <= latestRestore, fmt.Sprintf("%.1f s, median %.1f s", slices.Max(late).Seconds(), median(late).Seconds()), "<= 60 s")
+	e.eventually("no sandbox is left", func() bool { return e.countSessionObjects() == 0 })
+	most := e.memoryMiB(g, "VmHWM")
+	summarize(t, "all sandboxes were deleted %.0f s after the last session's end", time.Since(due[manySessions-1]).Seconds())
+	e.judge("peak memory of the guard", most <= mostMemory, fmt.Sprintf("%d MiB", most), "<= 64 MiB")
 }
 
 // deleteRoutes deletes all Routes of the namespace.
@@ -111,12 +111,12 @@ func (e *env) deleteRoutes() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	for ctx.Err() == nil {
-		_ = routes.RouteV1().Routes(e.ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}) // as many as it has time for
+		_ = routes.RouteV1().Routes(e.ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}) // deletes as many as it can before its timeout
 		if list, err := routes.RouteV1().Routes(e.ns).List(ctx, metav1.ListOptions{Limit: 1}); err == nil && len(list.Items) == 0 {
 			return
 		}
 	}
-	e.t.Error("the Routes are still there")
+	e.t.Error("the Routes were not deleted within 10 min")
 }
 
 func median(d []time.Duration) time.Duration {
@@ -124,9 +124,9 @@ func median(d []time.Duration) time.Duration {
 	return s[len(s)/2]
 }
 
-// restores watches until each Route's weights are back, and returns how long after its
-// session's end that was.
-func (e *env) restores(ctx context.Context, due []time.Time) []time.Duration {
+// waitForRestores watches until all Routes have their weights back, and returns how long after its
+// session's end each was restored.
+func (e *env) waitForRestores(ctx context.Context, due []time.Time) []time.Duration {
 	e.t.Helper()
 	w, err := routes.RouteV1().Routes(e.ns).Watch(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: record.Label})
 	e.ok(err)
@@ -151,8 +151,8 @@ func (e *env) restores(ctx context.Context, due []time.Time) []time.Duration {
 	return nil
 }
 
-// each does something n times, some at once.
-func (e *env) each(n int, do func(int)) {
+// parallelFor calls do for 0 to n-1, with 24 calls at the same time.
+func (e *env) parallelFor(n int, do func(int)) {
 	var running sync.WaitGroup
 	var next atomic.Int64
 	for range 24 {
@@ -172,9 +172,9 @@ func (e *env) each(n int, do func(int)) {
 	}
 }
 
-// idle counts requests of half a minute, those of the Lease aside.
-func (e *env) idle(log *requestLog) (n int) {
-	time.Sleep(20 * time.Second) // until what was planted has come to rest
+// countIdleRequests counts the requests within 30 s, except those for the Lease.
+func (e *env) countIdleRequests(log *requestLog) (n int) {
+	time.Sleep(20 * time.Second) // until controllers have handled the new objects
 	before := len(log.all())
 	time.Sleep(30 * time.Second)
 	for _, r := range log.all()[before:] {
@@ -185,8 +185,8 @@ func (e *env) idle(log *requestLog) (n int) {
 	return n
 }
 
-// memory reads a value of a process' status, in MiB.
-func (e *env) memory(r *running, key string) int {
+// memoryMiB returns a value of /proc/PID/status, such as VmRSS, in MiB.
+func (e *env) memoryMiB(r *running, key string) int {
 	e.t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
 	e.ok(err)
@@ -198,11 +198,11 @@ func (e *env) memory(r *running, key string) int {
 			return (kib + 1023) / 1024
 		}
 	}
-	e.t.Fatalf("no %s", key)
+	e.t.Fatalf("/proc/PID/status has no %s", key)
 	return 0
 }
 
-// judge prints a figure with its target and verdict.
+// judge prints a figure with its target and verdict, and fails the test on a miss.
 func (e *env) judge(what string, ok bool, got, target string) {
 	e.t.Helper()
 	verdict := "met"
@@ -210,7 +210,7 @@ func (e *env) judge(what string, ok bool, got, target string) {
 		verdict = "MISSED"
 		e.t.Fail()
 	}
-	told(e.t, "%-66s %-30s target %-22s %s", what, got, target, verdict)
+	summarize(e.t, "%-66s %-30s target %-22s %s", what, got, target, verdict)
 }
 
 func devcluster(t *testing.T, args ...string) {

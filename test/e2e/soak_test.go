@@ -2,5 +2,5 @@
 
 package e2e
 
-// full: see sampled_test.go.
+// full is explained in sampled_test.go.
 const full = true

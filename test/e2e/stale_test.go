@@ -17,48 +17,48 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// changedBehind are three sessions that a guard saw when something was due for each, and
-// that changed behind its back: one was extended, one was ended and another begun on its
-// Route, and the sandbox of one is ready again.
-type changedBehind struct {
+// staleSessions are three sessions for which a guard saw that something was due, and which then
+// changed without the guard seeing it: one was extended, one was ended and replaced by another on
+// its Route, and the sandbox of one became ready again.
+type staleSessions struct {
 	*env
-	due       time.Time // by then the guard would have acted on what it saw
+	due       time.Time // by then the guard would have acted on its stale view
 	recovered *record.Journal
 	again     *record.Journal
 }
 
-var changedRoutes = []string{"extended", "replaced", "recovered"}
+var staleRoutes = []string{"extended", "replaced", "recovered"}
 
-func (e *env) changedBehind() *changedBehind {
-	for _, name := range changedRoutes {
-		e.namedRoute(name)
+func (e *env) createStaleSessions() *staleSessions {
+	for _, name := range staleRoutes {
+		e.createRouteNamed(name)
 	}
-	return &changedBehind{env: e}
+	return &staleSessions{env: e}
 }
 
-// seen brings about what the guard is to see.
-func (c *changedBehind) seen() {
+// createSessions creates the sessions in the state that the guard sees.
+func (c *staleSessions) createSessions() {
 	c.t.Helper()
 	const left = time.Minute
 	c.plant("extended", record.Live, left)
 	c.plant("replaced", record.Live, left)
-	c.due = time.Now().Add(left + 12*time.Second) // past the ends, and past the grace
+	c.due = time.Now().Add(left + 12*time.Second) // after the sessions' ends and the grace
 	c.recovered = c.plant("recovered", record.Live, 5*time.Minute)
 	if r := c.cli("weight", "50", "--route", "recovered"); r.code != 0 {
 		c.t.Fatal(r)
 	}
-	c.sandboxReady(false)
+	c.setSandboxReady(false)
 }
 
-func (c *changedBehind) sandboxReady(ready bool) {
-	c.ready(record.PodName(c.recovered.Session, 0), ready)
-	c.endpoints(record.ServiceName(c.recovered.Session), ready)
+func (c *staleSessions) setSandboxReady(ready bool) {
+	c.setReady(record.PodName(c.recovered.Session, 0), ready)
+	c.waitForEndpoints(record.ServiceName(c.recovered.Session), ready)
 }
 
-// change is what the guard does not see.
-func (c *changedBehind) change() {
+// changeUnseen makes the changes that the guard does not see.
+func (c *staleSessions) changeUnseen() {
 	c.t.Helper()
-	c.sandboxReady(true)
+	c.setSandboxReady(true)
 	if r := c.cli("extend", "5m", "--route", "extended"); r.code != 0 {
 		c.t.Fatal(r)
 	}
@@ -68,20 +68,21 @@ func (c *changedBehind) change() {
 	c.again = c.plant("replaced", record.Live, 5*time.Minute)
 }
 
-// untouched waits until the guard would have acted, and checks that it did not.
-func (c *changedBehind) untouched(requests func() []string, g *running) {
+// checkUntouched waits until the guard would have acted, and checks that it did not. requests
+// returns the guard's requests since the sessions changed.
+func (c *staleSessions) checkUntouched(requests func() []string, g *running) {
 	c.t.Helper()
 	time.Sleep(time.Until(c.due))
-	for _, name := range changedRoutes {
-		if s := record.Of(c.routeNamed(name)); s == nil || s.State != record.Live {
+	for _, name := range staleRoutes {
+		if s := record.Of(c.getRoute(name)); s == nil || s.State != record.Live {
 			c.t.Errorf("%s: %+v", name, s)
 		}
 	}
-	if s := record.Of(c.routeNamed("replaced")); s == nil || s.ID != c.again.Session {
-		c.t.Errorf("replaced: %+v, not session %s", s, c.again.Session)
+	if s := record.Of(c.getRoute("replaced")); s == nil || s.ID != c.again.Session {
+		c.t.Errorf("replaced: %+v, wanted session %s", s, c.again.Session)
 	}
-	if c.sandboxes() != 6 {
-		c.t.Errorf("%d Services and pods of sandboxes, wanted 6", c.sandboxes())
+	if c.countSessionObjects() != 6 {
+		c.t.Errorf("%d Services and pods of sandboxes, wanted 6", c.countSessionObjects())
 	}
 	for _, r := range requests() {
 		if (strings.HasPrefix(r, "PATCH") || strings.HasPrefix(r, "DELETE")) && !strings.HasSuffix(r, "/configmaps/"+settings.StatusName) {
@@ -90,78 +91,78 @@ func (c *changedBehind) untouched(requests func() []string, g *running) {
 	}
 	select {
 	case <-g.done:
-		c.t.Error("the guard had ended: it was no test of its caches")
+		c.t.Error("the guard has ended, so its caches were not tested")
 	default:
 	}
 }
 
-// end ends the three sessions, by the guard where commands leave something.
-func (c *changedBehind) end() {
+// end rolls the three sessions back and waits until the guard has deleted what is left.
+func (c *staleSessions) end() {
 	c.t.Helper()
-	for _, name := range changedRoutes {
+	for _, name := range staleRoutes {
 		if r := c.cli("rollback", "--route", name, "--drain", "0s"); r.code != 0 {
 			c.t.Error(r)
 		}
 	}
-	c.eventually("no sandbox is left", func() bool { return c.sandboxes() == 0 })
+	c.eventually("no sandbox is left", func() bool { return c.countSessionObjects() == 0 })
 }
 
-// A guard that no longer hears what changes acts on nothing that it only remembers.
+// A guard whose watches deliver no events any more does not act on its stale caches.
 func TestAGuardWithStaleCachesRestoresNothing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	account := e.ownGuards("grace=15s")
+	account := e.prepareOwnGuard("grace=15s")
 	e.deployment("web", 1, nil)
-	c := e.changedBehind()
+	c := e.createStaleSessions()
 	v, log := newValve(), &requestLog{}
-	g := e.guard("stale", e.proxied(account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	g := e.startGuard("stale", e.proxied(account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		log.handle(w, r, func(w http.ResponseWriter, r *http.Request) { v.handle(w, r, forward) })
 	}))
-	if !g.leads(t.Context(), "stale") {
+	if !g.waitUntilLeading(t.Context(), "stale") {
 		t.Fatal(g.wait())
 	}
-	c.seen()
-	time.Sleep(500 * time.Millisecond) // until the guard has heard of it
+	c.createSessions()
+	time.Sleep(500 * time.Millisecond) // until the guard has seen the events
 	v.shut()
 	heard := len(log.all())
-	c.change()
-	c.untouched(func() []string { return log.all()[heard:] }, g)
+	c.changeUnseen()
+	c.checkUntouched(func() []string { return log.all()[heard:] }, g)
 	v.open()
 	c.end()
 }
 
-// A guard that starts on lists of the past, as an API server whose cache lags may answer
-// them, and hears nothing that came after, does nothing that they say is due.
+// A guard starts with lists of an earlier time, as an API server with a lagging cache may return
+// them, and gets no later events. It does not act on what these lists say is due.
 func TestAGuardRestartedOnOldListsRestoresNothing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	account := e.ownGuards("grace=15s")
+	account := e.prepareOwnGuard("grace=15s")
 	e.deployment("web", 1, nil)
-	c := e.changedBehind()
-	first := e.guard("first", account)
-	if !first.leads(t.Context(), "first") {
+	c := e.createStaleSessions()
+	first := e.startGuard("first", account)
+	if !first.waitUntilLeading(t.Context(), "first") {
 		t.Fatal(first.wait())
 	}
-	c.seen()
-	past, log := e.past(), &requestLog{}
+	c.createSessions()
+	old, log := e.captureLists(), &requestLog{}
 	first.signal(syscall.SIGKILL)
-	c.change() // the killed one's Lease still looks fresh
-	g := e.guard("restarted", e.proxied(account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-		log.handle(w, r, func(w http.ResponseWriter, r *http.Request) { past.handle(w, r, forward) })
+	c.changeUnseen() // meanwhile the killed guard's Lease still looks fresh
+	g := e.startGuard("restarted", e.proxied(account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		log.handle(w, r, func(w http.ResponseWriter, r *http.Request) { old.handle(w, r, forward) })
 	}))
-	if !g.leads(t.Context(), "restarted") {
+	if !g.waitUntilLeading(t.Context(), "restarted") {
 		t.Fatal(g.wait())
 	}
-	if grown := time.Now().Add(20 * time.Second); grown.After(c.due) {
-		c.due = grown // its grace began when it did
+	if graceOver := time.Now().Add(20 * time.Second); graceOver.After(c.due) {
+		c.due = graceOver // its grace begins when it starts to lead
 	}
-	c.untouched(log.all, g)
-	for path := range past.lists {
-		if past.answered(path) == 0 {
-			t.Errorf("the guard did not list %s: it was no test of its lists", path)
+	c.checkUntouched(log.all, g)
+	for path := range old.lists {
+		if old.answered(path) == 0 {
+			t.Errorf("the guard did not list %s, so its lists were not tested", path)
 		}
 	}
-	close(past.over)
+	close(old.over)
 	c.end()
 }
 
@@ -169,10 +170,10 @@ func TestAGuardRestartedOnOldListsRestoresNothing(t *testing.T) {
 func TestAGuardWithoutSyncedCachesDoesNothing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	b := e.bare("shop")
+	b := e.newBareSession("shop")
 	log, answer := &requestLog{}, make(chan struct{})
 	b.journal = e.plant("shop", record.Live, 0)
-	g := e.guard("unsynced", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	g := e.startGuard("unsynced", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		if strings.HasSuffix(r.URL.Path, "/pods") && r.Method == http.MethodGet {
 			select {
 			case <-answer:
@@ -190,29 +191,29 @@ func TestAGuardWithoutSyncedCachesDoesNothing(t *testing.T) {
 	time.Sleep(8 * time.Second)
 	for _, r := range log.all() {
 		if !strings.HasPrefix(r, "GET") && !strings.Contains(r, "/selfsubjectaccessreviews") {
-			t.Errorf("without synced caches: %s", r)
+			t.Errorf("request of a guard without synced caches: %s", r)
 		}
 	}
 	if s := record.Of(b.get()); s == nil || s.State != record.Live {
 		t.Errorf("%+v", s)
 	}
 	close(answer)
-	if g.leads(t.Context(), "unsynced") {
-		b.ended()
+	if g.waitUntilLeading(t.Context(), "unsynced") {
+		b.waitForEnd()
 	}
 }
 
-// A guard that the network cuts off while it holds the Lease: the other one ends what is
-// due, and the first does no harm when it is back.
+// A guard loses its network while it holds the Lease. The other guard ends the session that is due,
+// and the first one does no harm when its network is back.
 func TestAGuardThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	b := e.bare("shop")
+	b := e.newBareSession("shop")
 	b.plant(record.Live, time.Hour)
 	var cut atomic.Bool
 	back := make(chan struct{})
-	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-		if cut.Load() { // packets are dropped: no answer comes until the network is back
+	one := e.startGuard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+		if cut.Load() { // as if packets were dropped: no answer until the network is back
 			select {
 			case <-r.Context().Done():
 				return
@@ -223,38 +224,38 @@ func TestAGuardThatIsCutOff(t *testing.T) {
 		}
 		forward(w, r)
 	}), "--relist", "5s")
-	if !one.leads(t.Context(), "one") {
+	if !one.waitUntilLeading(t.Context(), "one") {
 		t.Fatal(one.wait())
 	}
 	cut.Store(true)
-	b.over()
-	e.guard("two", b.account)
-	b.ended()
+	b.expire()
+	e.startGuard("two", b.account)
+	b.waitForEnd()
 	again := e.plant("shop", record.Live, 5*time.Minute)
 	cut.Store(false)
 	close(back)
-	e.eventually("the guard that was cut off is back", func() bool {
+	e.eventually("the guard that lost its network is back", func() bool {
 		return strings.Count(one.progress.String(), `"watching"`) > 1
 	})
-	time.Sleep(5 * time.Second) // for whatever it may think is due
+	time.Sleep(5 * time.Second) // time for it to act on what it may believe is due
 	if s := record.Of(b.get()); s == nil || s.ID != again.Session || s.State != record.Live {
-		t.Errorf("the guard that came back disturbed the next session: %+v", s)
+		t.Errorf("the returning guard disturbed the next session: %+v", s)
 	}
 	if r := e.cli("rollback", "--route", "shop", "--drain", "0s"); r.code != 0 {
 		t.Error(r)
 	}
-	b.ended()
+	b.waitForEnd()
 }
 
-// An end whose answer was lost, and that did not happen, is forgotten when the session goes
-// on after all: its true end, later, has the drain that its command gives it.
+// The guard's restore got no answer and did not happen, and the session was extended. The guard
+// forgets that restore: the session's real end later has the drain that its command asks for.
 func TestAnEndThatDidNotHappenIsForgotten(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	b := e.bare("shop")
+	b := e.newBareSession("shop")
 	var lost atomic.Bool
 	extended := make(chan struct{})
-	g := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	g := e.startGuard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/routes/shop") && lost.CompareAndSwap(false, true) {
 			select {
 			case <-extended:
@@ -265,8 +266,8 @@ func TestAnEndThatDidNotHappenIsForgotten(t *testing.T) {
 		}
 		forward(w, r)
 	}))
-	live(b)
-	if !g.leads(t.Context(), "one") {
+	plantShort(b)
+	if !g.waitUntilLeading(t.Context(), "one") {
 		t.Fatal(g.wait())
 	}
 	e.eventually("the guard's write", lost.Load)
@@ -275,36 +276,36 @@ func TestAnEndThatDidNotHappenIsForgotten(t *testing.T) {
 	if r.code != 0 {
 		t.Fatal(r)
 	}
-	time.Sleep(3 * time.Second) // past the second that the guard would have drained for
+	time.Sleep(3 * time.Second) // longer than the guard's drain of 1 s
 	if s := record.Of(b.get()); s == nil || s.State != record.Live {
-		t.Fatalf("the extended session: %+v", s)
+		t.Fatalf("the extended session should be live: %+v", s)
 	}
 	end := e.start("alice", "rollback", "--route", "shop", "--drain", "6s")
-	e.eventually("draining", func() bool {
+	e.eventually("the session is draining", func() bool {
 		s := record.Of(b.get())
 		return s != nil && s.State == record.Draining
 	})
 	for until := time.Now().Add(3 * time.Second); time.Now().Before(until); time.Sleep(200 * time.Millisecond) {
-		if n := e.sandboxes(); n != 2 {
-			t.Fatalf("%d Services and pods of the sandbox while it is drained, wanted 2", n)
+		if n := e.countSessionObjects(); n != 2 {
+			t.Fatalf("%d Services and pods of the sandbox during its drain, wanted 2", n)
 		}
 	}
 	if r := end.wait(); r.code != 0 {
 		t.Error(r)
 	}
-	e.eventually("no sandbox is left", func() bool { return e.sandboxes() == 0 })
+	e.eventually("no sandbox is left", func() bool { return e.countSessionObjects() == 0 })
 }
 
-// A leader whose settings change begins again, which may take longer than a Lease lasts: it
-// keeps the Lease meanwhile, and ends what is due afterwards.
+// A leader whose settings change restarts its watches, which may take longer than a Lease lasts. It
+// keeps the Lease meanwhile and ends what is due afterwards.
 func TestALeaderThatBeginsAgainKeepsItsLease(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	b := e.bare("shop")
+	b := e.newBareSession("shop")
 	const takes = 20 * time.Second // more than the Lease's 15
 	var slow atomic.Bool
 	var held atomic.Int32
-	one := e.guard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
+	one := e.startGuard("one", e.proxied(b.account, func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
 		if slow.Load() && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/pods") {
 			held.Add(1)
 			select {
@@ -317,31 +318,31 @@ func TestALeaderThatBeginsAgainKeepsItsLease(t *testing.T) {
 		}
 		forward(w, r)
 	}))
-	if !one.leads(t.Context(), "one") {
+	if !one.waitUntilLeading(t.Context(), "one") {
 		t.Fatal(one.wait())
 	}
-	e.guard("two", b.account)
+	e.startGuard("two", b.account)
 	slow.Store(true)
-	e.setting("grace", "3s")
-	e.eventually("the leader begins again", func() bool { return held.Load() > 0 })
+	e.setSetting("grace", "3s")
+	e.eventually("the leader lists pods again", func() bool { return held.Load() > 0 })
 	renewals := map[time.Time]bool{}
 	for until := time.Now().Add(takes); time.Now().Before(until); time.Sleep(500 * time.Millisecond) {
 		lease, err := core.CoordinationV1().Leases(e.ns).Get(t.Context(), settings.LeaseName, metav1.GetOptions{})
 		e.ok(err)
 		renewals[lease.Spec.RenewTime.Time] = true
 		if holder := *lease.Spec.HolderIdentity; holder != "one" {
-			t.Fatalf("%s has the Lease while the leader begins again", holder)
+			t.Fatalf("%s has the Lease while the leader restarts its watches", holder)
 		}
 	}
 	if len(renewals) < 3 {
-		t.Errorf("the leader that begins again did not renew its Lease: %v", renewals)
+		t.Errorf("the leader did not renew its Lease while it restarted its watches: %v", renewals)
 	}
 	slow.Store(false)
-	live(b)
-	b.ended()
+	plantShort(b)
+	b.waitForEnd()
 	lease, err := core.CoordinationV1().Leases(e.ns).Get(t.Context(), settings.LeaseName, metav1.GetOptions{})
 	e.ok(err)
 	if holder := *lease.Spec.HolderIdentity; holder != "one" {
-		t.Errorf("%s ended the session", holder)
+		t.Errorf("%s has the Lease after the session's end, wanted one", holder)
 	}
 }

@@ -19,25 +19,25 @@ import (
 	"time"
 )
 
-// requestsByHost counts requests.
+// requestsByHost counts requests by their host.
 type requestsByHost struct{ hosts sync.Map }
 
-// Requests that reached the server that answers 500, and slow ones that began.
-var failed, slow requestsByHost
+// Requests that reached the server which answers 500, and slow requests that have begun.
+var failedRequests, slowRequests requestsByHost
 
-func (r *requestsByHost) note(host string) {
+func (r *requestsByHost) add(host string) {
 	count, _ := r.hosts.LoadOrStore(host, &atomic.Int64{})
 	count.(*atomic.Int64).Add(1)
 }
 
-func (r *requestsByHost) of(host string) int64 {
+func (r *requestsByHost) count(host string) int64 {
 	if count, ok := r.hosts.Load(host); ok {
 		return count.(*atomic.Int64).Load()
 	}
 	return 0
 }
 
-// serverCA is the certificate that re-encrypting Routes trust: the servers' own.
+// serverCA is the servers' self-signed certificate, which re-encrypting Routes trust.
 var serverCA string
 
 func selfSigned() (*tls.Config, error) {
@@ -58,11 +58,11 @@ func selfSigned() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, nil
 }
 
-// httptestServer serves over TLS (clients send no tokens over plain HTTP) and returns
-// its address.
-func httptestServer(e *env, h http.Handler) string {
+// startTLSServer starts a server and returns its URL. It serves over TLS because clients send no
+// tokens over plain HTTP.
+func startTLSServer(e *env, h http.Handler) string {
 	s := httptest.NewUnstartedServer(h)
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients that are killed
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // killed clients would fill the log
 	s.StartTLS()
 	e.t.Cleanup(s.Close)
 	return s.URL

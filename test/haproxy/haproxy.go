@@ -1,5 +1,5 @@
-// Package haproxy reads what the development router's HAProxy really does from its own
-// stats socket, so that shares are judged by the proxy and not by who configured it.
+// Package haproxy reads weights from the stats socket of the development router's HAProxy, so that
+// tests judge shares by what HAProxy does and not by what the router configured.
 package haproxy
 
 import (
@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Server is one server of a backend, as HAProxy has it.
+// Server is one server of an HAProxy backend.
 type Server struct {
 	Name   string // pod:POD:SERVICE:PORT:IP:NUMBER
 	Weight int    // 0..256, as configured
 }
 
-// Pod is the pod behind a server, "" when the endpoint names none.
+// Pod returns the name of the server's pod, "" if the endpoint has no pod.
 func (s Server) Pod() string {
 	if parts := strings.Split(s.Name, ":"); parts[0] == "pod" && len(parts) > 1 {
 		return parts[1]
@@ -26,22 +26,22 @@ func (s Server) Pod() string {
 	return ""
 }
 
-// Servers asks the HAProxy of a running cluster, whose folder is state, for the servers
-// of a Route's backend; the prefix that names the kind of TLS does not matter. There
-// are none while the backend is not served yet.
+// Servers returns the servers of a Route's backend in the HAProxy of a running cluster, whose folder
+// is state. It ignores the backend's prefix for the kind of TLS. There are no servers before HAProxy
+// serves the backend.
 func Servers(state, namespace, route string) ([]Server, error) {
 	conn, err := net.DialTimeout("unix", filepath.Join(state, "router", "haproxy.sock"), time.Second)
 	if err != nil {
-		return nil, fmt.Errorf("HAProxy's stats socket: %w", err)
+		return nil, fmt.Errorf("HAProxy stats socket: %w", err)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
 	if _, err := conn.Write([]byte("show stat -1 4 -1\n")); err != nil { // type 4: servers
-		return nil, fmt.Errorf("HAProxy's stats socket: %w", err)
+		return nil, fmt.Errorf("HAProxy stats socket: %w", err)
 	}
 	rows, err := csv.NewReader(conn).ReadAll()
 	if err != nil || len(rows) == 0 {
-		return nil, fmt.Errorf("HAProxy's statistics: %d rows: %w", len(rows), err)
+		return nil, fmt.Errorf("HAProxy statistics: %d rows: %w", len(rows), err)
 	}
 	column := map[string]int{}
 	for i, name := range rows[0] {
@@ -54,15 +54,15 @@ func Servers(state, namespace, route string) ([]Server, error) {
 		}
 		weight, err := strconv.Atoi(row[column["uweight"]])
 		if err != nil {
-			return nil, fmt.Errorf("HAProxy's statistics: weight of %s: %w", row[column["svname"]], err)
+			return nil, fmt.Errorf("HAProxy statistics: weight of %s: %w", row[column["svname"]], err)
 		}
 		servers = append(servers, Server{Name: row[column["svname"]], Weight: weight})
 	}
 	return servers, nil
 }
 
-// Share is the part, 0..1, of new clients that the servers of pods whose name begins
-// with prefix get, by the weights alone.
+// Share returns the share of new clients, 0..1, that the weights give to the servers of pods whose
+// name begins with prefix.
 func Share(servers []Server, prefix string) float64 {
 	part, all := 0, 0
 	for _, s := range servers {

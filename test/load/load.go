@@ -1,7 +1,7 @@
-// Package load is a steady HTTP load that owns its sockets: it retries nothing
-// silently, so that every request that a user would have lost is counted. Half of its
-// clients keep their connection, half open one for each request; half keep the
-// router's cookie, half do not.
+// Package load generates a steady HTTP load. It manages its own sockets and retries nothing
+// silently, so it counts every request that a user would have lost. Half of its clients keep their
+// connection, the others open one for each request; half keep the router's cookie, the others do
+// not.
 package load
 
 import (
@@ -19,31 +19,31 @@ import (
 	"time"
 )
 
-// Config says where requests go and what a right answer is.
+// Config says where requests go and which responses are correct.
 type Config struct {
 	Address string // HOST:PORT to connect to
-	Host    string // of the request, and of TLS
+	Host    string // Host header and TLS server name
 	Path    string
 	TLS     bool
-	Rate    int // requests a second, over all clients
-	// Cookies and KeepAlive restrict the clients when set: all of them, or none.
+	Rate    int // requests per second of all clients together
+	// Cookies and KeepAlive say, if set, whether all clients or none keep cookies and connections.
 	Cookies, KeepAlive *bool
-	// Right judges an answer.
+	// Right says whether a response is correct.
 	Right func(status int, body string) bool
 }
 
-// Sums count answers. A request is OK, Stale (on a reused idle connection that closed
-// before the first byte of an answer) or Failed.
+// Sums count responses. A request is OK, Failed, or Stale: it was sent on a reused idle connection
+// that was closed before the first byte of a response.
 type Sums struct {
 	OK, Stale, Failed int
-	Bodies            map[string]int // right answers by their body
-	Reasons           map[string]int // failures by what they were
+	Bodies            map[string]int // number of correct responses by body
+	Reasons           map[string]int // number of failed requests by reason
 }
 
-// Total is the number of requests.
+// Total returns the number of requests.
 func (s Sums) Total() int { return s.OK + s.Stale + s.Failed }
 
-// Plus adds what was counted at another time.
+// Plus returns the sum of two counts.
 func (s Sums) Plus(other Sums) Sums {
 	out := Sums{OK: s.OK + other.OK, Stale: s.Stale + other.Stale, Failed: s.Failed + other.Failed, Bodies: maps.Clone(s.Bodies), Reasons: maps.Clone(s.Reasons)}
 	for k, n := range other.Bodies {
@@ -55,7 +55,7 @@ func (s Sums) Plus(other Sums) Sums {
 	return out
 }
 
-// Since gives what was added after an earlier state.
+// Since returns the difference to an earlier count.
 func (s Sums) Since(earlier Sums) Sums {
 	out := Sums{OK: s.OK - earlier.OK, Stale: s.Stale - earlier.Stale, Failed: s.Failed - earlier.Failed, Bodies: map[string]int{}, Reasons: map[string]int{}}
 	for k, n := range s.Bodies {
@@ -71,22 +71,22 @@ func (s Sums) Since(earlier Sums) Sums {
 	return out
 }
 
-// String is the sums in a line.
+// String formats the sums in one line.
 func (s Sums) String() string {
-	out := fmt.Sprintf("%d requests: %d right, %d stale, %d failed", s.Total(), s.OK, s.Stale, s.Failed)
+	out := fmt.Sprintf("%d requests: %d correct, %d stale, %d failed", s.Total(), s.OK, s.Stale, s.Failed)
 	for reason, n := range s.Reasons {
 		out += fmt.Sprintf("; %d × %s", n, reason)
 	}
 	return out
 }
 
-// perClient is how many requests a second one client sends.
+// perClient is how many requests one client sends per second.
 const perClient = 5
 
 // timeout bounds one request.
 const timeout = 25 * time.Second
 
-// Run is a load at work.
+// Run is a running load.
 type Run struct {
 	config Config
 	cancel context.CancelFunc
@@ -96,7 +96,7 @@ type Run struct {
 	sums   Sums
 }
 
-// Start begins to send; it goes on until Stop.
+// Start starts a load, which runs until Stop.
 func Start(config Config) *Run {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Run{config: config, cancel: cancel, begin: time.Now(), sums: Sums{Bodies: map[string]int{}, Reasons: map[string]int{}}}
@@ -110,30 +110,31 @@ func Start(config Config) *Run {
 		if config.Cookies != nil {
 			c.sticky = *config.Cookies
 		}
-		c.tls = &tls.Config{ServerName: config.Host, InsecureSkipVerify: true, //nolint:gosec // a test's own router
-			ClientSessionCache: tls.NewLRUClientSessionCache(1)} // as browsers do
+		c.tls = &tls.Config{ServerName: config.Host, InsecureSkipVerify: true, // the router's certificate is the cluster's own
+			ClientSessionCache: tls.NewLRUClientSessionCache(1)} // browsers also resume sessions
 		r.done.Go(func() { r.client(ctx, c, every, every*time.Duration(n)/time.Duration(clients)) })
 	}
 	return r
 }
 
-// Stop ends the load; requests under way are finished first.
+// Stop ends the load after its current requests and returns the final counts.
 func (r *Run) Stop() Sums {
 	r.cancel()
 	r.done.Wait()
 	return r.Sums()
 }
 
-// Sums are the counts up to now.
+// Sums returns the counts so far.
 func (r *Run) Sums() Sums {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.sums.Since(Sums{})
 }
 
-// Rate is the number of requests a second since the start.
+// Rate returns the number of requests per second since the start.
 func (r *Run) Rate() float64 { return float64(r.Sums().Total()) / time.Since(r.begin).Seconds() }
 
+// client sends c's requests, the first after a delay, until the context ends.
 func (r *Run) client(ctx context.Context, c *client, every, first time.Duration) {
 	defer c.close()
 	select {
@@ -168,9 +169,10 @@ func (r *Run) count(body string, err error) {
 	}
 }
 
+// errStale is the error of a request that counts as Sums.Stale.
 var errStale = errors.New("stale")
 
-// client is one user agent.
+// client is one simulated user.
 type client struct {
 	config       Config
 	tls          *tls.Config
@@ -187,7 +189,7 @@ func (c *client) close() {
 	}
 }
 
-// request sends one request and reads its answer.
+// request sends one request and returns the body of its response.
 func (c *client) request() (string, error) {
 	reused := c.conn != nil
 	if !reused {
@@ -242,16 +244,16 @@ func (c *client) exchange(reused bool) (string, error) {
 		if reused && !(errors.As(err, &slow) && slow.Timeout()) {
 			return "", errStale
 		}
-		return "", fmt.Errorf("no answer: %w", kind(err))
+		return "", fmt.Errorf("no response: %w", kind(err))
 	}
 	resp, err := http.ReadResponse(c.reader, nil)
 	if err != nil {
-		return "", fmt.Errorf("answer: %w", kind(err))
+		return "", fmt.Errorf("read the response: %w", kind(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return "", fmt.Errorf("body: %w", kind(err))
+		return "", fmt.Errorf("read the body: %w", kind(err))
 	}
 	if !c.config.Right(resp.StatusCode, string(body)) {
 		return "", fmt.Errorf("status %d", resp.StatusCode)
@@ -265,7 +267,7 @@ func (c *client) exchange(reused bool) (string, error) {
 	return strings.TrimSpace(string(body)), nil
 }
 
-// kind reduces an error to what can be counted: without addresses and ports.
+// kind strips addresses and ports from an error, so that equal errors can be counted.
 func kind(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -1,5 +1,7 @@
-// Command record turns the output of a real run, on standard input, into a picture of a
-// terminal for the README: 'make demo | tee run.txt; go run ./test/record < run.txt > docs/session.svg'.
+// Command record draws the output of a real run, read from standard input, as an SVG picture of a
+// terminal for the README:
+//
+//	make demo | tee run.txt; go run ./test/record < run.txt > docs/session.svg
 package main
 
 import (
@@ -11,10 +13,10 @@ import (
 )
 
 const (
-	lineHeight = 17
-	charWidth  = 8
-	margin     = 16
-	columns    = 128
+	lineHeight = 17  // pixels
+	charWidth  = 8   // pixels
+	margin     = 16  // pixels
+	columns    = 128 // characters; longer lines are cut
 )
 
 func main() {
@@ -37,7 +39,7 @@ func main() {
 	fmt.Println("</g>\n</svg>")
 }
 
-// style sets headings and results apart.
+// style returns the SVG attributes of a line, which highlight headings and results.
 func style(line string) string {
 	switch {
 	case strings.Contains(line, "0 failed:"), strings.Contains(line, "done: session"):

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// InstallGuard applies the guard's manifests as an administrator would, enables the
-// namespaces, and waits until a guard stands by. More settings override the manifests'.
+// InstallGuard applies the guard's manifests as an administrator would, enables the namespaces, and
+// waits until the guard covers them. settings, given as KEY=VALUE, override those of the manifests.
 func (c Cluster) InstallGuard(ctx context.Context, namespaces []string, settings ...string) error {
 	data := fmt.Sprintf(`"namespaces":%q`, strings.Join(namespaces, " "))
 	for _, s := range settings {
@@ -36,7 +36,7 @@ func (c Cluster) InstallGuard(ctx context.Context, namespaces []string, settings
 	return nil
 }
 
-// applyManifests is 'osc-debug manifests PART | oc apply -f -'.
+// applyManifests runs 'osc-debug manifests PART | kubectl apply -f -'.
 func (c Cluster) applyManifests(ctx context.Context, part string) error {
 	printed, err := exec.CommandContext(ctx, c.CLI, "manifests", part).Output()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package sample brings the example application up on the local cluster, for the demo
-// and the benchmarks.
+// Package sample deploys the example application on the local cluster, for the demo and the
+// benchmarks.
 package sample
 
 import (
@@ -14,30 +14,29 @@ import (
 	"github.com/osc-debug/osc-debug/test/load"
 )
 
-// Where the example is, and the router.
+// The example's namespace, the host of its Route, and the router's address.
 const (
 	Namespace = "sample"
 	Host      = "echo-route-sample.apps.osc-debug.test"
 	Router    = "10.87.0.2"
 )
 
-// Cluster is the running local cluster and the built command.
+// Cluster names the running local cluster and the built command.
 type Cluster struct {
-	State string // its folder
+	State string // the cluster's folder
 	CLI   string // path of osc-debug
 }
 
-// FromEnvironment reads both from the variables that the Makefile sets.
+// FromEnvironment reads the Cluster from the variables that the Makefile sets.
 func FromEnvironment() (Cluster, error) {
 	c := Cluster{os.Getenv("OSC_DEBUG_CLUSTER"), os.Getenv("OSC_DEBUG")}
 	if c.State == "" || c.CLI == "" {
-		return c, fmt.Errorf("use the Makefile's target: it starts the cluster and builds the command")
+		return c, fmt.Errorf("run this through its make target, which starts the cluster and builds the command")
 	}
 	return c, nil
 }
 
-// Kubectl runs kubectl as the administrator, in the checkout's top folder, and returns
-// its output.
+// Kubectl runs kubectl as the administrator in the checkout's top folder, and returns its output.
 func (c Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 	out, err := c.kubectl(ctx, args...).CombinedOutput()
 	if err != nil {
@@ -53,7 +52,7 @@ func (c Cluster) kubectl(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// root finds the checkout's top folder from the working directory up.
+// root returns the checkout's top folder, which it looks for from the working directory upwards.
 func root() string {
 	dir, err := os.Getwd()
 	for err == nil && dir != "/" {
@@ -65,7 +64,7 @@ func root() string {
 	return "."
 }
 
-// Command prepares osc-debug as the ordinary user alice, in the example's namespace.
+// Command prepares osc-debug to run as the ordinary user alice in the example's namespace.
 func (c Cluster) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.CLI, append([]string{"-n", Namespace}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(c.State, "alice.conf"))
@@ -73,8 +72,8 @@ func (c Cluster) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Deploy brings the example up with alice as its developer, and waits until the Route
-// answers. It returns an answer.
+// Deploy deploys the example in a new namespace in which alice has role edit, and waits until the
+// Route answers. It returns the body of a response.
 func (c Cluster) Deploy(ctx context.Context) (string, error) {
 	for _, args := range [][]string{
 		{"delete", "namespace", Namespace, "--ignore-not-found", "--wait"},
@@ -100,7 +99,7 @@ func (c Cluster) Deploy(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("the Route does not answer")
 }
 
-// Load is a load on the example's Route over TLS.
+// Load configures a load on the example's Route over TLS, in requests per second.
 func Load(rate int) load.Config {
 	return load.Config{
 		Address: Router + ":443", Host: Host, Path: "/", TLS: true, Rate: rate,
@@ -108,7 +107,7 @@ func Load(rate int) load.Config {
 	}
 }
 
-// Reloads counts the router's reloads since it started.
+// Reloads returns the number of the router's reloads since it started.
 func (c Cluster) Reloads() int {
 	log, err := os.ReadFile(filepath.Join(c.State, "log", "router.log"))
 	if err != nil {

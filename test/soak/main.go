@@ -1,7 +1,7 @@
-// Command soak runs the long tests in parts of at most half an hour. Without an argument it runs
-// the parts whose code has changed since they last passed; with names, those. It keeps in
-// docs/reliability.md at which commit each part last passed, so that an interrupted soak goes on
-// where it was.
+// Command soak runs the long tests in parts of at most half an hour each. Without arguments it runs
+// the parts whose code has changed since they last passed; arguments name the parts to run. It
+// records in docs/reliability.md at which commit each part last passed, so an interrupted soak
+// continues where it stopped.
 package main
 
 import (
@@ -45,12 +45,12 @@ func run(ctx context.Context, names []string) error {
 	return list(ctx, record)
 }
 
-// choose gives the named parts, or those that are due.
+// choose returns the named parts, or without names those that are due.
 func choose(ctx context.Context, record *record, names []string) (out []part, err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no part %q: 'make soak PART=list' lists them", name)
+			return nil, fmt.Errorf("unknown part %q; 'make soak PART=list' lists the parts", name)
 		}
 		out = append(out, parts[i])
 	}
@@ -77,30 +77,30 @@ func list(ctx context.Context, record *record) error {
 		fmt.Printf("%-24s %-36s %s\n", p.name, state, p.what)
 	}
 	if left == 0 {
-		fmt.Println("complete: every part passed since its code last changed")
+		fmt.Println("complete: every part has passed since its code last changed")
 	} else {
 		fmt.Printf("%d of %d parts are due\n", left, len(parts))
 	}
 	return nil
 }
 
-// due is why a part must run again, "" if it need not.
+// due returns why a part must run again, "" if it need not.
 func (p part) due(ctx context.Context, record *record) string {
 	last, ok := record.rows[p.name]
 	if !ok {
-		return "not run yet"
+		return "it has not passed yet"
 	}
 	changed, err := git(ctx, append([]string{"diff", "--name-only", last.commit, "--"}, p.code...)...)
 	switch {
 	case err != nil:
-		return "commit " + last.commit + " is not known"
+		return "commit " + last.commit + " is unknown"
 	case changed != "":
 		return strings.SplitN(changed, "\n", 2)[0] + " changed"
 	}
 	return ""
 }
 
-// run runs a part, and records that it passed if the code that ran is committed.
+// run runs a part. If it passes and its code is committed, run records that.
 func (p part) run(ctx context.Context, record *record) error {
 	commit, err := git(ctx, "rev-parse", "--short=7", "HEAD")
 	if err != nil {
@@ -120,7 +120,7 @@ func (p part) run(ctx context.Context, record *record) error {
 	}
 	took := time.Since(begin).Round(time.Second)
 	if dirty != "" {
-		fmt.Printf("== %s passed in %s; not recorded, since its code is not committed\n", p.name, took)
+		fmt.Printf("== %s passed in %s; not recorded, because its code has uncommitted changes\n", p.name, took)
 		return nil
 	}
 	fmt.Printf("== %s passed in %s\n", p.name, took)
@@ -128,6 +128,7 @@ func (p part) run(ctx context.Context, record *record) error {
 	return record.write()
 }
 
+// git runs git and returns its output without surrounding blanks.
 func git(ctx context.Context, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, "git", args...).Output()
 	if err != nil {

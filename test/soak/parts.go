@@ -6,11 +6,10 @@ type part struct {
 	what string
 	make []string // arguments of make
 	env  []string
-	// code are the paths whose change makes the last run stale.
-	code []string
+	code []string // paths whose changes make the part due again
 }
 
-// product is the code that nearly all parts depend on.
+// product is the code that nearly all parts test.
 var product = []string{"cmd", "pkg", "sidecar", "manifests", "go.mod", "test/devcluster"}
 
 func bench(name, what string, args string) part {
@@ -21,20 +20,20 @@ func e2e(name, what, run string, env ...string) part {
 	return part{name: name, what: what, make: []string{"e2e", "ARGS=-tags e2e,soak -v -timeout 40m -run '" + run + "'"}, env: env, code: append([]string{"test/e2e"}, product...)}
 }
 
-// parts are all of the soak, in the order in which they run.
+// parts are all parts of the soak, in the order in which they run.
 var parts = []part{
-	bench("traffic", "ten sessions in a row, and 5, 25, 100 percent, under load: no request fails", "soak steps"),
+	bench("traffic", "ten sessions in a row and a session in steps (5, 25, 100 %) under load: no request fails", "soak steps"),
 	bench("crash", "the sandbox's program is killed 20 times under load", "crash"),
-	bench("outage", "API server and etcd are away while a session runs and ends", "outage"),
+	bench("outage", "the API server and etcd are down while a session runs and ends", "outage"),
 	bench("node", "the sandbox's node dies", "node"),
 	e2e("kills", "commands killed before and after every request", "^(TestKilledBefore|TestASlowRollback|TestRollbackCompletes|TestASignalAt)"),
 	e2e("guard-kills", "guards killed before and after every request", "^(TestTheGuardKilled|TestSoakTheGuardKilled)"),
 	e2e("kills-with-pods-shift", "shift killed before and after every request, with pods in the VM", "^TestSoakKilled.*/^shift$"),
-	e2e("kills-with-pods-others", "weight, extend and rollback killed likewise", "^TestSoakKilled.*/^(weight|extend|rollback)$"),
+	e2e("kills-with-pods-others", "weight, extend and rollback killed in the same way", "^TestSoakKilled.*/^(weight|extend|rollback)$"),
 	e2e("clones", "every kind of workload cloned into the VM", "^TestClonesThatRun"),
 	e2e("thousand", "a thousand sessions and ten thousand Routes", "^TestSoakAThousand"),
-	e2e("faults", "a thousand sessions while a fifth of all requests meets a fault", "^TestFaults", "OSC_DEBUG_SESSIONS=1000"),
-	e2e("races", "two users at the same instant, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
+	e2e("faults", "a thousand sessions while a fifth of all requests fails", "^TestFaults", "OSC_DEBUG_SESSIONS=1000"),
+	e2e("races", "two users start a session at the same moment, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
 	e2e("clock", "a command whose clock is an hour off", "^TestSoakACommandWhoseClock"),
 	{name: "routes", what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},
 	{name: "fuzz", what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz"}, code: []string{"pkg/session/record"}},

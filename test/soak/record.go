@@ -6,21 +6,22 @@ import (
 	"strings"
 )
 
-// recordFile has the table of the parts' last runs, between two comments.
+// recordFile contains the table of the parts' last runs between the comments recordBegin and
+// recordEnd.
 const (
 	recordFile  = "docs/reliability.md"
 	recordBegin = "<!-- soak: 'make soak' writes this table -->\n"
 	recordEnd   = "<!-- soak: end -->\n"
 )
 
-// row is when a part last passed.
+// row says when a part last passed: the commit, the date, and how long it took.
 type row struct{ commit, date, took string }
 
 // record is the table in a file.
 type record struct {
 	file          string
-	before, after string // of the table
-	rows          map[string]row
+	before, after string         // the file's text before and after the table
+	rows          map[string]row // by part
 }
 
 func readRecord(file string) (*record, error) {
@@ -31,7 +32,7 @@ func readRecord(file string) (*record, error) {
 	before, rest, begun := strings.Cut(string(text), recordBegin)
 	table, after, ended := strings.Cut(rest, recordEnd)
 	if !begun || !ended {
-		return nil, fmt.Errorf("%s: no table between the comments of soak", file)
+		return nil, fmt.Errorf("%s: no table between the soak comments", file)
 	}
 	r := &record{file: file, before: before, after: after, rows: map[string]row{}}
 	for line := range strings.Lines(table) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What is recorded is read again, and the text around it stays.
+// A written record can be read again, and the text around the table is kept.
 func TestRecord(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "reliability.md")
 	if err := os.WriteFile(file, []byte("# before\n"+recordBegin+recordEnd+"after | a | table\n"), 0o644); err != nil {

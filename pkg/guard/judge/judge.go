@@ -12,75 +12,76 @@ import (
 // Action is what the guard does about a session.
 type Action string
 
-// Actions. Each but Nothing is taken only after a live read gave the same verdict.
+// Actions. The guard takes an action only after a live read gave the same verdict.
 const (
 	Nothing Action = "nothing"
-	Hold    Action = "hold"   // traffic back, sandbox stays
-	End     Action = "end"    // traffic back, then drain, delete, close
+	Hold    Action = "hold"   // move traffic back, keep the sandbox
+	End     Action = "end"    // move traffic back; then drain, delete, close
 	Finish  Action = "finish" // traffic is back already: delete, close
 )
 
-// Limits are the times that the guard goes by.
+// Limits are the durations that the guard applies.
 type Limits struct {
-	Grace    time.Duration // unready for so long while others still serve
+	Grace    time.Duration // how long a sandbox may be unready while other backends serve
 	Drain    time.Duration // between restoring a Route and deleting its sandbox
-	Courtesy time.Duration // that a command which ends its own session gets to finish
-	Orphan   time.Duration // without a mark on the Route
+	Courtesy time.Duration // extra time in which a command can finish ending its own session
+	Orphan   time.Duration // how long a sandbox without a mark on its Route is kept
 }
 
-// slack is added to deadlines: times are the API server's, to a second.
+// slack is added to deadlines, because the API server's time is known only to a second.
 const slack = 2 * time.Second
 
-// Facts are what is known of one session.
+// Facts describe one session.
 type Facts struct {
-	Session  *record.Session // what its Route says, nil when the Route says nothing of it
-	Label    bool            // the Route has the session's label
-	SameUID  bool            // the journal names this very Route
-	Ready    int             // servers of the sandbox on the Route's port
-	Others   int             // weight of all other backends together
-	Cordoned bool            // a node that a pod of the sandbox is on
-	Objects  int             // Services and pods of the session
-	Drained  time.Time       // when the sandbox that this guard took traffic from is let go, zero: it did not
-	// By the guard's own watch; zero: not so.
+	Session   *record.Session // from the marks on the Route; nil: the Route has none
+	Label     bool            // the Route has the session's label
+	SameUID   bool            // the journal contains the Route's UID
+	Ready     int             // number of ready sandbox endpoints on the Route's port
+	Others    int             // total weight of all other backends
+	Cordoned  bool            // a node that runs a sandbox pod is cordoned
+	Objects   int             // number of Services and pods of the session
+	DrainEnds time.Time       // end of the drain after this guard restored the Route; zero: it did not
+
+	// Since when the guard has observed each condition; zero: the condition does not hold.
 	UnreadySince, DrainingSince, MarklessSince time.Time
 }
 
-// Verdict is what is to be done, or when to look again (0: when something changes).
+// Verdict is what the guard has to do, or when to check again.
 type Verdict struct {
-	Action Action
-	Reason reason.Code // labels metrics and, after "DebugSession", is an Event's reason
-	Since  time.Time   // the cause, zero where only the watch knows
-	Look   time.Duration
+	Action       Action
+	Reason       reason.Code   // also a label of metrics and, after "DebugSession", the reason of an Event
+	Since        time.Time     // time of the cause; zero: only the watch event shows it
+	RequeueAfter time.Duration // when to check again; 0: at the next change
 }
 
-// Decide gives the verdict.
+// Decide returns the verdict on a session at time now.
 func Decide(f Facts, l Limits, now time.Time) Verdict {
 	if f.Session == nil {
 		switch {
-		case !f.Drained.IsZero(): // its last mark was the one that somebody pruned
-			return after(f.Drained, now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.Drained})
+		case !f.DrainEnds.IsZero(): // the only mark left after the restore was removed by someone else
+			return onceDue(f.DrainEnds, now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.DrainEnds})
 		case f.Objects == 0:
 			return Verdict{Action: Nothing}
 		}
-		return after(f.MarklessSince.Add(l.Orphan), now, Verdict{Action: Finish, Reason: reason.Orphaned, Since: f.MarklessSince})
+		return onceDue(f.MarklessSince.Add(l.Orphan), now, Verdict{Action: Finish, Reason: reason.Orphaned, Since: f.MarklessSince})
 	}
 	j := f.Session.Journal
 	switch {
 	case f.Session.Alone && (j == nil || !f.SameUID):
 		return Verdict{Action: Nothing, Reason: reason.NoWayBack}
-	case f.Session.Broken != nil && f.Session.Backend && f.Cordoned: // the sandbox is about to go
+	case f.Session.Broken != nil && f.Session.Backend && f.Cordoned: // the sandbox will be evicted soon
 		return Verdict{Action: End, Reason: reason.NodeDrain}
 	case f.Session.Broken != nil && f.Session.Backend && f.Ready > 0:
-		// Nobody knows what the Route was: as long as users are served nothing is touched.
+		// The Route's original state is unknown: change nothing while users are served.
 		return Verdict{Action: Nothing, Reason: reason.Unreadable}
 	case f.Session.Broken != nil:
 		return Verdict{Action: End, Reason: reason.Unreadable}
 	case j == nil && f.Session.Backend:
 		return Verdict{Action: End, Reason: reason.JournalPruned}
-	case j == nil && !f.Drained.IsZero():
-		return after(f.Drained, now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.Drained})
+	case j == nil && !f.DrainEnds.IsZero():
+		return onceDue(f.DrainEnds, now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.DrainEnds})
 	case j == nil:
-		return after(f.DrainingSince.Add(l.Drain+l.Courtesy), now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.DrainingSince})
+		return onceDue(f.DrainingSince.Add(l.Drain+l.Courtesy), now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.DrainingSince})
 	case !f.SameUID:
 		return Verdict{Action: End, Reason: reason.Recreated}
 	case !f.Label:
@@ -98,24 +99,24 @@ func Decide(f Facts, l Limits, now time.Time) Verdict {
 	if end.After(now.Add(record.Longest + slack)) {
 		return Verdict{Action: End, Reason: reason.TooLong}
 	}
-	over := after(end.Add(slack), now, Verdict{Action: End, Reason: why, Since: end})
-	if over.Action != Nothing || j.State != record.Live || f.Ready > 0 {
-		return over
+	expiry := onceDue(end.Add(slack), now, Verdict{Action: End, Reason: why, Since: end})
+	if expiry.Action != Nothing || j.State != record.Live || f.Ready > 0 {
+		return expiry
 	}
 	hold := Verdict{Action: Hold, Reason: reason.Unready, Since: f.UnreadySince}
 	if f.Others == 0 {
-		return hold // nobody is left who could serve
+		return hold // no other backend serves users
 	}
-	if v := after(f.UnreadySince.Add(l.Grace), now, hold); v.Action != Nothing || v.Look < over.Look {
+	if v := onceDue(f.UnreadySince.Add(l.Grace), now, hold); v.Action != Nothing || v.RequeueAfter < expiry.RequeueAfter {
 		return v
 	}
-	return over
+	return expiry
 }
 
-// after gives the verdict once its time has come, else when to look again.
-func after(due, now time.Time, v Verdict) Verdict {
+// onceDue returns the verdict v if its time has come, and otherwise when to check again.
+func onceDue(due, now time.Time, v Verdict) Verdict {
 	if wait := due.Sub(now); wait > 0 {
-		return Verdict{Action: Nothing, Look: wait}
+		return Verdict{Action: Nothing, RequeueAfter: wait}
 	}
 	return v
 }

@@ -18,7 +18,7 @@ var (
 
 func at(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
 
-// facts of a healthy session in a state; it ends at second 100.
+// healthy returns the facts of a healthy session in a state. The session ends at second 100.
 func healthy(state record.State) Facts {
 	j := &record.Journal{State: state, ArmBy: metav1.NewTime(at(100)), Expires: metav1.NewTime(at(100))}
 	f := Facts{Session: &record.Session{State: state, Journal: j, Backend: true}, Label: true, SameUID: true, Ready: 1, Others: 10, Objects: 2}
@@ -36,7 +36,7 @@ func TestJudge(t *testing.T) {
 		now    int
 		action Action
 		reason reason.Code
-		look   time.Duration
+		after  time.Duration // Verdict.RequeueAfter
 	}{
 		{"arming in time", nil, record.Arming, 50, Nothing, "", 52 * time.Second},
 		{"arming, not ready yet", func(f *Facts) { f.Ready, f.Others = 0, 0 }, record.Arming, 50, Nothing, "", 52 * time.Second},
@@ -54,8 +54,8 @@ func TestJudge(t *testing.T) {
 		{"held past its end", func(f *Facts) { f.Ready = 0 }, record.Held, 103, End, reason.Expired, 0},
 		{"draining, its command may be at work", func(f *Facts) { f.DrainingSince = at(0) }, record.Draining, 60, Nothing, "", 8 * time.Second},
 		{"draining for too long", func(f *Facts) { f.DrainingSince = at(0) }, record.Draining, 68, Finish, reason.Unfinished, 0},
-		{"draining by this guard", func(f *Facts) { f.DrainingSince, f.Drained = at(0), at(8) }, record.Draining, 5, Nothing, "", 3 * time.Second},
-		{"drained by this guard", func(f *Facts) { f.DrainingSince, f.Drained = at(0), at(8) }, record.Draining, 8, Finish, reason.Unfinished, 0},
+		{"draining by this guard", func(f *Facts) { f.DrainingSince, f.DrainEnds = at(0), at(8) }, record.Draining, 5, Nothing, "", 3 * time.Second},
+		{"drained by this guard", func(f *Facts) { f.DrainingSince, f.DrainEnds = at(0), at(8) }, record.Draining, 8, Finish, reason.Unfinished, 0},
 		{"label pruned", func(f *Facts) { f.Label = false }, record.Live, 50, End, reason.LabelPruned, 0},
 		{"annotation pruned", func(f *Facts) { f.Session.Journal, f.Session.State = nil, record.Draining }, record.Live, 50, End, reason.JournalPruned, 0},
 		{"backend removed", func(f *Facts) { f.Session.Backend = false }, record.Live, 50, End, reason.BackendGone, 0},
@@ -73,7 +73,7 @@ func TestJudge(t *testing.T) {
 		{"another Route's journal, no other backend", func(f *Facts) { f.SameUID, f.Session.Alone = false, true }, record.Live, 50, Nothing, reason.NoWayBack, 0},
 		{"no other backend, the journal tells which there was", func(f *Facts) { f.Session.Alone = true }, record.Live, 150, End, reason.Expired, 0},
 		{"no mark, no object", func(f *Facts) { f.Session, f.Objects = nil, 0 }, record.Live, 50, Nothing, "", 0},
-		{"restored, no mark was left", func(f *Facts) { f.Session, f.Drained = nil, at(8) }, record.Live, 8, Finish, reason.Unfinished, 0},
+		{"restored, no mark was left", func(f *Facts) { f.Session, f.DrainEnds = nil, at(8) }, record.Live, 8, Finish, reason.Unfinished, 0},
 		{"no mark since a minute", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, record.Live, 60, Nothing, "", time.Minute},
 		{"no mark since two minutes", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, record.Live, 120, Finish, reason.Orphaned, 0},
 	} {
@@ -83,8 +83,8 @@ func TestJudge(t *testing.T) {
 				c.facts(&f)
 			}
 			v := Decide(f, limits, at(c.now))
-			if v.Action != c.action || v.Reason != c.reason || v.Look != c.look {
-				t.Errorf("got %s %q, look again in %s; wanted %s %q, %s", v.Action, v.Reason, v.Look, c.action, c.reason, c.look)
+			if v.Action != c.action || v.Reason != c.reason || v.RequeueAfter != c.after {
+				t.Errorf("got %s %q, check again in %s; wanted %s %q, %s", v.Action, v.Reason, v.RequeueAfter, c.action, c.reason, c.after)
 			}
 		})
 	}

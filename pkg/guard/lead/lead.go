@@ -1,4 +1,4 @@
-// Package lead seeks the guard's Lease and holds it.
+// Package lead acquires the guard's Lease and keeps it.
 package lead
 
 import (
@@ -12,44 +12,47 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// Times of the Lease: a replica that dies is replaced within LeaseDuration.
+// Times of the Lease. If the leading replica dies, another one leads after about LeaseDuration.
 const (
-	LeaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
-	RetryPeriod   = 2 * time.Second
+	LeaseDuration = 15 * time.Second // validity of the Lease after each renewal
+	renewDeadline = 10 * time.Second // the leader stops acting if it could not renew for so long
+	RetryPeriod   = 2 * time.Second  // between attempts to acquire or renew the Lease
 )
 
-// ErrLost is why a life ends whose replica does not lead any more.
+// ErrLost is the cause of a context that ends because this replica no longer holds the Lease.
 var ErrLost = errors.New("the Lease is no longer held")
 
-// Campaign seeks the Lease and holds it for a process, from one life of its Guard to the
-// next: to begin again with many namespaces may take longer than a Lease lasts.
+// Campaign acquires and keeps the Lease for a process. It runs on while the process restarts its
+// Guard, because a restart with many namespaces can take longer than LeaseDuration. Start, Running and
+// Stop must be called from one goroutine.
 type Campaign struct {
 	lock     resourcelock.Interface
 	watchdog *leaderelection.HealthzAdaptor
 	log      *slog.Logger
 
-	end context.CancelFunc // nil: it does not run
-	ran chan struct{}      // closed when it has ended
+	cancel context.CancelFunc // nil: not running
+	done   chan struct{}      // closed when the campaign has ended
 
-	mu   sync.Mutex
-	term context.Context // of the Lease that was last held
-	news chan struct{}   // closed when another term begins
+	mu          sync.Mutex
+	term        context.Context // of the last acquisition of the Lease; ends when the Lease is lost
+	termStarted chan struct{}   // closed when the next term starts
 }
 
+// New returns a Campaign that is not running. watchdog fails when this replica leads but could not
+// renew the Lease for too long.
 func New(lock resourcelock.Interface, watchdog *leaderelection.HealthzAdaptor, log *slog.Logger) *Campaign {
-	return &Campaign{lock: lock, watchdog: watchdog, log: log, news: make(chan struct{})}
+	return &Campaign{lock: lock, watchdog: watchdog, log: log, termStarted: make(chan struct{})}
 }
 
-// Begin runs it where it does not run yet.
-func (c *Campaign) Begin() {
-	if c.end != nil {
+// Start starts the campaign unless it is running.
+func (c *Campaign) Start() {
+	if c.cancel != nil {
 		return
 	}
-	ctx, end := context.WithCancel(context.Background())
-	c.end, c.ran = end, make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel, c.done = cancel, make(chan struct{})
 	go func() {
-		defer close(c.ran)
+		defer close(c.done)
 		for ctx.Err() == nil {
 			c.elect(ctx)
 			select {
@@ -60,50 +63,51 @@ func (c *Campaign) Begin() {
 	}()
 }
 
-// Runs says whether it was begun.
-func (c *Campaign) Runs() bool { return c.end != nil }
+// Running reports whether the campaign has been started and not stopped.
+func (c *Campaign) Running() bool { return c.cancel != nil }
 
-// Stop ends it and gives the Lease back, so that the other replica need not wait for it.
-// Whoever acted must have ended before.
+// Stop ends the campaign and releases the Lease, so that another replica need not wait until it
+// expires. The caller must have stopped acting before.
 func (c *Campaign) Stop() {
-	if c.end == nil {
+	if c.cancel == nil {
 		return
 	}
-	c.end()
-	<-c.ran
-	c.end = nil
-	c.resign()
+	c.cancel()
+	<-c.done
+	c.cancel = nil
+	c.releaseLease()
 }
 
-// elect waits for the Lease and holds it for as long as it is renewed.
+// elect waits for the Lease and keeps it until it cannot be renewed or the context ends.
 func (c *Campaign) elect(ctx context.Context) {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: c.lock, LeaseDuration: LeaseDuration, RenewDeadline: renewDeadline, RetryPeriod: RetryPeriod,
-		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: c.leads, OnStoppedLeading: func() {}},
+		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: c.startTerm, OnStoppedLeading: func() {}},
 	})
-	if err != nil { // of the times above: a test would have told
-		c.log.Error("no leader election", "error", err)
+	if err != nil { // only for invalid constants above, which every test would show
+		c.log.Error("cannot start leader election", "error", err)
 		return
 	}
 	c.watchdog.SetLeaderElection(elector)
-	defer c.watchdog.SetLeaderElection(nil) // an elector that has ended no longer speaks for this replica
+	defer c.watchdog.SetLeaderElection(nil) // an elector that has ended says nothing about this replica's health
 	elector.Run(ctx)
 }
 
-// leads notes a term, which ends when the Lease is lost.
-func (c *Campaign) leads(term context.Context) {
+// startTerm records a term and wakes the callers of WaitForTerm. The term ends when the Lease is lost.
+func (c *Campaign) startTerm(term context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.term = term
-	close(c.news)
-	c.news = make(chan struct{})
+	close(c.termStarted)
+	c.termStarted = make(chan struct{})
 }
 
-// Lead waits until the Lease is held and returns the term, nil when the context ends before.
-func (c *Campaign) Lead(ctx context.Context) context.Context {
+// WaitForTerm waits until this replica holds the Lease and returns the term, a context that ends when
+// the Lease is lost. It returns nil if ctx ends first.
+func (c *Campaign) WaitForTerm(ctx context.Context) context.Context {
 	for {
 		c.mu.Lock()
-		term, news := c.term, c.news
+		term, started := c.term, c.termStarted
 		c.mu.Unlock()
 		if term != nil && term.Err() == nil {
 			return term
@@ -111,12 +115,13 @@ func (c *Campaign) Lead(ctx context.Context) context.Context {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-news:
+		case <-started:
 		}
 	}
 }
 
-func (c *Campaign) resign() {
+// releaseLease clears the holder of the Lease if that is this replica.
+func (c *Campaign) releaseLease() {
 	ctx, cancel := context.WithTimeout(context.Background(), RetryPeriod)
 	defer cancel()
 	record, _, err := c.lock.Get(ctx)
@@ -125,6 +130,6 @@ func (c *Campaign) resign() {
 	}
 	record.HolderIdentity, record.LeaseDurationSeconds = "", 1
 	if err := c.lock.Update(ctx, *record); err != nil {
-		c.log.Warn("Lease not given back", "error", err)
+		c.log.Warn("cannot release the Lease", "error", err)
 	}
 }

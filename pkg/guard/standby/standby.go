@@ -1,4 +1,4 @@
-// Package standby is the guard as commands see it: its Lease, and what it says of itself.
+// Package standby shows the guard to commands: its Lease and its published status.
 package standby
 
 import (
@@ -19,15 +19,15 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// Status is what a guard says of itself in ConfigMap settings.StatusName.
+// Status is what a guard publishes in ConfigMap settings.StatusName.
 type Status struct {
 	Journal    int      // newest journal version that it reads
-	Namespaces []string // in which it may restore Routes and delete sandboxes
-	Leaving    []string // that are set no more, in which it ends the sessions that are left
-	Nodes      bool     // it sees which nodes are cordoned
+	Namespaces []string // namespaces in which it can end sessions; settings.AllNamespaces for all
+	Leaving    []string // namespaces removed from the settings, in which it still ends sessions
+	Nodes      bool     // whether it can read nodes, to see which are cordoned
 }
 
-// Data is the status as a ConfigMap's data.
+// Data returns the status as the data of a ConfigMap.
 func (s Status) Data() map[string]string {
 	return map[string]string{
 		"journal": fmt.Sprint(s.Journal), "namespaces": strings.Join(s.Namespaces, " "),
@@ -35,14 +35,15 @@ func (s Status) Data() map[string]string {
 	}
 }
 
-// ReadStatus reads what the guard that lives in home said of itself.
+// ReadStatus reads the status of the guard in namespace home. The error's reason is GuardStatusMissing
+// or GuardStatusInvalid; other errors have none.
 func ReadStatus(ctx context.Context, core kubernetes.Interface, home string) (Status, error) {
 	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, settings.StatusName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return Status{}, reason.New(reason.GuardStatusMissing, "home", home, "configmap", settings.StatusName, "why", err)
 	}
 	if err != nil {
-		return Status{}, fmt.Errorf("its status %s/%s: %w", home, settings.StatusName, err)
+		return Status{}, fmt.Errorf("guard status in ConfigMap %s/%s: %w", home, settings.StatusName, err)
 	}
 	return parseStatus(m)
 }
@@ -50,7 +51,7 @@ func ReadStatus(ctx context.Context, core kubernetes.Interface, home string) (St
 func parseStatus(m *corev1.ConfigMap) (Status, error) {
 	var s Status
 	if len(m.Data) == 0 {
-		return s, nil // as its manifests make it: no guard has led yet
+		return s, nil // as in the manifests: no guard has published a status yet
 	}
 	if _, err := fmt.Sscan(m.Data["journal"], &s.Journal); err != nil {
 		return s, reason.New(reason.GuardStatusInvalid, "home", m.Namespace, "configmap", m.Name, "why", err)
@@ -60,39 +61,42 @@ func parseStatus(m *corev1.ConfigMap) (Status, error) {
 	return s, nil
 }
 
-// Covers says whether the guard may end sessions in a namespace.
+// Covers reports whether the guard can end sessions in a namespace.
 func (s Status) Covers(namespace string) bool {
 	return slices.Contains(s.Namespaces, settings.AllNamespaces) || slices.Contains(s.Namespaces, namespace)
 }
 
-// Guard is a guard as others see it.
+// Guard is a guard as its Lease and its status show it.
 type Guard struct {
 	Status
-	Home    string
-	Holder  string
-	Renewed time.Time     // when its Lease was last renewed, by its own clock
-	Lease   time.Duration // how long that holds
+	Home    string        // namespace of its Lease, its status and its settings
+	Holder  string        // the replica that holds the Lease
+	Renewed time.Time     // when the Lease was last renewed, by the guard's own clock
+	Lease   time.Duration // for how long after that the Lease is valid
 }
 
-// Ends says why the guard could not end sessions in a namespace whose journals have a
-// version, nil if it could. now is the API server's time.
-func (g *Guard) Ends(namespace string, journal int, now time.Time) error {
-	if err := g.Stands(now); err != nil {
+// CheckCanEnd returns an error if the guard cannot end sessions in a namespace: the first error of
+// CheckRunning and CheckCovers. journal is the version of the sessions' journals, now is the API
+// server's time.
+func (g *Guard) CheckCanEnd(namespace string, journal int, now time.Time) error {
+	if err := g.CheckRunning(now); err != nil {
 		return err
 	}
-	return g.MayEnd(namespace, journal)
+	return g.CheckCovers(namespace, journal)
 }
 
-// Stands says why the guard does not stand by, nil if it does.
-func (g *Guard) Stands(now time.Time) error {
+// CheckRunning returns an error with reason GuardLeaseStale if the guard's Lease has expired. now is
+// the API server's time.
+func (g *Guard) CheckRunning(now time.Time) error {
 	if age := now.Sub(g.Renewed); age > g.Lease {
 		return reason.New(reason.GuardLeaseStale, "guard", g.Holder, "home", g.Home, "age", age.Round(time.Second))
 	}
 	return nil
 }
 
-// MayEnd says why a guard that stands by could not end sessions in a namespace, nil if it could.
-func (g *Guard) MayEnd(namespace string, journal int) error {
+// CheckCovers returns an error if a running guard cannot end sessions in a namespace (reason
+// GuardDoesNotCover), or cannot read journals of this version (GuardTooOld).
+func (g *Guard) CheckCovers(namespace string, journal int) error {
 	if !g.Covers(namespace) {
 		return reason.New(reason.GuardDoesNotCover, "home", g.Home, "namespace", namespace, "configmap", settings.ConfigName)
 	}
@@ -102,7 +106,8 @@ func (g *Guard) MayEnd(namespace string, journal int) error {
 	return nil
 }
 
-// Renews says whether somebody renewed the guard's Lease since it was read, and holds it.
+// Renews reports whether the guard's Lease has been renewed since it was read. It is an error if the
+// Lease is not held.
 func (g *Guard) Renews(ctx context.Context, core kubernetes.Interface) (bool, error) {
 	lease, err := readLease(ctx, core, g.Home)
 	if err != nil {
@@ -111,14 +116,15 @@ func (g *Guard) Renews(ctx context.Context, core kubernetes.Interface) (bool, er
 	return !lease.Spec.RenewTime.Time.Equal(g.Renewed), nil
 }
 
-// readLease is a Lease that somebody holds.
+// readLease reads the Lease of the guard in namespace home. The error's reason is GuardNotFound, or
+// GuardLeaseNotHeld if no replica holds it; other errors have none.
 func readLease(ctx context.Context, core kubernetes.Interface, home string) (*coordinationv1.Lease, error) {
 	lease, err := core.CoordinationV1().Leases(home).Get(ctx, settings.LeaseName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, reason.New(reason.GuardNotFound, "home", home, "lease", settings.LeaseName, "why", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("its Lease %s/%s: %w", home, settings.LeaseName, err)
+		return nil, fmt.Errorf("get Lease %s/%s: %w", home, settings.LeaseName, err)
 	}
 	if lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
 		return nil, reason.New(reason.GuardLeaseNotHeld, "home", home, "lease", settings.LeaseName)
@@ -126,14 +132,14 @@ func readLease(ctx context.Context, core kubernetes.Interface, home string) (*co
 	return lease, nil
 }
 
-// Find finds the guard that can end sessions in a namespace: the cluster's, else the
-// namespace's own. If neither can, the error is the reason of the cluster's, unless the
-// namespace has one.
+// Find returns the guard that can end sessions in a namespace: the cluster's, else the namespace's
+// own. If neither can, the error is that of the namespace's own guard, or of the cluster's guard if the
+// namespace has none. now returns the API server's time.
 func Find(ctx context.Context, core kubernetes.Interface, namespace string, journal int, now func() time.Time) (*Guard, error) {
 	find := func(home string) (*Guard, error) {
 		g, err := Read(ctx, core, home)
 		if err == nil {
-			err = g.Ends(namespace, journal, now())
+			err = g.CheckCanEnd(namespace, journal, now())
 		}
 		return g, err
 	}
@@ -145,13 +151,14 @@ func Find(ctx context.Context, core kubernetes.Interface, namespace string, jour
 	if ownErr == nil {
 		return own, nil
 	}
-	if apierrors.IsNotFound(ownErr) || apierrors.IsForbidden(ownErr) {
-		return nil, err // none of the team's, or none that others may know of
+	if reason.Is(ownErr, reason.GuardNotFound) || apierrors.IsForbidden(ownErr) {
+		return nil, err // no guard of its own, or the caller cannot see it
 	}
 	return nil, ownErr
 }
 
-// Read looks for the guard that lives in home.
+// Read reads the Lease and the status of the guard in namespace home. Errors are those of ReadStatus,
+// or have reason GuardNotFound or GuardLeaseNotHeld.
 func Read(ctx context.Context, core kubernetes.Interface, home string) (*Guard, error) {
 	lease, err := readLease(ctx, core, home)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package exec runs commands in containers over WebSockets, or SPDY before old API servers. Data
-// leaves a sandbox this way alone: a hostPath would be the node's own folder, and port-forward does
-// not reach into Kata.
+// Package exec runs commands in containers over WebSockets, or over SPDY with old API servers. Data
+// leaves a sandbox only this way: a hostPath volume would be a folder of the node, and port-forward
+// does not reach into Kata VMs.
 package exec
 
 import (
@@ -17,23 +17,23 @@ import (
 
 // Client runs commands in containers.
 type Client struct {
-	Config *rest.Config
+	Config *rest.Config // for the connections
 	Core   kubernetes.Interface
 }
 
-// Stream runs a command and returns when it ends: nil for exit code 0, a
-// util/exec.CodeExitError for another.
-func (e Client) Stream(ctx context.Context, namespace, pod, container string, command []string, streams remotecommand.StreamOptions) error {
-	url := e.Core.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
+// Stream runs a command in a container and returns when it ends. The error is nil for exit code 0,
+// and a util/exec.CodeExitError for another exit code.
+func (c Client) Stream(ctx context.Context, namespace, pod, container string, command []string, streams remotecommand.StreamOptions) error {
+	url := c.Core.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{
 			Container: container, Command: command,
 			Stdin: streams.Stdin != nil, Stdout: streams.Stdout != nil, Stderr: streams.Stderr != nil, TTY: streams.Tty,
 		}, scheme.ParameterCodec).URL()
-	spdy, err := remotecommand.NewSPDYExecutor(e.Config, "POST", url)
+	spdy, err := remotecommand.NewSPDYExecutor(c.Config, "POST", url)
 	if err != nil {
 		return fmt.Errorf("exec in pod %s: %w", pod, err)
 	}
-	websocket, err := remotecommand.NewWebSocketExecutor(e.Config, "GET", url.String())
+	websocket, err := remotecommand.NewWebSocketExecutor(c.Config, "GET", url.String())
 	if err != nil {
 		return fmt.Errorf("exec in pod %s: %w", pod, err)
 	}

@@ -1,6 +1,6 @@
-// Package probe sends requests through a Route's router: plain ones, as a new client
-// would, and pinned ones that name one server by the router's own sticky cookie and
-// so reach a backend of weight 0 that no user is sent to.
+// Package probe sends requests through a Route's router: plain ones, as a new client would, and pinned
+// ones, which select a server by the router's sticky cookie and so reach a backend of weight 0 that
+// gets no users.
 package probe
 
 import (
@@ -17,36 +17,36 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
-// timeout bounds one request. The router itself tries a dead server for 3 s and a
-// silent one for 5 s, three times, before it gives up or goes elsewhere.
-const timeout = 20 * time.Second
+// requestTimeout limits one request. The router tries a dead server for 3 s and an unresponsive one for
+// 5 s, three times, before it gives up or uses another server.
+const requestTimeout = 20 * time.Second
 
-// bodyLimit is how much of an answer is read.
+// bodyLimit is how much of a response is read, in bytes.
 const bodyLimit = 64 << 10
 
 // Probe sends requests to one Route.
 type Probe struct {
 	url    string
-	router string // where it connects to, "" for the URL's host
-	cookie string
+	router string // address to connect to, "" for the URL's host
+	cookie string // name of the sticky cookie
 	client *http.Client
 }
 
-// Answer is what came back.
+// Answer is a response.
 type Answer struct {
-	Status int
-	// Cookie is the value that the router set, "" when it accepted the one it was given
-	// (or sets none).
+	Status int // HTTP status, 0 for no response
+	// Cookie is the value of the sticky cookie that the router set, "" if it accepted the one in the
+	// request or sets none.
 	Cookie string
-	Body   string // its beginning
+	Body   string // up to bodyLimit
 }
 
-// OK says whether an application answered without a server error.
+// OK reports whether there was a response other than a server error.
 func (a Answer) OK() bool { return a.Status > 0 && a.Status < http.StatusInternalServerError }
 
-// New makes a probe for a Route. router, HOST or HOST:PORT, is where to connect to;
-// empty means wherever DNS has the Route's host. The router's certificate is not
-// verified: it is the Route that is probed, not the path to it.
+// New returns a probe for a Route. router, HOST or HOST:PORT, is the address to connect to; "" means the
+// address in DNS of the Route's host. The router's certificate is not verified: the probe checks the
+// Route, not the connection to the router.
 func New(r *routev1.Route, router string) *Probe {
 	scheme, port := "http", "80"
 	if r.Spec.TLS != nil {
@@ -54,12 +54,12 @@ func New(r *routev1.Route, router string) *Probe {
 	}
 	host := r.Spec.Host
 	if r.Spec.WildcardPolicy == routev1.WildcardPolicySubdomain {
-		host = "osc-debug-probe" + host[index(host, '.'):]
+		host = "osc-debug-probe" + host[indexOrEnd(host, '.'):]
 	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	transport := &http.Transport{
-		DisableKeepAlives: true,                                  // each probe is a client of its own
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see New
+		DisableKeepAlives: true,                                  // each request is a new client
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // see New
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if router != "" {
 				address = router
@@ -76,12 +76,13 @@ func New(r *routev1.Route, router string) *Probe {
 	}
 	return &Probe{
 		url: scheme + "://" + host + path, router: router, cookie: route.CookieName(r),
-		client: &http.Client{Transport: transport, Timeout: timeout,
+		client: &http.Client{Transport: transport, Timeout: requestTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
 
-func index(s string, c byte) int {
+// indexOrEnd returns the index of the first c in s, len(s) if there is none.
+func indexOrEnd(s string, c byte) int {
 	for i := range len(s) {
 		if s[i] == c {
 			return i
@@ -90,7 +91,7 @@ func index(s string, c byte) int {
 	return len(s)
 }
 
-// String is what is asked for, and where.
+// String returns the URL, and the router's address if one was given.
 func (p *Probe) String() string {
 	if p.router != "" {
 		return p.url + " at router " + p.router
@@ -98,11 +99,11 @@ func (p *Probe) String() string {
 	return p.url
 }
 
-// Plain sends a request as a client without a cookie.
+// Plain sends a request without a cookie, as a new client does.
 func (p *Probe) Plain(ctx context.Context) (Answer, error) { return p.send(ctx, "") }
 
-// Pinned sends a request to one server. reached is false when the router does not know
-// the server, or could not reach it and let another answer.
+// Pinned sends a request to one server. reached is false if the router does not know the server, or
+// could not reach it and used another one.
 func (p *Probe) Pinned(ctx context.Context, e route.Endpoint) (answer Answer, reached bool, err error) {
 	answer, err = p.send(ctx, e.Cookie())
 	return answer, err == nil && answer.Cookie == "" && answer.Status != http.StatusServiceUnavailable || err == nil && answer.Cookie == e.Cookie(), err

@@ -14,8 +14,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// refuseSelected refuses a sandbox that something selects whatever labels it has. A controller
-// would adopt or delete it, which nobody can wish for.
+// refuseSelected refuses a sandbox that a selector matches whatever its labels are. force does not
+// lift this for a controller, which would adopt or delete the sandbox's pods.
 func (p *Plan) refuseSelected(force bool) error {
 	_, _, caught := p.Input.Labels()
 	for _, s := range caught {
@@ -27,19 +27,19 @@ func (p *Plan) refuseSelected(force bool) error {
 			code = reason.BudgetSelectsEveryPod
 		}
 		refusal := reason.New(code, "selector", s, "namespace", p.Facts.Namespace.Name, "workload", p.Input.Program)
-		if err := p.force(force && code != reason.SelectsEveryPod, refusal); err != nil {
+		if err := p.refuseUnlessForced(force && code != reason.SelectsEveryPod, refusal); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// advise notes in what the sandbox is not like the original, and what that means.
+// advise adds notes on how the sandbox differs from the original, and warnings of what may follow.
 func (p *Plan) advise(q Request) {
 	program := p.Input.Program
 	_, dropped, _ := p.Input.Labels()
 	for _, k := range slices.Sorted(maps.Keys(dropped)) {
-		p.note("label %s=%s is left off the sandbox, or something else here would select it", k, dropped[k])
+		p.note("label %s=%s is left off the sandbox, because something else in the namespace would select it", k, dropped[k])
 	}
 	if program.Mesh != "" {
 		p.warn(reason.New(reason.MeshProxyLeftOff, "mesh", program.Mesh))
@@ -51,20 +51,20 @@ func (p *Plan) advise(q Request) {
 		p.note("readiness gate %s is left off the sandbox", g.ConditionType)
 	}
 	if a := program.Spec.Affinity; a != nil && a.PodAntiAffinity != nil && len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
-		p.note("required anti-affinity is left off the sandbox, or it would keep the original's next pods off its node")
+		p.note("required anti-affinity is left off the sandbox, because it would keep new pods of the original off its node")
 	}
 	for _, v := range q.Changes.EmptyVolumes {
 		p.note("volume %s is empty in the sandbox", v)
 	}
 	if program.Kind == "StatefulSet" {
-		p.note("the sandbox has a host name of its own: it is no member %s", program.Live.Name)
+		p.note("the sandbox has its own host name and is not StatefulSet member %s", program.Live.Name)
 	}
 	p.adviseOnPolicies()
 	for _, h := range p.Facts.Namespace.Scaling(program) {
 		if q.Detach {
-			p.warn(reason.New(reason.DetachedMayShrink, "autoscaler", h.Name, "workload", program, "ready", program.Ready, "least", least(h), "field", workload.LeastOf(h)))
+			p.warn(reason.New(reason.DetachedMayShrink, "autoscaler", h.Name, "workload", program, "ready", program.Ready, "least", minReplicas(h), "field", workload.LeastOf(h)))
 		} else {
-			p.warn(reason.New(reason.AutoscalerMayShrink, "autoscaler", h.Name, "workload", program, "ready", program.Ready, "least", least(h)))
+			p.warn(reason.New(reason.AutoscalerMayShrink, "autoscaler", h.Name, "workload", program, "ready", program.Ready, "least", minReplicas(h)))
 		}
 	}
 	if unreadable := p.Facts.Namespace.Unreadable; len(unreadable) > 0 {
@@ -75,12 +75,13 @@ func (p *Plan) advise(q Request) {
 	}
 }
 
+// adviseOnPolicies adds notes and warnings on NetworkPolicies.
 func (p *Plan) adviseOnPolicies() {
 	for _, policy := range sandbox.Policies(p.Input) {
 		if of, mirrors := policy.Annotations[sandbox.MirrorsKey]; mirrors {
-			p.note("NetworkPolicy %s holds for the sandbox too", of)
+			p.note("NetworkPolicy %s is copied for the sandbox", of)
 		} else {
-			p.note("NetworkPolicy %s lets the original through, and for the session the sandbox too", policy.Annotations[sandbox.OpensKey])
+			p.note("NetworkPolicy %s allows the original; during the session, a NetworkPolicy allows the sandbox too", policy.Annotations[sandbox.OpensKey])
 		}
 	}
 	for _, name := range sandbox.Apart(p.Input) {
@@ -97,8 +98,8 @@ func (p *Plan) note(format string, args ...any) {
 
 func (p *Plan) warn(err error) { p.Warnings = append(p.Warnings, err) }
 
-// least is how few pods an autoscaler may leave.
-func least(h autoscalingv2.HorizontalPodAutoscaler) int32 {
+// minReplicas returns the least number of pods that an autoscaler may leave.
+func minReplicas(h autoscalingv2.HorizontalPodAutoscaler) int32 {
 	if h.Spec.MinReplicas == nil {
 		return 1
 	}

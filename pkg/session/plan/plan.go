@@ -1,5 +1,6 @@
-// Package plan makes of what was read everything that a session will write, as a value: nothing
-// here talks to a cluster. A session, its dry run, 'weight' and doctor go by the same plan.
+// Package plan computes everything that a session will write from what was read, and returns it as
+// a value. It does not talk to a cluster. A session, its dry run, 'weight' and doctor use the same
+// plan.
 package plan
 
 import (
@@ -20,28 +21,29 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
-// MaxReplicas and LoadFactor bound a sandbox: so many pods that none carries more than
-// LoadFactor times what an original pod does now.
+// MaxReplicas and LoadFactor bound a sandbox. It gets enough pods that none has more than
+// LoadFactor times the current load of an original pod, and at most MaxReplicas. Request.Replicas
+// overrides both.
 const (
 	MaxReplicas = 5
 	LoadFactor  = 1.5
 )
 
-// Request is what the user asks of a session.
+// Request holds the settings of a session that its plan depends on.
 type Request struct {
 	Namespace, Route string
 	Percent          route.Percent
-	Steps            []route.Percent // one after the other, Percent the first; nil for Percent alone
+	Steps            []route.Percent // shares in order, Percent first; nil: only Percent
 	Floor            route.Floor
-	Workload         string // KIND/NAME, "" to take what is found
-	Container        string // to be traced, "" to choose
+	Workload         string // KIND/NAME that the pods must belong to; "": any
+	Container        string // to trace; "": chosen automatically
 	RuntimeClass     string
 	Image            string // of the sidecar
-	Replicas         int    // 0: as many as the largest share takes
+	Replicas         int    // 0: as many as the largest share needs
 	Changes          sandbox.Changes
-	Routers          []string // where to send probes, none for the Route's host
+	Routers          []string // addresses to send probes to; none: the Route's host
 	NoProbe          bool
-	Force            bool // hold a session where that is only unwise
+	Force            bool // start a session even if that is unwise
 	Detach           bool // leave the live session to the guard
 	TTL              time.Duration
 }
@@ -50,30 +52,30 @@ type Request struct {
 type Plan struct {
 	Facts     *preflight.Facts
 	Input     sandbox.Input
-	Container string         // to be traced
-	Journal   record.Journal // as it is before arming, which adds what the Route was
+	Container string         // to trace
+	Journal   record.Journal // before arming, which adds the Route's backends
 
 	Service  *corev1.Service
-	Budget   *policyv1.PodDisruptionBudget // nil where no guard sees cordoned nodes
-	Policies []*networkingv1.NetworkPolicy // mirrored onto the sandbox
+	Budget   *policyv1.PodDisruptionBudget // nil if no guard watches for cordoned nodes
+	Policies []*networkingv1.NetworkPolicy // copied for the sandbox
 	Pods     []*corev1.Pod
 
-	Split    route.Split // weights once it is live, by the endpoints of now
+	Split    route.Split // weights once it is live, by the current endpoints
 	Floor    route.Floor
-	Warnings []error  // for the user before it begins
-	Notes    []string // in what the sandbox is not like the original
+	Warnings []error  // for the user, before the session starts
+	Notes    []string // how the sandbox differs from the original
 }
 
-// Make plans a session, or refuses it. nodes says whether the guard sees cordoned nodes, armFor how
-// long preparing the session may take.
+// Make plans a session, or refuses it with an error. nodes is true if the guard watches for
+// cordoned nodes. armFor is how long preparing the session may take.
 func Make(f *preflight.Facts, q Request, nodes bool, armFor time.Duration) (*Plan, error) {
 	p := &Plan{Facts: f, Floor: q.Floor}
-	program, err := p.program(q)
+	program, err := p.findProgram(q)
 	if err != nil {
 		return nil, err
 	}
 	originals := route.Backends(f.Route, f.Servers())
-	replicas, err := replicas(q, originals, f.Route.Spec.To.Name, program)
+	replicas, err := chooseReplicas(q, originals, f.Route.Spec.To.Name, program)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func Make(f *preflight.Facts, q Request, nodes bool, armFor time.Duration) (*Pla
 		return nil, err
 	}
 	if err := preflight.Unproven(f.Route, len(q.Routers)); err != nil && !q.NoProbe {
-		if err := p.force(q.Force, err); err != nil {
+		if err := p.refuseUnlessForced(q.Force, err); err != nil {
 			return nil, err
 		}
 	}
@@ -108,11 +110,11 @@ func Make(f *preflight.Facts, q Request, nodes bool, armFor time.Duration) (*Pla
 	if nodes {
 		p.Budget = sandbox.Budget(p.Input)
 	}
-	return p, p.build()
+	return p, p.buildObjects()
 }
 
-// program finds the program to clone, which must be one that can run twice.
-func (p *Plan) program(q Request) (*workload.Program, error) {
+// findProgram returns the workload to clone, and refuses one that cannot run twice.
+func (p *Plan) findProgram(q Request) (*workload.Program, error) {
 	program, err := workload.Find(p.Facts.Route, p.Facts.Namespace, q.Workload)
 	if err != nil {
 		return nil, err
@@ -121,15 +123,15 @@ func (p *Plan) program(q Request) (*workload.Program, error) {
 		return nil, err
 	}
 	for _, risk := range preflight.Risks(program, p.Facts.Namespace, q.Changes.EmptyVolumes) {
-		if err := p.force(q.Force, risk); err != nil {
+		if err := p.refuseUnlessForced(q.Force, risk); err != nil {
 			return nil, err
 		}
 	}
 	return program, nil
 }
 
-// build makes the objects.
-func (p *Plan) build() (err error) {
+// buildObjects builds the Service, the pods and the NetworkPolicies.
+func (p *Plan) buildObjects() (err error) {
 	if p.Service, err = sandbox.Service(p.Input); err != nil {
 		return err
 	}
@@ -137,14 +139,14 @@ func (p *Plan) build() (err error) {
 	return nil
 }
 
-// Fit makes the pods again so that they keep to LimitRanges.
+// Fit rebuilds the objects so that the pods comply with LimitRanges.
 func (p *Plan) Fit(ranges []corev1.LimitRange) error {
 	p.Input.Ranges = ranges
-	return p.build()
+	return p.buildObjects()
 }
 
-// force turns a refusal into a warning where the user forces it.
-func (p *Plan) force(force bool, refusal error) error {
+// refuseUnlessForced returns the refusal. With force it adds it to the warnings and returns nil.
+func (p *Plan) refuseUnlessForced(force bool, refusal error) error {
 	if !force {
 		return refusal
 	}
@@ -152,8 +154,8 @@ func (p *Plan) force(force bool, refusal error) error {
 	return nil
 }
 
-// replicas chooses how many pods carry the largest share that is asked for.
-func replicas(q Request, originals []route.Backend, primary string, program *workload.Program) (int, error) {
+// chooseReplicas returns how many pods the largest requested share needs.
+func chooseReplicas(q Request, originals []route.Backend, primary string, program *workload.Program) (int, error) {
 	if q.Replicas > 0 {
 		return q.Replicas, nil
 	}

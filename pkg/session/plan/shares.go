@@ -11,7 +11,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Originals are the Route's backends as they are without the session, with their servers.
+// Originals returns the Route's backends as they would be without session id, with their ready
+// servers by slices.
 func Originals(r *routev1.Route, id string, slices []discoveryv1.EndpointSlice) (out []route.Backend) {
 	own, weights := record.ServiceName(id), record.WeightsOf(r)
 	if s := record.Of(r); s != nil && s.Journal != nil {
@@ -25,17 +26,18 @@ func Originals(r *routev1.Route, id string, slices []discoveryv1.EndpointSlice) 
 	return out
 }
 
-// Shift is what giving a session a share takes: the weights of all backends by Service. It notes in
-// the journal what the session is then, but for its end.
+// Shift returns the weights of all backends, by Service name, that give a session with so many
+// servers the wanted share. It writes the new state into the journal, but not the session's end.
 func Shift(j *record.Journal, originals []route.Backend, servers int, percent route.Percent, floor route.Floor) (map[string]int32, error) {
 	split, err := route.Weights(originals, servers, percent, floor)
 	if err != nil {
 		return nil, err
 	}
-	return shifted(j, originals, split, floor), nil
+	return applySplit(j, originals, split, floor), nil
 }
 
-func shifted(j *record.Journal, originals []route.Backend, split route.Split, floor route.Floor) map[string]int32 {
+// applySplit writes a split into the journal and returns its weights by Service name.
+func applySplit(j *record.Journal, originals []route.Backend, split route.Split, floor route.Floor) map[string]int32 {
 	j.State, j.Realised, j.Failover = record.Live, split.Share.Percent(), floor == route.KeepFloor
 	weights := map[string]int32{record.ServiceName(j.Session): split.Sandbox}
 	for i, b := range originals {
@@ -44,14 +46,14 @@ func shifted(j *record.Journal, originals []route.Backend, split route.Split, fl
 	return weights
 }
 
-// Armed is the Route as arming writes it.
+// Armed returns the Route as arming writes it.
 func (p *Plan) Armed() (*routev1.Route, error) {
 	journal, r := p.Journal, p.Facts.Route.DeepCopy()
 	return r, record.ArmRoute(&journal, p.Facts.Route)(r)
 }
 
-// Live is the Route as it is once the session is live, with the endpoints of now: what shifting
-// writes over an armed one. ends is the session's end.
+// Live returns the Route as shifting writes it over an armed one, by the current endpoints. ends is
+// the session's end.
 func (p *Plan) Live(armed *routev1.Route, ends metav1.Time) (*routev1.Route, error) {
 	r, s := armed.DeepCopy(), record.Of(armed)
 	if s == nil || s.Journal == nil {
@@ -59,6 +61,6 @@ func (p *Plan) Live(armed *routev1.Route, ends metav1.Time) (*routev1.Route, err
 	}
 	journal := *s.Journal
 	journal.Expires = ends
-	weights := shifted(&journal, route.Backends(p.Facts.Route, nil), p.Split, p.Floor)
+	weights := applySplit(&journal, route.Backends(p.Facts.Route, nil), p.Split, p.Floor)
 	return r, record.ShiftRoute(&journal, weights, false)(r)
 }

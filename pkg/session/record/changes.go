@@ -10,12 +10,12 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// A Change makes of a Route what one of the session's four patches makes of it. Each
-// is idempotent: applied to a Route that has it already it changes nothing, which is
-// how a write whose answer was lost is recognised.
+// A Change applies one of a session's four patches to a Route. Changes are idempotent: if the
+// Route has the change already, because the response to an earlier write was lost, nothing
+// changes.
 type Change func(*routev1.Route) error
 
-// InSession is the refusal of a Route that somebody else debugs.
+// InSession is the error for a Route that has another session.
 type InSession struct {
 	Namespace, Name string
 	Session         *Session
@@ -23,9 +23,9 @@ type InSession struct {
 
 func (e *InSession) Error() string { return e.Reason().Error() }
 
-// Reason is one of the table's.
+// Reason implements reason.Reasoned.
 func (e *InSession) Reason() *reason.Error {
-	who, until := "somebody", ""
+	who, until := "an unknown user", ""
 	if j := e.Session.Journal; j != nil {
 		who = j.User
 		if j.State == Live {
@@ -36,21 +36,21 @@ func (e *InSession) Reason() *reason.Error {
 		"session", e.Session.ID, "who", who, "state", string(e.Session.State)+until)
 }
 
-// ArmRoute marks the Route and adds our backend at weight 0, if the Route still is what was
-// judged, its weights aside.
+// ArmRoute marks the Route and adds our backend at weight 0. It records the Route's backends in j.
+// Apart from its weights, the Route must still be the one that was judged.
 func ArmRoute(j *Journal, judged *routev1.Route) Change {
-	was := weightless(judged)
+	was := specWithoutWeights(judged)
 	return func(r *routev1.Route) error {
 		if s := Of(r); s != nil && s.ID != j.Session {
 			return &InSession{r.Namespace, r.Name, s}
 		}
-		if err := sameRoute(r, j); err != nil {
+		if err := checkSameRoute(r, j); err != nil {
 			return err
 		}
 		if s := Of(r); s != nil && s.Backend && s.Journal != nil {
 			return nil
 		}
-		if !reflect.DeepEqual(weightless(r), was) {
+		if !reflect.DeepEqual(specWithoutWeights(r), was) {
 			return reason.New(reason.RouteChanged, "namespace", r.Namespace, "route", r.Name)
 		}
 		j.Before = WeightsOf(r)
@@ -58,12 +58,12 @@ func ArmRoute(j *Journal, judged *routev1.Route) Change {
 		r.Spec.AlternateBackends = append(r.Spec.AlternateBackends,
 			routev1.RouteTargetReference{Kind: "Service", Name: ServiceName(j.Session), Weight: &zero})
 		j.Set = WeightsOf(r)
-		return mark(r, j)
+		return writeMarks(r, j)
 	}
 }
 
-// weightless is a Route's spec without its weights.
-func weightless(r *routev1.Route) *routev1.RouteSpec {
+// specWithoutWeights returns a copy of a Route's spec without its weights.
+func specWithoutWeights(r *routev1.Route) *routev1.RouteSpec {
 	spec := r.Spec.DeepCopy()
 	spec.To.Weight = nil
 	for i := range spec.AlternateBackends {
@@ -75,11 +75,11 @@ func weightless(r *routev1.Route) *routev1.RouteSpec {
 	return spec
 }
 
-// ShiftRoute sets weights, by Service, and writes down that it did. Only who knows that the
-// session is held resumes it.
+// ShiftRoute sets the weights, by Service name, and records them in the journal. It resumes a held
+// session only if resumes is true: the caller must know that the session is held.
 func ShiftRoute(j *Journal, weights map[string]int32, resumes bool) Change {
 	return func(r *routev1.Route) error {
-		if err := sameRoute(r, j); err != nil {
+		if err := checkSameRoute(r, j); err != nil {
 			return err
 		}
 		s := Of(r)
@@ -89,34 +89,34 @@ func ShiftRoute(j *Journal, weights map[string]int32, resumes bool) Change {
 		if s.State == Held && !resumes {
 			return reason.New(reason.SessionHeld, "namespace", r.Namespace, "route", r.Name, "session", j.Session)
 		}
-		for _, ref := range references(r) {
+		for _, ref := range backendRefs(r) {
 			if _, ok := weights[ref.Name]; !ok {
 				return reason.New(reason.BackendAdded, "namespace", r.Namespace, "route", r.Name, "service", ref.Name)
 			}
-			if set, ok := s.Journal.Set.of(ref.Name); s.State == Arming && ok && !equal(set, ref.Weight) {
+			if set, ok := s.Journal.Set.weightOf(ref.Name); s.State == Arming && ok && !equalWeights(set, ref.Weight) {
 				return reason.New(reason.WeightChanged, "namespace", r.Namespace, "route", r.Name, "service", ref.Name)
 			}
 		}
 		before, foreign := Originals(r, s.Journal)
 		j.Before, j.Foreign = before, s.Journal.Foreign || foreign
 		if s.State != Arming {
-			j.Expires = s.Journal.Expires // somebody may have extended it meanwhile
+			j.Expires = s.Journal.Expires // it may have been extended meanwhile
 		}
-		for _, ref := range references(r) {
+		for _, ref := range backendRefs(r) {
 			w := weights[ref.Name]
 			ref.Weight = &w
 		}
 		j.Set = WeightsOf(r)
-		return mark(r, j)
+		return writeMarks(r, j)
 	}
 }
 
-// HoldRoute takes the session's traffic off the Route and keeps everything else: our backend
-// stays at weight 0, so that traffic can come back. What the Route is without us becomes
-// what it was before us: changes of others are part of it from now on.
+// HoldRoute takes the session's traffic off the Route and keeps everything else. Our backend stays
+// at weight 0, so that the session can be resumed. The restored backends, with the changes of
+// others, become the journal's new Before.
 func HoldRoute(id string) Change {
 	return func(r *routev1.Route) error {
-		s, err := running(r, id)
+		s, err := runningSession(r, id)
 		if err != nil {
 			return err
 		}
@@ -131,24 +131,24 @@ func HoldRoute(id string) Change {
 			routev1.RouteTargetReference{Kind: "Service", Name: ServiceName(id), Weight: &zero})
 		j.State, j.Realised, j.Before, j.Set = Held, 0, before, WeightsOf(r)
 		j.Foreign = j.Foreign || foreign
-		return mark(r, &j)
+		return writeMarks(r, &j)
 	}
 }
 
 // ExtendRoute moves a session's end.
 func ExtendRoute(id string, expires metav1.Time) Change {
 	return func(r *routev1.Route) error {
-		s, err := running(r, id)
+		s, err := runningSession(r, id)
 		if err != nil {
 			return err
 		}
 		s.Journal.Expires = expires
-		return mark(r, s.Journal)
+		return writeMarks(r, s.Journal)
 	}
 }
 
-// running is the session with this ID, live or held, with a journal that can be used.
-func running(r *routev1.Route, id string) (*Session, error) {
+// runningSession returns the session with this ID if it is live or held and its journal is usable.
+func runningSession(r *routev1.Route, id string) (*Session, error) {
 	s := Of(r)
 	switch {
 	case s == nil || s.ID != id:
@@ -160,35 +160,35 @@ func running(r *routev1.Route, id string) (*Session, error) {
 	case s.State == Arming:
 		return nil, reason.New(reason.SessionStillArming, "namespace", r.Namespace, "route", r.Name, "session", id)
 	}
-	return s, sameRoute(r, s.Journal)
+	return s, checkSameRoute(r, s.Journal)
 }
 
-// NoWayBack is the error of a Route that has no backend but the sandbox, and no journal
-// that tells which it had: to end the session would leave nobody to serve.
+// NoWayBack is the error for a Route whose only backend is the sandbox and which has no journal
+// that records the original backends. Ending the session would leave no backend to serve users.
 type NoWayBack struct{ Namespace, Name, ID string }
 
 func (e *NoWayBack) Error() string { return e.Reason().Error() }
 
-// Reason is one of the table's.
+// Reason implements reason.Reasoned.
 func (e *NoWayBack) Reason() *reason.Error {
 	return reason.New(reason.SandboxOnlyBackend, "namespace", e.Namespace, "route", e.Name, "session", e.ID)
 }
 
 // Outcome is what ending a session found.
 type Outcome struct {
-	Foreign bool // somebody else had changed the Route meanwhile; his change stayed
-	Blind   bool // the journal was gone or unreadable
+	Foreign bool // others had changed the Route; their changes were kept
+	Blind   bool // the journal was missing or unreadable
 }
 
-// RestoreRoute takes the session's traffic off the Route; the label stays until what the
-// session created is gone.
+// RestoreRoute restores the Route's backends, removes the journal, and stores in out what it found.
+// The label stays until what the session created is gone.
 func RestoreRoute(id string, out *Outcome) Change {
 	return func(r *routev1.Route) error {
 		*out = Outcome{}
 		s := Of(r)
 		switch {
 		case s == nil:
-			out.Foreign = true // all marks and the backend are gone: not by us
+			out.Foreign = true // someone else removed all marks and the backend
 			return nil
 		case s.ID != id && s.ID != "":
 			return &InSession{r.Namespace, r.Name, s}
@@ -205,29 +205,30 @@ func RestoreRoute(id string, out *Outcome) Change {
 	}
 }
 
-// CloseRoute removes the last mark and our entry in managedFields. It may not change the
-// spec: with a spec change the API server would write the entry back.
+// CloseRoute removes the last mark and our entry in managedFields. It must not change the spec:
+// with a spec change the API server would add the entry again.
 func CloseRoute(id string) Change {
 	return func(r *routev1.Route) error {
 		if r.Labels[Label] == id {
 			delete(r.Labels, Label)
 		}
 		if Of(r) == nil {
-			r.ManagedFields = withoutManager(r.ManagedFields)
+			r.ManagedFields = withoutOwnEntries(r.ManagedFields)
 		}
 		return nil
 	}
 }
 
-// sameRoute refuses a Route that was deleted and made again under the same name.
-func sameRoute(r *routev1.Route, j *Journal) error {
+// checkSameRoute refuses a Route that was deleted and recreated under the same name.
+func checkSameRoute(r *routev1.Route, j *Journal) error {
 	if string(r.UID) != j.RouteUID {
 		return reason.New(reason.RouteRecreated, "namespace", r.Namespace, "route", r.Name)
 	}
 	return nil
 }
 
-func mark(r *routev1.Route, j *Journal) error {
+// writeMarks writes the label and the journal.
+func writeMarks(r *routev1.Route, j *Journal) error {
 	text, err := j.Encode()
 	if err != nil {
 		return err
@@ -242,7 +243,8 @@ func mark(r *routev1.Route, j *Journal) error {
 	return nil
 }
 
-func references(r *routev1.Route) []*routev1.RouteTargetReference {
+// backendRefs returns pointers to the Route's backends, the primary first.
+func backendRefs(r *routev1.Route) []*routev1.RouteTargetReference {
 	refs := []*routev1.RouteTargetReference{&r.Spec.To}
 	for i := range r.Spec.AlternateBackends {
 		refs = append(refs, &r.Spec.AlternateBackends[i])
@@ -250,9 +252,9 @@ func references(r *routev1.Route) []*routev1.RouteTargetReference {
 	return refs
 }
 
-// HasBackend says whether a session's backend is on the Route.
+// HasBackend reports whether a session's backend is on the Route.
 func HasBackend(r *routev1.Route, id string) bool {
-	for _, ref := range references(r) {
+	for _, ref := range backendRefs(r) {
 		if ref.Name == ServiceName(id) {
 			return true
 		}

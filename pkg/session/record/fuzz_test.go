@@ -9,8 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Whatever stands in the annotation, reading it does not panic, and what is accepted is
-// read the same again after it was written.
+// Decode does not panic on any text, and accepts again what it accepted once it is encoded.
 func FuzzDecode(f *testing.F) {
 	text, err := journal().Encode()
 	if err != nil {
@@ -29,15 +28,15 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 		if _, err := Decode(again); err != nil && len(again) <= MaxJournal {
-			t.Errorf("what was accepted is refused when written again: %v\n%s", err, again)
+			t.Errorf("a journal is accepted, but not once it is encoded again: %v\n%s", err, again)
 		}
 	})
 }
 
-// Whatever journal a Route bears and whatever its backends are: restoring never loses a
-// backend of others, never leaves ours, and done twice changes nothing more.
+// For any journal and any backends, restoring never loses a backend of others, never leaves ours,
+// and changes nothing the second time.
 func FuzzRestore(f *testing.F) {
-	r := aRoute(ptr[int32](0), alternate("b", 7), alternate(ServiceName(id), 100))
+	r := newRoute(ptr[int32](0), alternate("b", 7), alternate(ServiceName(id), 100))
 	spec, err := json.Marshal(r.Spec)
 	if err != nil {
 		f.Fatal(err)
@@ -83,12 +82,12 @@ func FuzzRestore(f *testing.F) {
 				t.Errorf("backend %q of others is lost: %+v", name, r.Spec)
 			}
 		}
-		if storable(was) && storable(r) {
-			if total(&r.Spec) == 0 && out.Blind {
-				t.Errorf("nobody has a weight: %+v", r.Spec)
+		if isStorable(was) && isStorable(r) {
+			if totalWeight(&r.Spec) == 0 && out.Blind {
+				t.Errorf("no backend has a weight: %+v", r.Spec)
 			}
 			if !out.Blind && s.Journal != nil {
-				keepsForeign(t, was, r, s.Journal)
+				checkForeignWeights(t, was, r, s.Journal)
 			}
 		}
 		once, _ := json.Marshal(r)
@@ -100,8 +99,8 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-// storable: names once each, weights as the API allows them.
-func storable(r *routev1.Route) bool {
+// isStorable reports whether the backends are distinct and their weights are allowed by the API.
+func isStorable(r *routev1.Route) bool {
 	seen := map[string]bool{}
 	for _, b := range WeightsOf(r).Backends {
 		if seen[b.Service] || b.Weight != nil && (*b.Weight < 0 || *b.Weight > 256) {
@@ -112,26 +111,26 @@ func storable(r *routev1.Route) bool {
 	return true
 }
 
-// keepsForeign fails where a weight that others set is another one after the restore. Only
-// where nobody would serve at all may it be.
-func keepsForeign(t *testing.T, was, now *routev1.Route, j *Journal) {
+// checkForeignWeights fails if the restore changed a weight that others set. It may do so only
+// where no backend would have a weight otherwise.
+func checkForeignWeights(t *testing.T, was, now *routev1.Route, j *Journal) {
 	t.Helper()
 	others, carry := map[string]*int32{}, int32(0)
 	for _, b := range WeightsOf(was).Backends {
 		if b.Service == ServiceName(j.Session) {
 			continue
 		}
-		set, ours := j.Set.of(b.Service)
-		old, known := j.Before.of(b.Service)
-		if ours && known && equal(set, b.Weight) {
-			carry += min(max(value(old), 0), 256)
+		set, ours := j.Set.weightOf(b.Service)
+		old, known := j.Before.weightOf(b.Service)
+		if ours && known && equalWeights(set, b.Weight) {
+			carry += min(max(weightValue(old), 0), 256)
 			continue
 		}
 		others[b.Service] = b.Weight
-		carry += value(b.Weight)
+		carry += weightValue(b.Weight)
 	}
 	for _, b := range WeightsOf(now).Backends {
-		if w, foreign := others[b.Service]; foreign && carry > 0 && !equal(w, b.Weight) {
+		if w, foreign := others[b.Service]; foreign && carry > 0 && !equalWeights(w, b.Weight) {
 			t.Errorf("the weight that others gave %q is lost: before %+v, after %+v", b.Service, was.Spec, now.Spec)
 		}
 	}

@@ -1,13 +1,13 @@
-// Package record is a debugging session as its Route tells it, without an API call. The
-// Route carries its own undo record, the journal: it is written in the same patch as
-// the change it undoes, so at every instant whoever may patch the Route can put it
-// back. Three marks make a session: the label with its ID (also the lock against a
-// second session), the journal, and a backend named after the ID.
+// Package record reads and changes a debugging session as it is stored on its Route, without API
+// calls. The Route carries its own undo record, the journal. It is written in the same patch as the
+// change that it undoes, so anyone who can patch the Route can restore it at any time. A session
+// has three marks: the label with its ID (also the lock against a second session), the journal, and
+// a backend named after the ID.
 //
 //	arming    label + journal, our backend at weight 0
 //	live      label + journal, weights shifted
-//	held      label + journal, traffic is back, sandbox kept to be looked at
-//	draining  label alone: the Route is as before, the sandbox is being removed
+//	held      label + journal, traffic given back, sandbox kept for inspection
+//	draining  label only: the Route is as before, the sandbox is being deleted
 package record
 
 import (
@@ -24,40 +24,41 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
-// Marks on the Route, and on what a session creates.
+// Marks on the Route and on the objects of a session.
 const (
-	Label          = "osc-debug.dev/session"
-	JournalKey     = "osc-debug.dev/journal"
-	RouteUIDKey    = "osc-debug.dev/route-uid"
-	RouteNameKey   = "osc-debug.dev/route"
-	FieldManager   = "osc-debug"
-	NamePrefix     = "osc-debug-"
-	JournalVersion = 1 // the newest that this code reads and writes
-	idLetters      = "bcdfghjklmnpqrstvwxz2456789"
-	idLength       = 8
-	maxHeldInName  = len(NamePrefix) + idLength
-	maxPods        = 26 // that PodName has letters for
+	Label             = "osc-debug.dev/session"
+	JournalKey        = "osc-debug.dev/journal"
+	RouteUIDKey       = "osc-debug.dev/route-uid"
+	RouteNameKey      = "osc-debug.dev/route"
+	FieldManager      = "osc-debug"
+	NamePrefix        = "osc-debug-"
+	JournalVersion    = 1 // the newest version that this code reads and writes
+	idLetters         = "bcdfghjklmnpqrstvwxz2456789"
+	idLength          = 8
+	serviceNameLength = len(NamePrefix) + idLength
+	maxPods           = 26 // one for each letter in PodName
 )
 
-// Sidecar is the name of the container that the tools run in.
+// Sidecar is the name of the container with the debugging tools.
 const Sidecar = "osc-debug"
 
-// Deadline is how long a sandbox pod may live, the longest that the sandbox policy allows. It
-// cannot be raised later, so sessions end earlier by their journal.
+// Deadline is the lifetime of a sandbox pod (activeDeadlineSeconds), the longest that the sandbox
+// policy allows. It cannot be raised later, so a session's own end is in its journal.
 const Deadline = 4 * time.Hour
 
-// Longest is how long a session may last: its pods are made before it begins, and end after it.
+// Longest is the longest that a session may last. It is shorter than Deadline, because the pods are
+// created before the session is live and must outlive it.
 const Longest = Deadline - 10*time.Minute
 
-// MaxJournal is the longest annotation, in bytes, that is read as a journal; ours are under
+// MaxJournal is the longest annotation, in bytes, that is read as a journal. Ours are shorter than
 // 1 KiB.
 const MaxJournal = 16 << 10
 
-// State is where a session is.
+// State is the state of a session.
 type State string
 
-// States, in the order a session goes through them. Draining stands in no journal: it
-// is a label without one.
+// States, in the order of a session. Draining is not stored in a journal: it is a label without
+// one.
 const (
 	Arming   State = "arming"
 	Live     State = "live"
@@ -65,7 +66,7 @@ const (
 	Draining State = "draining"
 )
 
-// Weight is a Service's weight on the Route; nil where the Route does not say.
+// Weight is a Service's weight on the Route, nil if the Route does not set it.
 type Weight struct {
 	Service string `json:"service"`
 	Weight  *int32 `json:"weight,omitempty"`
@@ -74,8 +75,8 @@ type Weight struct {
 // Weights are a Route's backends, the primary first.
 type Weights struct {
 	Backends []Weight `json:"backends"`
-	// NoList says that spec.alternateBackends was absent, not an empty list: a restore
-	// leaves it absent again.
+	// NoList is true if spec.alternateBackends was absent, not an empty list. A restore makes it
+	// absent again.
 	NoList bool `json:"noList,omitempty"`
 }
 
@@ -85,28 +86,29 @@ type Journal struct {
 	Session  string        `json:"session"`
 	State    State         `json:"state"`
 	RouteUID string        `json:"routeUID"`
-	User     string        `json:"user,omitempty"` // a claim; the audit log is the truth
+	User     string        `json:"user,omitempty"` // unverified; the audit log is authoritative
 	Workload string        `json:"workload,omitempty"`
 	Asked    route.Percent `json:"asked"`
 	Realised route.Percent `json:"realised"` // by the router's arithmetic
-	// Servers are those that the Route's primary Service had at the beginning, 0: not known.
+	// Servers is how many servers the Route's primary Service had at the start, 0 if unknown.
 	Servers int `json:"servers,omitempty"`
-	// Pods is how many the sandbox has, 0: not known.
+	// Pods is how many pods the sandbox has, 0 if unknown.
 	Pods int `json:"pods,omitempty"`
-	// Failover says that the originals keep the smallest share at 100 percent.
+	// Failover is true if the originals keep the smallest share at 100 percent.
 	Failover bool        `json:"failover,omitempty"`
-	ArmBy    metav1.Time `json:"armBy"` // still arming after that: abandoned
+	ArmBy    metav1.Time `json:"armBy"` // a session still arming after this is abandoned
 	Expires  metav1.Time `json:"expires,omitzero"`
-	Before   Weights     `json:"before"`
-	Set      Weights     `json:"set"`
-	// Foreign says that others changed backends earlier on; Before has their values.
+	Before   Weights     `json:"before"` // what a restore goes back to
+	Set      Weights     `json:"set"`    // what the session wrote last
+	// Foreign is true if others changed backends before the last write; Before has their values.
 	Foreign bool `json:"foreign,omitempty"`
 }
 
-// NewID returns a random session ID: 8 letters and digits that make no words.
+// NewID returns a random session ID of 8 letters and digits. It has no vowels, so it spells no
+// word.
 func NewID() string {
 	raw := make([]byte, idLength)
-	_, _ = rand.Read(raw) // never fails, by its documentation
+	_, _ = rand.Read(raw) // never fails (documentation of crypto/rand)
 	for i, b := range raw {
 		raw[i] = idLetters[int(b)%len(idLetters)]
 	}
@@ -115,20 +117,20 @@ func NewID() string {
 
 var validID = regexp.MustCompile(`^[` + idLetters + `]{8}$`)
 
-// ValidID says whether s can be a session's ID.
+// ValidID reports whether s has the form of a session ID.
 func ValidID(s string) bool { return validID.MatchString(s) }
 
-// ServiceName is the name of a session's Service and of its backend on the Route.
+// ServiceName returns the name of a session's Service, which is also its backend on the Route.
 func ServiceName(id string) string { return NamePrefix + id }
 
-// PodName is the name of a session's n-th pod, from 0. It ends in a letter: programs that
-// take the number at the end of their host name for their place in a StatefulSet must not
-// find one, and the place of a member taken, in it.
+// PodName returns the name of a session's n-th pod, from 0. It ends in a letter, because some
+// programs read the number at the end of their host name as their ordinal in a StatefulSet. With a
+// number, the sandbox would act as an existing member.
 func PodName(id string, n int) string { return fmt.Sprintf("%s%s-%c", NamePrefix, id, 'a'+n) }
 
-// NamesPod says whether a name is that of one of a session's pods: of as many as its journal
-// tells, of any number where that is not known (j is nil, or does not say). Who may only create
-// pods can give one all marks of a sandbox, but not a name that is taken.
+// NamesPod reports whether name is the name of one of a session's pods. j says how many there are;
+// if it is nil or does not say, any number up to 26 counts. A user who can create pods can copy
+// every sandbox marker, but cannot reuse an existing pod's name.
 func NamesPod(name, id string, j *Journal) bool {
 	pods := maxPods
 	if j != nil && j.Pods > 0 {
@@ -142,15 +144,15 @@ func NamesPod(name, id string, j *Journal) bool {
 	return false
 }
 
-// idOfService is the session that a backend's name tells, "" for others' backends.
-func idOfService(name string) string {
-	if len(name) == maxHeldInName && name[:len(NamePrefix)] == NamePrefix && ValidID(name[len(NamePrefix):]) {
+// sessionIDOfService returns the session ID in a backend's name, "" for others' backends.
+func sessionIDOfService(name string) string {
+	if len(name) == serviceNameLength && name[:len(NamePrefix)] == NamePrefix && ValidID(name[len(NamePrefix):]) {
 		return name[len(NamePrefix):]
 	}
 	return ""
 }
 
-// WeightsOf records a Route's backends.
+// WeightsOf returns a Route's backends and their weights.
 func WeightsOf(r *routev1.Route) Weights {
 	w := Weights{Backends: []Weight{{r.Spec.To.Name, r.Spec.To.Weight}}, NoList: r.Spec.AlternateBackends == nil}
 	for _, a := range r.Spec.AlternateBackends {
@@ -159,7 +161,8 @@ func WeightsOf(r *routev1.Route) Weights {
 	return w
 }
 
-func (w Weights) of(service string) (*int32, bool) {
+// weightOf returns the weight of a Service, and whether it is a backend.
+func (w Weights) weightOf(service string) (*int32, bool) {
 	for _, b := range w.Backends {
 		if b.Service == service {
 			return b.Weight, true
@@ -168,14 +171,14 @@ func (w Weights) of(service string) (*int32, bool) {
 	return nil, false
 }
 
-// Encode gives the annotation's text.
+// Encode returns the journal as JSON, the text of the annotation.
 func (j *Journal) Encode() (string, error) {
 	data, err := json.Marshal(j)
 	return string(data), err
 }
 
-// Decode reads a journal. A text that is too long, malformed, of an unknown version or
-// in itself contradictory is an error: nothing may be undone by it.
+// Decode parses a journal. The error has a reason if the text is too long, malformed, of an unknown
+// version or inconsistent; nothing may be restored from such a text.
 func Decode(text string) (*Journal, error) {
 	if len(text) > MaxJournal {
 		return nil, reason.New(reason.JournalTooLong, "size", len(text), "limit", MaxJournal)
@@ -188,11 +191,11 @@ func Decode(text string) (*Journal, error) {
 	case j.Version != JournalVersion:
 		return nil, reason.New(reason.JournalVersionUnknown, "version", j.Version)
 	case !ValidID(j.Session):
-		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%q is no session ID", j.Session))
+		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%q is not a session ID", j.Session))
 	case j.State != Arming && j.State != Live && j.State != Held:
 		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("unknown state %q", j.State))
 	case len(j.Before.Backends) == 0 || len(j.Before.Backends) > 4:
-		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%d backends recorded", len(j.Before.Backends)))
+		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%d backends recorded, must be 1 to 4", len(j.Before.Backends)))
 	}
 	return &j, nil
 }
@@ -201,17 +204,17 @@ func Decode(text string) (*Journal, error) {
 type Session struct {
 	ID      string
 	State   State
-	Journal *Journal // nil while draining, or when somebody removed it
-	// Backend says that the session's backend still is on the Route.
+	Journal *Journal // nil while draining, or if someone removed it
+	// Backend is true if the session's backend is still on the Route.
 	Backend bool
-	// Alone says that it is the Route's only backend.
+	// Alone is true if it is the Route's only backend.
 	Alone bool
-	// Broken is why the journal can't be used, nil when it can or there is none.
+	// Broken is why the journal cannot be used, nil if it can or there is none.
 	Broken error
 }
 
-// Of reads the session from a Route; nil when there is none. Each mark alone is
-// enough: somebody else may have removed the others.
+// Of reads the session from a Route, nil if there is none. Any one mark is enough, because someone
+// else may have removed the others.
 func Of(r *routev1.Route) *Session {
 	s := &Session{ID: r.Labels[Label], State: Draining}
 	if text, ok := r.Annotations[JournalKey]; ok {
@@ -222,7 +225,7 @@ func Of(r *routev1.Route) *Session {
 		}
 	}
 	for _, b := range WeightsOf(r).Backends {
-		id := idOfService(b.Service)
+		id := sessionIDOfService(b.Service)
 		if s.ID == "" {
 			s.ID = id
 		}
@@ -231,17 +234,17 @@ func Of(r *routev1.Route) *Session {
 	if s.ID == "" && s.Broken == nil {
 		return nil
 	}
-	s.Alone = onlyBackend(&r.Spec, s.ID)
+	s.Alone = isOnlyBackend(&r.Spec, s.ID)
 	return s
 }
 
-// Unended says that the Route bears more of a session than the label that a drain leaves; of
-// no session (nil) it bears nothing.
+// Unended reports whether the Route has more of the session than the label, which alone remains
+// while draining. It is false if s is nil.
 func (s *Session) Unended() bool {
 	return s != nil && (s.Journal != nil || s.Broken != nil || s.Backend)
 }
 
-// Left tells how long a session may still run, negative when it is past its end.
+// Left returns how long a session may still run, negative if it is past its end.
 func (j *Journal) Left(now time.Time) time.Duration {
 	if j.State == Arming {
 		return j.ArmBy.Sub(now)

@@ -13,7 +13,7 @@ func TestJournalsThatCannotBeUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Decode(good); err != nil {
-		t.Fatalf("a good one: %v", err)
+		t.Fatalf("a valid journal: %v", err)
 	}
 	for name, c := range map[string]struct {
 		text string
@@ -22,20 +22,20 @@ func TestJournalsThatCannotBeUsed(t *testing.T) {
 		"empty":         {"", reason.JournalMalformed},
 		"not JSON":      {"{", reason.JournalMalformed},
 		"too long":      {good + strings.Repeat(" ", MaxJournal), reason.JournalTooLong},
-		"of the future": {mustEncode(journalWith(func(j *Journal) { j.Version = 2 })), reason.JournalVersionUnknown},
+		"newer version": {mustEncode(journalWith(func(j *Journal) { j.Version = 2 })), reason.JournalVersionUnknown},
 		"no ID":         {mustEncode(journalWith(func(j *Journal) { j.Session = "../../x" })), reason.JournalContradictory},
 		"unknown state": {mustEncode(journalWith(func(j *Journal) { j.State = "done" })), reason.JournalContradictory},
 		"no backends":   {mustEncode(journalWith(func(j *Journal) { j.Before.Backends = nil })), reason.JournalContradictory},
 	} {
 		if _, err := Decode(c.text); reason.CodeOf(err) != c.want {
-			t.Errorf("%s: %v, wanted %s", name, err, c.want)
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
 	}
 }
 
 func journalWith(change func(*Journal)) *Journal {
 	j := journal()
-	j.Before = WeightsOf(aRoute(ptr[int32](100)))
+	j.Before = WeightsOf(newRoute(ptr[int32](100)))
 	if change != nil {
 		change(j)
 	}
@@ -50,7 +50,7 @@ func mustEncode(j *Journal) string {
 	return text
 }
 
-// Only a session's own pods have names that are its pods'.
+// NamesPod accepts only the names of the session's own pods.
 func TestNamesPod(t *testing.T) {
 	two := journal()
 	two.Pods = 2

@@ -16,7 +16,7 @@ type Op struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// MarshalJSON keeps a value that is empty, but present, in the patch.
+// MarshalJSON keeps an empty value in the patch, which omitempty would drop.
 func (o Op) MarshalJSON() ([]byte, error) {
 	if o.Op == "remove" {
 		return json.Marshal(map[string]any{"op": o.Op, "path": o.Path})
@@ -24,14 +24,14 @@ func (o Op) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]any{"op": o.Op, "path": o.Path, "value": o.Value})
 }
 
-// Diff gives the operations that make of one Route the other, as far as a session ever
-// changes one: our label, our annotation, weights, alternate backends, and our entry
-// in managedFields. It carries the resourceVersion that was read, so that a write over
-// somebody else's is a true 409. Empty when nothing differs.
+// Diff returns the operations that turn old into changed, nil if nothing differs. It compares only
+// what a session changes: our label, our annotation, weights, alternate backends, and our entry in
+// managedFields. The operations include the resourceVersion that was read, so that the API server
+// answers 409 (Conflict) if someone else has written the Route since.
 func Diff(old, changed *routev1.Route) []Op {
 	var ops []Op
-	ops = append(ops, keyOps("/metadata/labels", old.Labels, changed.Labels, Label)...)
-	ops = append(ops, keyOps("/metadata/annotations", old.Annotations, changed.Annotations, JournalKey)...)
+	ops = append(ops, mapKeyOps("/metadata/labels", old.Labels, changed.Labels, Label)...)
+	ops = append(ops, mapKeyOps("/metadata/annotations", old.Annotations, changed.Annotations, JournalKey)...)
 	if o, c := old.Spec.To, changed.Spec.To; !reflect.DeepEqual(o, c) {
 		ops = append(ops, Op{"replace", "/spec/to", c})
 	}
@@ -51,8 +51,8 @@ func Diff(old, changed *routev1.Route) []Op {
 	return append([]Op{{"replace", "/metadata/resourceVersion", old.ResourceVersion}}, ops...)
 }
 
-// keyOps changes one key of a map that may be absent.
-func keyOps(path string, old, changed map[string]string, key string) []Op {
+// mapKeyOps returns the operations that set or remove one key of a map, which may be absent.
+func mapKeyOps(path string, old, changed map[string]string, key string) []Op {
 	o, had := old[key]
 	c, has := changed[key]
 	escaped := path + "/" + strings.ReplaceAll(key, "/", "~1")
@@ -68,9 +68,9 @@ func keyOps(path string, old, changed map[string]string, key string) []Op {
 	}
 }
 
-// withoutManager leaves out our entries, so that a tool that applies the Route
-// afterwards meets no conflict with a session that is over.
-func withoutManager(fields []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
+// withoutOwnEntries drops our entries, so that a tool that applies the Route afterwards does not
+// get a conflict with a session that is over.
+func withoutOwnEntries(fields []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 	var out []metav1.ManagedFieldsEntry
 	for _, f := range fields {
 		if f.Manager != FieldManager {

@@ -6,27 +6,27 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 )
 
-// defaultWeight is what the API stores where a Route names no weight.
+// defaultWeight is the weight that the API server sets if a Route specifies none.
 const defaultWeight = 100
 
-// Restore puts a Route's backends back by the journal, three-way: a weight that still
-// is what the session set goes back to what it was, one that somebody else set stays
-// his, and only the session's own backend goes. Who took that off the Route and set weights
-// of his own decided on all of them: they are left as they are, a 0 too that also is what the
-// session set. Where that would leave no backend with a weight although there was one, all
-// have the weights that they had. foreign says that somebody else had changed the backends.
+// Restore restores a Route's backends from the journal with a three-way merge. A weight that is
+// still what the session set goes back to its old value, a weight that someone else set is kept,
+// and only the session's own backend is removed. If someone removed our backend and set their own
+// weights, their list wins: it is kept, even a 0 that equals what the session set. If that would
+// leave no backend with a weight although one had a weight before, all get their old weights.
+// foreign reports whether others had changed the backends.
 func Restore(spec *routev1.RouteSpec, j *Journal) (foreign bool) {
 	own := ServiceName(j.Session)
-	if decidedAnew(spec, j) {
-		if total(spec) == 0 {
-			reviveBefore(spec, j)
+	if replacedByOthers(spec, j) {
+		if totalWeight(spec) == 0 {
+			restoreAllWeights(spec, j)
 		}
 		return true
 	}
-	if spec.To.Name == own { // somebody made the sandbox the primary backend
+	if spec.To.Name == own { // someone made the sandbox the primary backend
 		foreign = true
 		spec.To.Name, spec.To.Weight = j.Before.Backends[0].Service, j.Before.Backends[0].Weight
-		spec.AlternateBackends = moveUp(spec, j)
+		spec.AlternateBackends = promotePrimary(spec, j)
 	} else if !restoreWeight(&spec.To, j) {
 		foreign = true
 	}
@@ -35,8 +35,8 @@ func Restore(spec *routev1.RouteSpec, j *Journal) (foreign bool) {
 	for _, a := range spec.AlternateBackends {
 		seen[a.Name] = true
 		if a.Name == own {
-			set, _ := j.Set.of(own)
-			foreign = foreign || !equal(a.Weight, set)
+			set, _ := j.Set.weightOf(own)
+			foreign = foreign || !equalWeights(a.Weight, set)
 			continue
 		}
 		if !restoreWeight(&a, j) {
@@ -51,31 +51,32 @@ func Restore(spec *routev1.RouteSpec, j *Journal) (foreign bool) {
 		kept = []routev1.RouteTargetReference{}
 	}
 	spec.AlternateBackends = kept
-	if total(spec) == 0 {
-		reviveBefore(spec, j)
+	if totalWeight(spec) == 0 {
+		restoreAllWeights(spec, j)
 	}
 	return foreign
 }
 
-// decidedAnew says whether somebody else wrote the list of backends anew, as 'oc set
-// route-backends' does: without the session's, and with a backend or a weight that is neither
-// the session's nor from before it. A tool that applies the Route as it was is no such case.
-func decidedAnew(spec *routev1.RouteSpec, j *Journal) bool {
-	own, anew := ServiceName(j.Session), false
+// replacedByOthers reports whether someone else replaced the list of backends, as 'oc set
+// route-backends' does: the session's backend is gone, and there is a backend or a weight that is
+// neither the session's nor from before it. A tool that applies the old manifest does not count.
+func replacedByOthers(spec *routev1.RouteSpec, j *Journal) bool {
+	own, replaced := ServiceName(j.Session), false
 	for _, ref := range append([]routev1.RouteTargetReference{spec.To}, spec.AlternateBackends...) {
 		if ref.Name == own {
 			return false
 		}
-		set, known := j.Set.of(ref.Name)
-		before, _ := j.Before.of(ref.Name)
-		anew = anew || !known || !equal(ref.Weight, set) && !equal(ref.Weight, before)
+		set, known := j.Set.weightOf(ref.Name)
+		before, _ := j.Before.weightOf(ref.Name)
+		replaced = replaced || !known || !equalWeights(ref.Weight, set) && !equalWeights(ref.Weight, before)
 	}
-	return anew
+	return replaced
 }
 
-// moveUp takes the primary backend out of the alternates, where somebody put it, with the
-// weight that it has there: named twice, the router would go by the last and answer 503.
-func moveUp(spec *routev1.RouteSpec, j *Journal) []routev1.RouteTargetReference {
+// promotePrimary returns the alternates without the primary backend, and gives the primary the
+// weight that it had among them. If a backend is named twice, the router uses only its last entry
+// and answers 503.
+func promotePrimary(spec *routev1.RouteSpec, j *Journal) []routev1.RouteTargetReference {
 	var kept []routev1.RouteTargetReference
 	for _, a := range spec.AlternateBackends {
 		if a.Name != spec.To.Name {
@@ -88,51 +89,51 @@ func moveUp(spec *routev1.RouteSpec, j *Journal) []routev1.RouteTargetReference 
 	return kept
 }
 
-// reviveBefore gives every backend the weight that it had before the session, and the
-// primary the default where nobody is left who had one.
-func reviveBefore(spec *routev1.RouteSpec, j *Journal) {
-	if before, ok := j.Before.of(spec.To.Name); ok {
+// restoreAllWeights gives every backend the weight that it had before the session. If no backend
+// that had a weight is left, the primary gets the default weight.
+func restoreAllWeights(spec *routev1.RouteSpec, j *Journal) {
+	if before, ok := j.Before.weightOf(spec.To.Name); ok {
 		spec.To.Weight = before
 	}
 	for i := range spec.AlternateBackends {
-		if before, ok := j.Before.of(spec.AlternateBackends[i].Name); ok {
+		if before, ok := j.Before.weightOf(spec.AlternateBackends[i].Name); ok {
 			spec.AlternateBackends[i].Weight = before
 		}
 	}
 	carried := int32(0)
 	for _, b := range j.Before.Backends {
-		carried += value(b.Weight)
+		carried += weightValue(b.Weight)
 	}
-	if total(spec) == 0 && carried > 0 { // who carried it all is gone
+	if totalWeight(spec) == 0 && carried > 0 { // the backends that had a weight are gone
 		w := int32(defaultWeight)
 		spec.To.Weight = &w
 	}
 }
 
-// total is the weight of all backends together.
-func total(spec *routev1.RouteSpec) int32 {
-	sum := value(spec.To.Weight)
+// totalWeight returns the sum of the weights of all backends.
+func totalWeight(spec *routev1.RouteSpec) int32 {
+	sum := weightValue(spec.To.Weight)
 	for _, a := range spec.AlternateBackends {
-		sum += value(a.Weight)
+		sum += weightValue(a.Weight)
 	}
 	return sum
 }
 
-// restoreWeight says whether the weight was the session's to restore.
+// restoreWeight sets a weight back if it is still what the session set, and reports whether it did.
 func restoreWeight(ref *routev1.RouteTargetReference, j *Journal) bool {
-	set, ok := j.Set.of(ref.Name)
-	if !ok || !equal(ref.Weight, set) {
+	set, ok := j.Set.weightOf(ref.Name)
+	if !ok || !equalWeights(ref.Weight, set) {
 		return false
 	}
-	before, ok := j.Before.of(ref.Name)
+	before, ok := j.Before.weightOf(ref.Name)
 	if ok {
 		ref.Weight = before
 	}
 	return ok
 }
 
-// Originals are the backends as they are without the session: what it found, and what
-// others changed since, which foreign tells. Its own backend is not among them.
+// Originals returns the backends as they would be without the session: those that it found, with
+// the changes that others made since. foreign reports whether there are such changes.
 func Originals(r *routev1.Route, j *Journal) (w Weights, foreign bool) {
 	spec := r.Spec.DeepCopy()
 	foreign = Restore(spec, j)
@@ -141,7 +142,7 @@ func Originals(r *routev1.Route, j *Journal) (w Weights, foreign bool) {
 	return w, foreign
 }
 
-// Changed tells of each backend that is no longer what the session set, by Service.
+// Changed returns a text as of ChangedWeight for each backend that others changed.
 func Changed(r *routev1.Route, j *Journal) []string {
 	var out []string
 	for _, b := range WeightsOf(r).Backends {
@@ -152,31 +153,31 @@ func Changed(r *routev1.Route, j *Journal) []string {
 	return out
 }
 
-// ChangedWeight tells what somebody did about a Service's weight on the Route since the
-// session set it, "" for nothing.
+// ChangedWeight describes what someone else did to a Service's weight on the Route since the
+// session set it, "" for nothing. The text is a verb phrase for the subject "someone else".
 func ChangedWeight(r *routev1.Route, j *Journal, service string) string {
-	now, there := WeightsOf(r).of(service)
-	set, ours := j.Set.of(service)
+	now, there := WeightsOf(r).weightOf(service)
+	set, ours := j.Set.weightOf(service)
 	switch {
 	case !there:
 		return ""
 	case !ours:
 		return "added backend " + service
-	case !equal(set, now):
-		return fmt.Sprintf("set the weight of %s to %d, the session to %d", service, value(now), value(set))
+	case !equalWeights(set, now):
+		return fmt.Sprintf("set the weight of %s to %d (session set %d)", service, weightValue(now), weightValue(set))
 	}
 	return ""
 }
 
-// RestoreBlind ends a session whose journal is lost: its backend goes, and where
-// nothing with a weight remains the primary gets the default, so that it never stays
-// at 0. Nothing is changed, and it says false, where no other backend is left.
+// RestoreBlind restores a Route whose journal is lost. It removes the session's backend, and gives
+// the primary the default weight if no backend has a weight, so that it never stays at 0. If the
+// Route has no other backend, it changes nothing and returns false.
 func RestoreBlind(spec *routev1.RouteSpec, id string) bool {
 	own := ServiceName(id)
-	if onlyBackend(spec, id) {
+	if isOnlyBackend(spec, id) {
 		return false
 	}
-	if spec.To.Name == own { // somebody made the sandbox the primary backend
+	if spec.To.Name == own { // someone made the sandbox the primary backend
 		spec.To, spec.AlternateBackends = spec.AlternateBackends[0], spec.AlternateBackends[1:]
 	}
 	kept := []routev1.RouteTargetReference{}
@@ -189,23 +190,24 @@ func RestoreBlind(spec *routev1.RouteSpec, id string) bool {
 		kept = nil
 	}
 	spec.AlternateBackends = kept
-	if total(spec) == 0 {
+	if totalWeight(spec) == 0 {
 		w := int32(defaultWeight)
 		spec.To.Weight = &w
 	}
 	return true
 }
 
-// onlyBackend says whether a session's backend is all that a Route has.
-func onlyBackend(spec *routev1.RouteSpec, id string) bool {
+// isOnlyBackend reports whether a session's backend is the Route's only one.
+func isOnlyBackend(spec *routev1.RouteSpec, id string) bool {
 	return spec.To.Name == ServiceName(id) && len(spec.AlternateBackends) == 0
 }
 
-func value(w *int32) int32 {
+// weightValue returns the weight that w stands for, nil being the default.
+func weightValue(w *int32) int32 {
 	if w == nil {
 		return defaultWeight
 	}
 	return *w
 }
 
-func equal(a, b *int32) bool { return a == b || a != nil && b != nil && *a == *b }
+func equalWeights(a, b *int32) bool { return a == b || a != nil && b != nil && *a == *b }

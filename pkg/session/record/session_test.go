@@ -15,7 +15,7 @@ func ptr[T any](v T) *T { return &v }
 
 const id = "bcdfghjk"
 
-func aRoute(to *int32, alternates ...routev1.RouteTargetReference) *routev1.Route {
+func newRoute(to *int32, alternates ...routev1.RouteTargetReference) *routev1.Route {
 	return &routev1.Route{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "sample", Name: "shop", UID: "uid-1", ResourceVersion: "7"},
 		Spec:       routev1.RouteSpec{To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: to}, AlternateBackends: alternates},
@@ -30,8 +30,8 @@ func journal() *Journal {
 	return &Journal{Version: 1, Session: id, State: Arming, RouteUID: "uid-1", User: "alice", ArmBy: metav1.NewTime(time.Unix(1000, 0))}
 }
 
-// live takes a Route through the first two patches.
-func live(t *testing.T, r *routev1.Route, weights map[string]int32) *Journal {
+// makeLive applies the first two patches to a Route.
+func makeLive(t *testing.T, r *routev1.Route, weights map[string]int32) *Journal {
 	t.Helper()
 	j := journal()
 	if err := ArmRoute(j, r)(r); err != nil {
@@ -46,8 +46,8 @@ func live(t *testing.T, r *routev1.Route, weights map[string]int32) *Journal {
 }
 
 func TestEveryChangeIsIdempotent(t *testing.T) {
-	r := aRoute(ptr[int32](100))
-	j := live(t, r, map[string]int32{"web": 0})
+	r := newRoute(ptr[int32](100))
+	j := makeLive(t, r, map[string]int32{"web": 0})
 	again := r.DeepCopy()
 	if err := ShiftRoute(j, map[string]int32{"web": 0, ServiceName(id): 100}, false)(again); err != nil {
 		t.Fatal(err)
@@ -61,24 +61,24 @@ func TestEveryChangeIsIdempotent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out.Foreign {
-			t.Error("restoring again takes its own work for somebody else's")
+			t.Error("restoring again reports its own change as someone else's")
 		}
 	}
 }
 
 func TestASecondSessionIsRefused(t *testing.T) {
-	r := aRoute(ptr[int32](100))
-	live(t, r, map[string]int32{"web": 0})
+	r := newRoute(ptr[int32](100))
+	makeLive(t, r, map[string]int32{"web": 0})
 	other := journal()
 	other.Session = "zzzzzzzz"
 	err := ArmRoute(other, r)(r)
 	if reason.CodeOf(err) != reason.RouteInSession || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), "alice") {
-		t.Errorf("error %v must name session and user", err)
+		t.Errorf("error %v does not name the session and the user", err)
 	}
 }
 
 func TestPatchesCarryTheVersionThatWasRead(t *testing.T) {
-	old := aRoute(ptr[int32](100))
+	old := newRoute(ptr[int32](100))
 	changed := old.DeepCopy()
 	if err := ArmRoute(journal(), changed)(changed); err != nil {
 		t.Fatal(err)
@@ -88,18 +88,18 @@ func TestPatchesCarryTheVersionThatWasRead(t *testing.T) {
 		t.Errorf("operations %+v", ops)
 	}
 	if len(Diff(old, old.DeepCopy())) != 0 {
-		t.Error("no difference must be no patch")
+		t.Error("equal Routes must not give a patch")
 	}
 }
 
-// A held session has no traffic and can get some again; what others changed meanwhile
-// is what the Route goes back to, and is told at the end.
+// A held session has no traffic and can be resumed. What others changed meanwhile is kept, and
+// reported at the end.
 func TestHoldAndResume(t *testing.T) {
-	r := aRoute(ptr[int32](100), alternate("b", 50))
-	j := live(t, r, map[string]int32{"web": 0, "b": 0})
-	r.Spec.AlternateBackends[0].Weight = ptr[int32](7) // somebody else's
+	r := newRoute(ptr[int32](100), alternate("b", 50))
+	j := makeLive(t, r, map[string]int32{"web": 0, "b": 0})
+	r.Spec.AlternateBackends[0].Weight = ptr[int32](7) // changed by someone else
 	var out Outcome
-	for range 2 { // holding what is held changes nothing
+	for range 2 { // holding again changes nothing
 		if err := HoldRoute(id)(r); err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func TestHoldAndResume(t *testing.T) {
 	j.State = Live
 	weights := map[string]int32{"web": 1, "b": 2, ServiceName(id): 200}
 	if err := ShiftRoute(j, weights, false)(r); reason.CodeOf(err) != reason.SessionHeld || Of(r).State != Held {
-		t.Errorf("resumed by who does not know that it is held: %v", err)
+		t.Errorf("resumed by a caller that does not know that it is held: %v", err)
 	}
 	if err := ShiftRoute(j, weights, true)(r); err != nil {
 		t.Fatal(err)
@@ -132,20 +132,20 @@ func TestHoldAndResume(t *testing.T) {
 
 func TestWhatIsNotRunningIsNeitherHeldNorExtended(t *testing.T) {
 	for want, r := range map[reason.Code]*routev1.Route{
-		reason.SessionGone: aRoute(ptr[int32](100)),
+		reason.SessionGone: newRoute(ptr[int32](100)),
 		reason.SessionEnding: func() *routev1.Route {
-			r := aRoute(ptr[int32](100))
+			r := newRoute(ptr[int32](100))
 			r.Labels = map[string]string{Label: id}
 			return r
 		}(),
 		reason.RouteRecreated: func() *routev1.Route {
-			r := aRoute(ptr[int32](100))
-			live(t, r, map[string]int32{"web": 1})
+			r := newRoute(ptr[int32](100))
+			makeLive(t, r, map[string]int32{"web": 1})
 			r.UID = "uid-2"
 			return r
 		}(),
 		reason.SessionStillArming: func() *routev1.Route {
-			r := aRoute(ptr[int32](100))
+			r := newRoute(ptr[int32](100))
 			if err := ArmRoute(journal(), r)(r); err != nil {
 				t.Fatal(err)
 			}
@@ -153,10 +153,10 @@ func TestWhatIsNotRunningIsNeitherHeldNorExtended(t *testing.T) {
 		}(),
 	} {
 		if err := ExtendRoute(id, metav1.NewTime(time.Unix(9000, 0)))(r.DeepCopy()); reason.CodeOf(err) != want {
-			t.Errorf("extended: %v, wanted %s", err, want)
+			t.Errorf("extend: got %v, want %s", err, want)
 		}
 		if err := HoldRoute(id)(r.DeepCopy()); reason.CodeOf(err) != want {
-			t.Errorf("held: %v, wanted %s", err, want)
+			t.Errorf("hold: got %v, want %s", err, want)
 		}
 	}
 }

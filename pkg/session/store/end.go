@@ -14,7 +14,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Steps of the way back, in order.
+// Steps of the rollback, in order.
 const (
 	StepRestore = "restore"
 	StepDrain   = "drain"
@@ -22,64 +22,65 @@ const (
 	StepClose   = "close"
 )
 
-// Ending ends a session: Route first, then what the session created, then the last
-// mark. Every step may be repeated, so an ending that was interrupted is completed by
-// another one.
+// Ending ends a session: it restores the Route, then deletes what the session created, then removes
+// the last mark from the Route. Every step may be repeated, so another Ending can complete an
+// interrupted one.
 type Ending struct {
 	Store
 	Namespace, Route, ID string
 	// Known is the Route with the session's marks as it was last seen, nil to read it.
 	Known *routev1.Route
-	// Drain waits until routers and connections have let go of the sandbox; nil where
-	// it never had traffic. Routers may go by what was for as long as late.
+	// Drain waits until routers no longer send traffic to the sandbox; nil if it never had traffic.
+	// Routers may use the old weights for as long as late.
 	Drain func(ctx context.Context, late time.Duration) error
-	// Step is told each step before it begins.
+	// Step is called before each step begins.
 	Step func(name, detail string)
 
-	refusals kube.Refusals // of whoever ends the session
+	refusals kube.Refusals // of the user who ends the session
 }
 
-// StillReached is the error of a drain that ended with a router still sending requests to
-// a pod: to delete it now would fail them.
+// StillReached is the error of a drain after which a router still sends requests to a pod. Deleting
+// the pod would make them fail.
 type StillReached struct{ Pod string }
 
 func (e *StillReached) Error() string { return e.Reason().Error() }
 
-// Reason is one of the table's.
+// Reason implements reason.Reasoned.
 func (e *StillReached) Reason() *reason.Error {
 	return reason.New(reason.SandboxStillUsed, "pod", e.Pod)
 }
 
-// Run ends the session. Only a router that is seen not to let go keeps the sandbox from
-// being deleted.
+// Run ends the session. If the drain fails with StillReached, the sandbox is kept and the error is
+// *Leftovers. After other failures of the drain it is deleted, unless ctx has ended.
 func (e Ending) Run(ctx context.Context) (record.Outcome, error) {
 	e.Step(StepRestore, fmt.Sprintf("route %s/%s", e.Namespace, e.Route))
-	// Who began it has the rights; and an API server that was away may just not know yet who has.
+	// A user who started the session has the permissions. And after an outage, an API server may
+	// reject requests only because it has not loaded the roles yet.
 	e.refusals.Allowed = e.Known != nil || e.Outage.Late(time.Now()) > 0
 	var route *routev1.Route
 	var out record.Outcome
-	err := e.persist(ctx, StepRestore, func() (err error) {
+	err := e.retryStep(ctx, StepRestore, func() (err error) {
 		route, out, err = e.Restore(ctx, e.Namespace, e.Route, e.ID, e.Known)
 		return err
 	})
 	if other := (*record.InSession)(nil); errors.As(err, &other) {
-		// Somebody removed our marks, and another session is on the Route by now.
-		if err := e.unused(ctx); err != nil {
+		// Someone removed our marks, and the Route now has another session.
+		if err := e.checkBackendRemoved(ctx); err != nil {
 			return out, errors.Join(other, err)
 		}
-		return record.Outcome{Foreign: true}, e.teardown(ctx)
+		return record.Outcome{Foreign: true}, e.deleteSandbox(ctx)
 	}
 	if err != nil {
 		return out, err
 	}
-	if route != nil && record.Of(route) == nil { // somebody pruned the label: later only the sandbox would lead here
-		if err := e.close(ctx, route); err != nil {
+	if route != nil && record.Of(route) == nil { // someone removed the label: from now on only the sandbox leads to the Route
+		if err := e.closeRoute(ctx, route); err != nil {
 			return out, err
 		}
 		route = nil
 	}
 	if e.Drain != nil {
-		e.Step(StepDrain, "the router lets go of the sandbox")
+		e.Step(StepDrain, "wait until routers stop sending traffic to the sandbox")
 		err := e.Drain(ctx, e.Outage.Late(time.Now()))
 		if still := (*StillReached)(nil); errors.As(err, &still) {
 			return out, &Leftovers{e.Namespace, []string{"pod/" + still.Pod, "service/" + record.ServiceName(e.ID)}, err}
@@ -88,60 +89,61 @@ func (e Ending) Run(ctx context.Context) (record.Outcome, error) {
 			return out, err
 		}
 		if err != nil {
-			e.Step(StepDrain, fmt.Sprintf("whether the router let go was not to be seen: %v", err))
+			e.Step(StepDrain, fmt.Sprintf("could not verify that the router stopped sending traffic: %v", err))
 		}
 	}
-	if err := e.teardown(ctx); err != nil {
+	if err := e.deleteSandbox(ctx); err != nil {
 		return out, err
 	}
-	e.Step(StepClose, "last mark on the Route")
-	return out, e.close(ctx, route)
+	e.Step(StepClose, "remove the last mark from the Route")
+	return out, e.closeRoute(ctx, route)
 }
 
-// close removes the last marks from the Route, which was last seen as r (nil: unknown).
-func (e *Ending) close(ctx context.Context, r *routev1.Route) error {
-	return e.persist(ctx, StepClose, func() error { return e.Close(ctx, e.Namespace, e.Route, e.ID, r) })
+// closeRoute removes the last marks from the Route, which was last seen as r (nil: unknown).
+func (e *Ending) closeRoute(ctx context.Context, r *routev1.Route) error {
+	return e.retryStep(ctx, StepClose, func() error { return e.Close(ctx, e.Namespace, e.Route, e.ID, r) })
 }
 
-func (e *Ending) teardown(ctx context.Context) error {
+// deleteSandbox deletes what the session created.
+func (e *Ending) deleteSandbox(ctx context.Context) error {
 	e.Step(StepDelete, "Service and pods of session "+e.ID)
-	return e.persist(ctx, StepDelete, func() error {
+	return e.retryStep(ctx, StepDelete, func() error {
 		return e.Teardown(ctx, e.Namespace, e.Route, e.ID)
 	})
 }
 
-// longestPause is the exponent of the longest pause between two tries of a step, 1.6 s.
-const longestPause = 6
+// maxBackoffTry limits the pause between two tries of a step to 1.6 s plus jitter, see waitBackoff.
+const maxBackoffTry = 6
 
-// persist repeats a step for as long as the API server may only be away and the context
-// allows: nobody else may be there to end the session. Who waits is told once why.
-func (e *Ending) persist(ctx context.Context, step string, do func() error) error {
+// retryStep repeats a step while the API server may only be unavailable and the context allows,
+// because there may be no one else to end the session. It reports the first error.
+func (e *Ending) retryStep(ctx context.Context, step string, do func() error) error {
 	for try := 1; ; try++ {
 		err := do()
-		if err == nil || away(err) {
+		if err == nil || isOutage(err) {
 			e.refusals.Served()
 		}
-		if err == nil || ctx.Err() != nil || !away(err) && !e.refusals.MayPass(err) {
+		if err == nil || ctx.Err() != nil || !isOutage(err) && !e.refusals.MayPass(err) {
 			return err
 		}
 		if try == 1 {
-			e.Step(step, fmt.Sprintf("not yet, trying on: %v", err))
+			e.Step(step, fmt.Sprintf("failed, retrying: %v", err))
 		}
-		if pause(ctx, min(try, longestPause)) != nil {
+		if waitBackoff(ctx, min(try, maxBackoffTry)) != nil {
 			return err
 		}
 	}
 }
 
-// away says whether an error may be the API server's absence, or its trouble, not its answer.
-func away(err error) bool {
+// isOutage reports whether an error may be due to an API server that is down or overloaded.
+func isOutage(err error) bool {
 	var other *record.InSession
 	var none *record.NoWayBack
 	return Retriable(err) && !errors.As(err, &other) && !errors.As(err, &none)
 }
 
-// unused is an error where the Route still has our backend.
-func (e Ending) unused(ctx context.Context) error {
+// checkBackendRemoved returns an error if the Route still has our backend.
+func (e Ending) checkBackendRemoved(ctx context.Context) error {
 	r, err := e.Routes.RouteV1().Routes(e.Namespace).Get(ctx, e.Route, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("read route %s/%s: %w", e.Namespace, e.Route, err)

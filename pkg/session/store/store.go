@@ -1,5 +1,5 @@
-// Package store writes sessions to the cluster with the caller's own rights: the four patches of a
-// Route, and the end of a session with all that it created.
+// Package store writes sessions to the cluster with the caller's own permissions: the four patches
+// of a Route, and the deletion of everything that a session created.
 package store
 
 import (
@@ -21,82 +21,85 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// Store writes sessions to the cluster with the caller's own rights.
+// Store writes sessions to the cluster with the caller's own permissions.
 type Store struct {
 	Routes routeclient.Interface
 	Core   kubernetes.Interface
-	// Once has a write tried once: who judged the Route must judge it again after a conflict.
+	// Once limits a write to one try. After a conflict the caller must judge the Route again.
 	Once bool
-	// Outage is what the clients' requests for Routes went through; nil: not known.
+	// Outage records when the clients' requests for Routes failed; nil: not recorded.
 	Outage *kube.Outage
 }
 
-// attempts bounds how often a write is tried on fresh state.
+// attempts is how often a write is tried at most.
 const attempts = 5
 
-// Arm takes the Route for a session. It writes into the journal what the Route was.
+// Arm marks the Route for a session (patch 1) and records the Route's backends in j. The error is
+// *record.InSession if the Route has another session.
 func (s Store) Arm(ctx context.Context, r *routev1.Route, j *record.Journal) (*routev1.Route, error) {
-	return s.write(ctx, r.Namespace, r.Name, r, record.ArmRoute(j, r))
+	return s.writeRoute(ctx, r.Namespace, r.Name, r, record.ArmRoute(j, r))
 }
 
-// CheckArm has the API server judge the first patch without storing it.
+// CheckArm is a server-side dry run of Arm. It does not change j.
 func (s Store) CheckArm(ctx context.Context, r *routev1.Route, j *record.Journal) (*routev1.Route, error) {
 	copied := *j
-	return s.writeWith(ctx, r.Namespace, r.Name, r, record.ArmRoute(&copied, r), metav1.PatchOptions{FieldManager: record.FieldManager, DryRun: []string{metav1.DryRunAll}})
+	return s.writeRouteWith(ctx, r.Namespace, r.Name, r, record.ArmRoute(&copied, r), metav1.PatchOptions{FieldManager: record.FieldManager, DryRun: []string{metav1.DryRunAll}})
 }
 
-// Shift sets the weights of every backend, by Service name. It resumes a held session if r
-// shows it held; one that is held since is left so.
+// Shift sets the weights of all backends, by Service name (patch 2). It resumes a held session only
+// if r shows that it is held; for one that was held since, the error has reason SessionHeld.
 func (s Store) Shift(ctx context.Context, r *routev1.Route, j *record.Journal, weights map[string]int32) (*routev1.Route, error) {
 	known := record.Of(r)
-	return s.write(ctx, r.Namespace, r.Name, r, record.ShiftRoute(j, weights, known != nil && known.State == record.Held))
+	return s.writeRoute(ctx, r.Namespace, r.Name, r, record.ShiftRoute(j, weights, known != nil && known.State == record.Held))
 }
 
-// Hold takes traffic off the sandbox and keeps it, to be looked at.
+// Hold gives the sandbox's traffic back and keeps the sandbox for inspection.
 func (s Store) Hold(ctx context.Context, r *routev1.Route, id string) (*routev1.Route, error) {
-	return s.write(ctx, r.Namespace, r.Name, r, record.HoldRoute(id))
+	return s.writeRoute(ctx, r.Namespace, r.Name, r, record.HoldRoute(id))
 }
 
-// Extend moves the end of a session.
+// Extend moves the end of a session, truncated to a second.
 func (s Store) Extend(ctx context.Context, r *routev1.Route, id string, expires time.Time) (*routev1.Route, error) {
-	return s.write(ctx, r.Namespace, r.Name, r, record.ExtendRoute(id, metav1.NewTime(expires.Truncate(time.Second))))
+	return s.writeRoute(ctx, r.Namespace, r.Name, r, record.ExtendRoute(id, metav1.NewTime(expires.Truncate(time.Second))))
 }
 
-// Restore puts the Route back and returns it. known is the Route with the session's marks
-// as it was last seen, nil to read it. A Route that is gone counts as changed by others.
+// Restore restores the Route's backends (patch 3) and returns the Route. known is the Route with
+// the session's marks as it was last seen, nil to read it. A Route that no longer exists counts as
+// changed by others. The error is *record.InSession if the Route has another session, and
+// *record.NoWayBack if no backend would be left.
 func (s Store) Restore(ctx context.Context, namespace, name, id string, known *routev1.Route) (*routev1.Route, record.Outcome, error) {
 	if known != nil && record.Of(known) == nil {
-		known = nil // it may have marks by now: a write whose answer was lost
+		known = nil // it may have marks by now, from a write whose response was lost
 	}
 	var out record.Outcome
-	r, err := s.write(ctx, namespace, name, known, record.RestoreRoute(id, &out))
+	r, err := s.writeRoute(ctx, namespace, name, known, record.RestoreRoute(id, &out))
 	if apierrors.IsNotFound(err) {
 		return nil, record.Outcome{Foreign: true}, nil
 	}
 	return r, out, err
 }
 
-// Close removes the last marks from the Route, which was last seen as r (nil: unknown).
+// Close removes the last marks from the Route (patch 4), which was last seen as r (nil: unknown).
 func (s Store) Close(ctx context.Context, namespace, name, id string, r *routev1.Route) error {
-	_, err := s.write(ctx, namespace, name, r, record.CloseRoute(id))
+	_, err := s.writeRoute(ctx, namespace, name, r, record.CloseRoute(id))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	return err
 }
 
-// write applies a change to the Route as it was read (read afresh when nil), and again
-// on fresh state after a conflict or an answer that was lost, at most five times.
-func (s Store) write(ctx context.Context, namespace, name string, r *routev1.Route, c record.Change) (*routev1.Route, error) {
-	return s.writeWith(ctx, namespace, name, r, c, metav1.PatchOptions{FieldManager: record.FieldManager})
+// writeRoute applies a change to the Route r (nil: read it first). After a conflict or a lost
+// response it reads the Route and tries again, at most five times in all.
+func (s Store) writeRoute(ctx context.Context, namespace, name string, r *routev1.Route, c record.Change) (*routev1.Route, error) {
+	return s.writeRouteWith(ctx, namespace, name, r, c, metav1.PatchOptions{FieldManager: record.FieldManager})
 }
 
-func (s Store) writeWith(ctx context.Context, namespace, name string, r *routev1.Route, c record.Change, options metav1.PatchOptions) (*routev1.Route, error) {
+func (s Store) writeRouteWith(ctx context.Context, namespace, name string, r *routev1.Route, c record.Change, options metav1.PatchOptions) (*routev1.Route, error) {
 	var last error
-	invalid := "" // resourceVersion of the Route on which a patch made no sense
+	invalid := "" // resourceVersion of the Route for which a patch was invalid
 	for try := range attempts {
 		if try > 0 {
-			if err := pause(ctx, try); err != nil {
+			if err := waitBackoff(ctx, try); err != nil {
 				return nil, errors.Join(last, err)
 			}
 		}
@@ -120,7 +123,7 @@ func (s Store) writeWith(ctx context.Context, namespace, name string, r *routev1
 		if len(record.Diff(r, changed)) == 0 {
 			return r, nil
 		}
-		written, err := s.patch(ctx, r, changed, options)
+		written, err := s.patchRoute(ctx, r, changed, options)
 		if err == nil {
 			return written, nil
 		}
@@ -128,8 +131,8 @@ func (s Store) writeWith(ctx context.Context, namespace, name string, r *routev1
 			return nil, fmt.Errorf("write route %s/%s: %w", namespace, name, err)
 		}
 		if apierrors.IsInvalid(err) {
-			// A patch that removes what somebody else removed meanwhile is refused before
-			// its resourceVersion is looked at: try again if the Route has changed.
+			// The API server rejects a patch that removes something already removed by someone
+			// else before it checks the resourceVersion. Try again if the Route has changed.
 			invalid = r.ResourceVersion
 		} else if !Retriable(err) {
 			return nil, fmt.Errorf("write route %s/%s: %w", namespace, name, err)
@@ -139,7 +142,7 @@ func (s Store) writeWith(ctx context.Context, namespace, name string, r *routev1
 	return nil, fmt.Errorf("write route %s/%s: gave up after %d tries: %w", namespace, name, attempts, last)
 }
 
-func (s Store) patch(ctx context.Context, old, changed *routev1.Route, options metav1.PatchOptions) (*routev1.Route, error) {
+func (s Store) patchRoute(ctx context.Context, old, changed *routev1.Route, options metav1.PatchOptions) (*routev1.Route, error) {
 	data, err := json.Marshal(record.Diff(old, changed))
 	if err != nil {
 		return nil, err
@@ -147,8 +150,8 @@ func (s Store) patch(ctx context.Context, old, changed *routev1.Route, options m
 	return s.Routes.RouteV1().Routes(old.Namespace).Patch(ctx, old.Name, types.JSONPatchType, data, options)
 }
 
-// Retriable: a conflict, or an error that does not tell whether the write happened.
-// What the API server refuses for good is not tried again.
+// Retriable reports whether a request may be retried: after a conflict, or an error that does not
+// say whether the write happened. It is false for permanent rejections.
 func Retriable(err error) bool {
 	status := apierrors.APIStatus(nil)
 	if !errors.As(err, &status) {
@@ -158,13 +161,13 @@ func Retriable(err error) bool {
 		apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err)
 }
 
-// Unanswered says whether a write that failed with this error may have happened all the same.
+// Unanswered reports whether a write that failed with this error may have succeeded nevertheless.
 func Unanswered(err error) bool {
 	return !apierrors.IsConflict(err) && (Retriable(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
 }
 
-// pause waits 50 ms, doubled at each try, with jitter of half as much again.
-func pause(ctx context.Context, try int) error {
+// waitBackoff waits 50 ms, doubled with each try, plus a jitter of up to half of that.
+func waitBackoff(ctx context.Context, try int) error {
 	d := 50 * time.Millisecond << (try - 1)
 	d += rand.N(d / 2)
 	select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,29 +26,30 @@ type Leftovers struct {
 
 func (e *Leftovers) Error() string { return e.Reason().Error() }
 
-// Reason is one of the table's.
+// Reason implements reason.Reasoned.
 func (e *Leftovers) Reason() *reason.Error {
-	return reason.New(reason.ObjectsLeftBehind, "namespace", e.Namespace, "objects", e.Objects, "why", e.Err)
+	return reason.New(reason.ObjectsLeftBehind, "namespace", e.Namespace, "objects", strings.Join(e.Objects, ", "), "why", e.Err)
 }
 
+// Unwrap returns the cause.
 func (e *Leftovers) Unwrap() error { return e.Err }
 
-// Teardown deletes what a session created on a Route and waits until it is gone, as long
-// as the context allows. It goes by the session's label and the Route that each object
-// names, never by a name of its own: a Route with a copy of another's marks has nothing
-// here. It deletes only the very objects it saw, and none that a controller owns.
+// Teardown deletes what a session created on a Route and waits until the pods are gone, as long as
+// the context allows. It finds objects by the session's label and by the Route that they name, so
+// nothing is deleted for a Route with copied marks of another one. It deletes only the objects that
+// it saw, and none that a controller owns. If it does not finish, the error is *Leftovers.
 func (s Store) Teardown(ctx context.Context, namespace, route, id string) error {
 	if !record.ValidID(id) {
 		return reason.New(reason.SessionIDInvalid, "session", strconv.Quote(id))
 	}
 	parts, pods, err := s.Parts(ctx, namespace, route, id)
 	if err != nil {
-		return &Leftovers{namespace, []string{"unknown"}, err}
+		return &Leftovers{namespace, []string{"objects of the session"}, err}
 	}
 	isPod := func(p Part) bool { return p.Pod != nil }
-	left, failed := remove(ctx, parts, isPod)
+	left, failed := deleteParts(ctx, parts, isPod)
 	if failed == nil {
-		left, failed = s.waitGone(ctx, namespace, route, id, pods)
+		left, failed = s.waitForPodsGone(ctx, namespace, route, id, pods)
 	}
 	if failed != nil {
 		for _, p := range parts {
@@ -56,8 +58,8 @@ func (s Store) Teardown(ctx context.Context, namespace, route, id string) error 
 			}
 		}
 	} else {
-		// The copied NetworkPolicies go with the Service: they bind the pods to the last.
-		left, failed = remove(ctx, parts, func(p Part) bool { return !isPod(p) })
+		// The NetworkPolicies are deleted with the Service, so they restrict the pods to the end.
+		left, failed = deleteParts(ctx, parts, func(p Part) bool { return !isPod(p) })
 	}
 	if failed != nil {
 		return &Leftovers{namespace, left, failed}
@@ -65,8 +67,8 @@ func (s Store) Teardown(ctx context.Context, namespace, route, id string) error 
 	return nil
 }
 
-// remove deletes those parts that are wanted, and names what is left.
-func remove(ctx context.Context, parts []Part, wanted func(Part) bool) (left []string, failed error) {
+// deleteParts deletes the parts that are wanted, and returns the names of those that are left.
+func deleteParts(ctx context.Context, parts []Part, wanted func(Part) bool) (left []string, failed error) {
 	for _, p := range parts {
 		if !wanted(p) {
 			continue
@@ -78,44 +80,44 @@ func remove(ctx context.Context, parts []Part, wanted func(Part) bool) (left []s
 	return left, failed
 }
 
-// waitGone watches, from a list on, until no pod of the session is there any more. A
-// watch that breaks is begun again with a fresh list.
-func (s Store) waitGone(ctx context.Context, namespace, route, id string, pods *corev1.PodList) ([]string, error) {
+// waitForPodsGone watches from the list pods on until no pod of the session is left. If the watch
+// breaks, it starts again with a new list. With an error it returns the pods that are left.
+func (s Store) waitForPodsGone(ctx context.Context, namespace, route, id string, pods *corev1.PodList) ([]string, error) {
 	for {
-		there := map[string]bool{}
+		remaining := map[string]bool{}
 		for i := range pods.Items {
-			if p := &pods.Items[i]; madePod(p, route) {
-				there["pod/"+p.Name] = true
+			if p := &pods.Items[i]; isSessionPod(p, route) {
+				remaining["pod/"+p.Name] = true
 			}
 		}
-		if len(there) == 0 {
+		if len(remaining) == 0 {
 			return nil, nil
 		}
-		from := labelled(id)
+		from := sessionListOptions(id)
 		from.ResourceVersion = pods.ResourceVersion
 		w, err := s.Core.CoreV1().Pods(namespace).Watch(ctx, from)
 		if err == nil {
-			err = untilEmpty(ctx, w, there)
+			err = waitForDeletions(ctx, w, remaining)
 			w.Stop()
 		}
 		if err != nil && !Retriable(err) {
-			return keys(there), err
+			return keys(remaining), err
 		}
-		if len(there) == 0 {
+		if len(remaining) == 0 {
 			return nil, nil
 		}
-		if err := pause(ctx, 1); err != nil {
-			return keys(there), err
+		if err := waitBackoff(ctx, 1); err != nil {
+			return keys(remaining), err
 		}
-		if pods, err = s.Core.CoreV1().Pods(namespace).List(ctx, labelled(id)); err != nil {
-			return keys(there), err
+		if pods, err = s.Core.CoreV1().Pods(namespace).List(ctx, sessionListOptions(id)); err != nil {
+			return keys(remaining), err
 		}
 	}
 }
 
-// untilEmpty takes deleted pods out of the set; nil when it is empty or the watch ends.
-func untilEmpty(ctx context.Context, w watch.Interface, there map[string]bool) error {
-	for len(there) > 0 {
+// waitForDeletions removes deleted pods from the set until it is empty or the watch ends.
+func waitForDeletions(ctx context.Context, w watch.Interface, remaining map[string]bool) error {
+	for len(remaining) > 0 {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -124,7 +126,7 @@ func untilEmpty(ctx context.Context, w watch.Interface, there map[string]bool) e
 				return nil
 			}
 			if pod, isPod := event.Object.(*corev1.Pod); isPod && event.Type == watch.Deleted {
-				delete(there, "pod/"+pod.Name)
+				delete(remaining, "pod/"+pod.Name)
 			}
 		}
 	}
@@ -139,7 +141,8 @@ func keys(m map[string]bool) []string {
 	return out
 }
 
-// Event writes an Event on the Route. It is a courtesy: an error is for the log only.
+// Event writes an Event on the Route. why is its reason. The session does not depend on Events, so
+// callers only report the error.
 func (s Store) Event(ctx context.Context, namespace, route, uid, why, note string) error {
 	now := metav1.NewTime(time.Now())
 	_, err := s.Core.CoreV1().Events(namespace).Create(ctx, &corev1.Event{

@@ -1,8 +1,7 @@
-// Package frame is what the tracer in a sandbox and the command line outside say to
-// each other over an exec stream: the catalogue of gadgets, and frames, one JSON
-// object a line. A frame has a number; numbers without a gap prove that the stream
-// lost nothing, and the ledger at the end accounts for every event that the kernel
-// saw: seen = delivered + lost in the kernel + dropped in user space.
+// Package frame defines the protocol between the tracer in a sandbox and the command line, over an exec
+// stream: the catalogue of gadgets, and frames, one JSON object per line. Frames are numbered; numbers
+// without a gap prove that the stream lost nothing. The ledger at the end accounts for every event that
+// the kernel saw: seen = delivered + lost in the kernel + dropped in user space.
 package frame
 
 import (
@@ -12,20 +11,20 @@ import (
 	"time"
 )
 
-// HeartbeatEvery is how often the client writes a newline to the tracer; without one
-// for HeartbeatLimit the tracer stops by itself.
 const (
+	// HeartbeatEvery is the interval at which the client writes a newline to the tracer.
 	HeartbeatEvery = 15 * time.Second
+	// HeartbeatLimit is how long the tracer continues without a newline.
 	HeartbeatLimit = 60 * time.Second
 )
 
-// Gadget is one thing that can be traced.
+// Gadget traces one kind of event.
 type Gadget struct {
 	Name string
 	Help string
 }
 
-// Catalogue lists the gadgets, in the order they are shown.
+// Catalogue returns all gadgets, in the order in which they are shown.
 func Catalogue() []Gadget {
 	return []Gadget{
 		{"open", "files opened, with result and time taken"},
@@ -33,7 +32,7 @@ func Catalogue() []Gadget {
 	}
 }
 
-// Names of all gadgets.
+// Names returns the names of all gadgets.
 func Names() []string {
 	var names []string
 	for _, g := range Catalogue() {
@@ -42,10 +41,11 @@ func Names() []string {
 	return names
 }
 
-// GadgetNames is the list for a help text.
+// GadgetNames returns the names of all gadgets as a list for help texts.
 func GadgetNames() string { return strings.Join(Names(), ", ") }
 
-// Lookup checks names that a user gave, in their order.
+// Lookup returns the gadgets with the given names, in the same order. It returns an error if one does
+// not exist.
 func Lookup(names []string) ([]Gadget, error) {
 	var out []Gadget
 	for _, name := range names {
@@ -56,7 +56,7 @@ func Lookup(names []string) ([]Gadget, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("gadget %q: known are %s", name, GadgetNames())
+			return nil, fmt.Errorf("gadget %q: must be one of %s", name, GadgetNames())
 		}
 	}
 	return out, nil
@@ -64,12 +64,12 @@ func Lookup(names []string) ([]Gadget, error) {
 
 // Kinds of frames.
 const (
-	KindGadget = "gadget" // a gadget works, or why not
-	KindEvent  = "event"
-	KindLedger = "ledger" // the last frame of a gadget
+	KindGadget = "gadget" // a gadget's status
+	KindEvent  = "event"  // an event that a gadget saw
+	KindLedger = "ledger" // a gadget's ledger, its last frame
 )
 
-// Frame is one line of the stream. Exactly the field that its kind names is set.
+// Frame is one line of the stream. Of Status, Event and Ledger, only the one for its kind is set.
 type Frame struct {
 	Seq    uint64  `json:"seq"` // from 1, without gaps
 	Kind   string  `json:"kind"`
@@ -79,9 +79,9 @@ type Frame struct {
 	Ledger *Ledger `json:"ledger,omitempty"`
 }
 
-// Status says whether a gadget works here.
+// Status says whether a gadget works in this sandbox, and why.
 type Status struct {
-	State  string `json:"state"` // works, degraded, unavailable
+	State  string `json:"state"` // one of the states below
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -92,12 +92,12 @@ const (
 	Unavailable = "unavailable"
 )
 
-// Event is one thing that a program did. PIDs are those inside the sandbox.
+// Event is something that the traced program did. PIDs are those inside the sandbox.
 type Event struct {
 	Time time.Time `json:"time"`
 	PID  uint32    `json:"pid"`
 	TID  uint32    `json:"tid"`
-	Comm string    `json:"comm"`
+	Comm string    `json:"comm"` // name of the thread
 	Open *Open     `json:"open,omitempty"`
 	TCP  *TCP      `json:"tcp,omitempty"`
 }
@@ -106,34 +106,34 @@ type Event struct {
 type Open struct {
 	Path  string        `json:"path"`
 	Flags uint32        `json:"flags"`
-	FD    int32         `json:"fd"`              // -1 when it failed
+	FD    int32         `json:"fd"`              // -1 if it failed
 	Error string        `json:"error,omitempty"` // such as ENOENT
-	Took  time.Duration `json:"tookNs"`
+	Took  time.Duration `json:"tookNs"`          // duration of the system call
 }
 
-// TCP is a step in a connection's life.
+// TCP is a change in the state of a TCP connection.
 type TCP struct {
 	Op       string         `json:"op"` // connect, accept, close
 	Local    netip.AddrPort `json:"local"`
 	Remote   netip.AddrPort `json:"remote"`
-	Sent     uint64         `json:"sent,omitempty"`     // bytes acknowledged by the peer, at close
+	Sent     uint64         `json:"sent,omitempty"`     // bytes that the peer acknowledged, at close
 	Received uint64         `json:"received,omitempty"` // bytes, at close
-	Error    string         `json:"error,omitempty"`    // of a failed connect
+	Error    string         `json:"error,omitempty"`    // of a failed connect, such as ECONNREFUSED
 	Took     time.Duration  `json:"tookNs,omitempty"`   // of the handshake, or of the connection at close
 }
 
 // Ledger accounts for a gadget's events.
 type Ledger struct {
-	Seen       uint64 `json:"seen"`
-	Delivered  uint64 `json:"delivered"`
-	LostKernel uint64 `json:"lostInKernel"`
-	Dropped    uint64 `json:"dropped"`
+	Seen       uint64 `json:"seen"`         // by the BPF programs
+	Delivered  uint64 `json:"delivered"`    // to the client
+	LostKernel uint64 `json:"lostInKernel"` // because the ring buffer was full
+	Dropped    uint64 `json:"dropped"`      // in user space
 }
 
-// Balanced says whether every event seen is accounted for.
+// Balanced reports whether the ledger accounts for every event seen.
 func (l Ledger) Balanced() bool { return l.Seen == l.Delivered+l.LostKernel+l.Dropped }
 
-// String is the ledger in a line.
+// String returns the ledger in one line.
 func (l Ledger) String() string {
 	s := fmt.Sprintf("%d events seen = %d delivered + %d lost in the kernel + %d dropped", l.Seen, l.Delivered, l.LostKernel, l.Dropped)
 	if !l.Balanced() {

@@ -8,11 +8,11 @@ import (
 	"regexp"
 )
 
-// KubeNames are the names that the one Kubernetes program answers to.
+// KubeNames are the names of the components in the one Kubernetes program.
 var KubeNames = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"}
 
-// Kube builds the Kubernetes components as one program and returns the folder that
-// holds it, with a symlink for each name.
+// Kube builds the Kubernetes components as one program and returns its folder, which has a symlink
+// for each name.
 func (b *Builder) Kube(ctx context.Context) (string, error) {
 	source := filepath.Join(b.Source, "kube")
 	version, err := kubeVersion(source)
@@ -23,7 +23,7 @@ func (b *Builder) Kube(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return b.cached("kube", k, "Kubernetes from its module (cold: 5 to 10 min)", func(dir string) error {
+	return b.cached("kube", k, "Kubernetes from its module (5 to 10 min the first time)", func(dir string) error {
 		for _, name := range KubeNames {
 			if err := os.Symlink("kube", filepath.Join(dir, name)); err != nil {
 				return err
@@ -40,7 +40,7 @@ func (b *Builder) Kube(ctx context.Context) (string, error) {
 
 var kubeRequirement = regexp.MustCompile(`k8s\.io/kubernetes (v\S+)`)
 
-// kubeVersion reads the version that the folder's go.mod requires.
+// kubeVersion returns the Kubernetes version that the folder's go.mod requires.
 func kubeVersion(source string) (string, error) {
 	mod, err := os.ReadFile(filepath.Join(source, "go.mod"))
 	if err != nil {
@@ -48,13 +48,13 @@ func kubeVersion(source string) (string, error) {
 	}
 	found := kubeRequirement.FindSubmatch(mod)
 	if found == nil {
-		return "", fmt.Errorf("%s/go.mod requires no k8s.io/kubernetes", source)
+		return "", fmt.Errorf("%s/go.mod does not require k8s.io/kubernetes", source)
 	}
 	return string(found[1]), nil
 }
 
-// Runtime builds containerd, its shim and client, runc and the CNI plugins. All are
-// static: the same programs run on this machine and in the guest.
+// Runtime builds containerd, its shim and client, runc and the CNI plugins, and returns their folder.
+// All are static, because they run both on this machine and in the guest.
 func (b *Builder) Runtime(ctx context.Context) (string, error) {
 	source := filepath.Join(b.Source, "runtime")
 	k, err := key(nil, source)
@@ -74,7 +74,7 @@ func (b *Builder) Runtime(ctx context.Context) (string, error) {
 		if err != nil {
 			return err
 		}
-		// Without seccomp runc refuses every pod sandbox.
+		// Without seccomp, runc rejects every pod.
 		_, err = run(ctx, command{name: "go", dir: source, env: []string{"CGO_ENABLED=1"}, args: []string{
 			"build", "-trimpath", "-tags", "seccomp netgo osusergo", "-ldflags", "-s -w -extldflags -static", "-o", dir + "/",
 			"github.com/opencontainers/runc",
@@ -99,7 +99,8 @@ int main(void) {
 }
 `
 
-// Pause builds the process that holds a pod's namespaces and reaps its orphans.
+// Pause builds the program that keeps a pod's namespaces and reaps its orphaned processes, and
+// returns its folder.
 func (b *Builder) Pause(ctx context.Context) (string, error) {
 	k, err := key([]string{pauseSource})
 	if err != nil {
@@ -115,8 +116,8 @@ func (b *Builder) Pause(ctx context.Context) (string, error) {
 	})
 }
 
-// Program builds a main package of the product or its examples, static, and returns
-// the path of the binary. Go's own build cache makes a second build cheap.
+// Program builds a static binary of a main package and returns its path. Go's build cache makes
+// repeated builds cheap.
 func (b *Builder) Program(ctx context.Context, dir, pkg string) (string, error) {
 	out := filepath.Join(b.Cache, "programs", filepath.Base(pkg))
 	_, err := run(ctx, command{

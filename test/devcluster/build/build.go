@@ -1,7 +1,7 @@
-// Package build makes the parts of the development cluster: Kubernetes, containerd
-// and the CNI plugins from their Go modules, the guest's kernel and disk from Debian.
-// Each part is kept in the cache under a key made of everything it is made from, so
-// a second build of the same sources does nothing.
+// Package build builds the parts of the development cluster: Kubernetes, containerd and the CNI
+// plugins from their Go modules, the guest's kernel and disk from Debian. It keeps each part in the
+// cache under a key that depends on all of its sources, so a part is built once per version of its
+// sources.
 package build
 
 import (
@@ -22,14 +22,14 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// Builder makes parts from Source, the folder test/devcluster of a checkout.
+// Builder builds the parts.
 type Builder struct {
-	Source string
-	Cache  string
+	Source string // folder test/devcluster of a checkout
+	Cache  string // folder of finished parts
 	Log    io.Writer
 }
 
-// New returns a builder for the checkout that the working directory lies in.
+// New returns a Builder for the checkout that contains the working directory.
 func New(log io.Writer) (*Builder, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -45,17 +45,17 @@ func New(log io.Writer) (*Builder, error) {
 			return &Builder{Source: source, Cache: cache, Log: log}, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return nil, fmt.Errorf("run this inside a checkout of osc-debug")
+			return nil, fmt.Errorf("the working directory is not in a checkout of osc-debug")
 		}
 	}
 }
 
-// Root is the checkout's top folder.
+// Root returns the checkout's top folder.
 func (b *Builder) Root() string { return filepath.Dir(filepath.Dir(b.Source)) }
 
-// cached returns the folder of a part, calling make to fill it when it is not there
-// yet. make writes into a temporary folder that is renamed at the end, so a killed
-// build leaves nothing that looks finished.
+// cached returns the folder of a part and, if it does not exist, first calls make to fill it. make
+// writes into a temporary folder that is renamed at the end, so an interrupted build leaves nothing
+// that looks finished. Folders of the part with other keys are removed.
 func (b *Builder) cached(part, key, what string, make func(dir string) error) (string, error) {
 	dir := filepath.Join(b.Cache, "parts", part+"-"+key)
 	if _, err := os.Stat(dir); err == nil {
@@ -84,7 +84,8 @@ func (b *Builder) cached(part, key, what string, make func(dir string) error) (s
 	return dir, nil
 }
 
-// key hashes texts and the files of folders (not their times) to 12 hex digits.
+// key returns 12 hex digits of a hash over texts, the files in folders (names and contents, not
+// times), and the Go version.
 func key(texts []string, folders ...string) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, runtime.Version(), runtime.GOARCH)
@@ -99,6 +100,7 @@ func key(texts []string, folders ...string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:12], nil
 }
 
+// hashFolder adds the files of a folder to a hash.
 func hashFolder(h io.Writer, folder string) error {
 	var files []string
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
@@ -123,14 +125,15 @@ func hashFolder(h io.Writer, folder string) error {
 	return nil
 }
 
+// command is a command to run.
 type command struct {
 	name string
 	args []string
 	dir  string
-	env  []string
+	env  []string // in addition to the current environment
 }
 
-// run runs a command and returns its output; an error carries the output's end.
+// run runs a command and returns its output; an error includes the end of its standard error.
 func run(ctx context.Context, c command) (string, error) {
 	cmd := exec.CommandContext(ctx, c.name, c.args...)
 	cmd.Dir = c.dir

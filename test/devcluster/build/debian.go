@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// Packages are the Debian packages that the cluster, its images and its tests need.
+// Packages are the Debian packages that the cluster, its images and the tests need.
 var Packages = []string{
 	"busybox-static", "cpio", "e2fsprogs", "etcd-server", "gcc", "haproxy", "iproute2", "kmod",
 	"libc6-dev", "libseccomp-dev", "mmdebstrap", "nftables", "pkg-config", "qemu-system-x86",
 }
 
-// EnsurePackages installs the packages that are missing, or names them when the
-// caller is not root.
+// EnsurePackages installs missing packages as root; for other users it returns an error that names
+// them.
 func EnsurePackages(ctx context.Context, log io.Writer) error {
 	var missing []string
 	for _, p := range Packages {

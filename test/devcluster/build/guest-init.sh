@@ -1,6 +1,6 @@
 #!/bin/sh
-# PID 1 of the guest that plays the Kata VM: a node of its own, with its own kernel.
-# $GUEST, $GATEWAY and $NODE come from the environment that the initramfs hands on.
+# PID 1 of the guest that stands for the Kata VM: a separate node with its own kernel.
+# The initramfs sets $GUEST, $GATEWAY and $NODE.
 export PATH=/bin:/sbin
 mount -t proc p /proc
 mount -t sysfs s /sys

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# First process of the guest: loads the disk's drivers, mounts the read-only part of
-# the node from the disk and this boot's configuration from the initramfs, goes on there.
+# First process of the guest: loads the drivers of the disk, mounts the disk, copies this
+# boot's configuration from the initramfs to it, and switches to it.
 B=/bin/busybox
 $B mount -t proc p /proc
 $B mount -t sysfs s /sys

@@ -17,21 +17,21 @@ var guestInit string
 //go:embed guest-initramfs.sh
 var guestInitramfs string
 
-// guestSource makes the disk's key change with the code that fills it.
+// guestSource is part of the disk's key, so that the key changes with the code that fills the disk.
 //
 //go:embed guest.go
 var guestSource string
 
-// Guest is what QEMU boots the second node from.
+// Guest has the files that QEMU boots the second node from.
 type Guest struct {
 	Kernel string // bzImage
-	Disk   string // ext4 image with containerd and kubelet, never written: QEMU keeps changes apart
-	Early  string // folder of the initramfs, to which each boot adds /osc with its configuration
+	Disk   string // ext4 image with containerd and kubelet; QEMU never writes to it
+	Early  string // folder of the initramfs; each boot adds its configuration as /osc
 }
 
 var cloudImage = regexp.MustCompile(`linux-image-[0-9][^ ]*cloud-amd64`)
 
-// kernel downloads and unpacks Debian's newest cloud kernel and returns its folder.
+// kernel downloads and unpacks Debian's latest cloud kernel and returns its folder.
 func (b *Builder) kernel(ctx context.Context) (string, error) {
 	out, err := run(ctx, command{name: "apt-cache", args: []string{"depends", "linux-image-cloud-amd64"}})
 	if err != nil || cloudImage.FindString(out) == "" {
@@ -44,7 +44,7 @@ func (b *Builder) kernel(ctx context.Context) (string, error) {
 	}
 	name := cloudImage.FindString(out)
 	if name == "" {
-		return "", fmt.Errorf("guest kernel: Debian offers no linux-image-cloud-amd64")
+		return "", fmt.Errorf("guest kernel: Debian has no package linux-image-cloud-amd64")
 	}
 	return b.cached("kernel", strings.TrimPrefix(name, "linux-image-"), "the guest's kernel, "+name, func(dir string) error {
 		if _, err := run(ctx, command{name: "apt-get", args: []string{"download", name}, dir: dir}); err != nil {
@@ -52,7 +52,7 @@ func (b *Builder) kernel(ctx context.Context) (string, error) {
 		}
 		debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 		if err != nil || len(debs) != 1 {
-			return fmt.Errorf("guest kernel: found %d packages: %w", len(debs), err)
+			return fmt.Errorf("guest kernel: downloaded %d packages, wanted 1: %w", len(debs), err)
 		}
 		if _, err := run(ctx, command{name: "dpkg", args: []string{"-x", debs[0], dir}}); err != nil {
 			return err
@@ -61,7 +61,7 @@ func (b *Builder) kernel(ctx context.Context) (string, error) {
 	})
 }
 
-// Guest builds the disk and initramfs of the second node.
+// Guest builds the disk and the initramfs of the second node.
 func (b *Builder) Guest(ctx context.Context) (Guest, error) {
 	kernel, err := b.kernel(ctx)
 	if err != nil {
@@ -104,11 +104,14 @@ func (b *Builder) Guest(ctx context.Context) (Guest, error) {
 	}, err
 }
 
+// guestTree has the folders from which the guest is built.
 type guestTree struct {
-	root, early     string
-	kernel, version string
+	root, early string // contents of the disk and of the initramfs
+	kernel      string // folder of the unpacked kernel package
+	version     string // of the kernel
 }
 
+// fill copies programs, scripts and kernel modules into the folders.
 func (g guestTree) fill(ctx context.Context, kube, runtimeDir string) error {
 	for _, d := range []string{
 		"bin", "sbin", "etc/osc", "proc", "sys", "dev", "tmp", "run", "root", "lib/modules",
@@ -146,7 +149,7 @@ func (g guestTree) fill(ctx context.Context, kube, runtimeDir string) error {
 	}
 	texts := map[string]string{
 		g.root + "/init": guestInit, g.early + "/init": guestInitramfs,
-		// The kubelet will not start without these two.
+		// The kubelet does not start without these two files.
 		g.root + "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", g.root + "/etc/group": "root:x:0:\n",
 	}
 	for path, text := range texts {
@@ -160,8 +163,8 @@ func (g guestTree) fill(ctx context.Context, kube, runtimeDir string) error {
 	return g.modules(ctx)
 }
 
-// modules puts all kernel modules on the disk, and those needed to reach it into the
-// initramfs, in loading order.
+// modules copies all kernel modules to the disk. It also copies those that the guest needs to mount
+// the disk into the initramfs, with a list of their loading order.
 func (g guestTree) modules(ctx context.Context) error {
 	from := filepath.Join(g.kernel, "lib", "modules", g.version)
 	if _, err := run(ctx, command{name: "cp", args: []string{"-a", from, filepath.Join(g.root, "lib", "modules")}}); err != nil {
@@ -192,17 +195,19 @@ func (g guestTree) modules(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(g.early, "mods", "order"), []byte(strings.Join(order, "\n")+"\n"), 0o644)
 }
 
+// onlyEntry returns the name of a folder's only entry.
 func onlyEntry(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return "", err
 	}
 	if len(entries) != 1 {
-		return "", fmt.Errorf("%s holds %d entries, not one", dir, len(entries))
+		return "", fmt.Errorf("%s has %d entries, wanted 1", dir, len(entries))
 	}
 	return entries[0].Name(), nil
 }
 
+// truncate creates a sparse file of a size in bytes.
 func truncate(path string, size int64) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -212,6 +217,7 @@ func truncate(path string, size int64) error {
 	return f.Truncate(size)
 }
 
+// copyFile copies a file with mode 0755.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {

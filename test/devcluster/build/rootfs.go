@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// RootFS unpacks the Debian packages that the lists name, and what they need, and
-// returns the path of the resulting tar file. No package script is run.
+// RootFS unpacks the Debian packages that are named in the files lists, and their dependencies, and
+// returns the path of the resulting tar file. It runs no package scripts.
 func (b *Builder) RootFS(ctx context.Context, lists ...string) (string, error) {
 	var names []string
 	for _, list := range lists {
@@ -28,7 +28,7 @@ func (b *Builder) RootFS(ctx context.Context, lists ...string) (string, error) {
 	}
 	part := "tools"
 	if len(lists) > 1 {
-		part = "fulltools" // kept beside the other
+		part = "fulltools" // a part of its own, so that both are kept in the cache
 	}
 	dir, err := b.cached(part, k, "the sidecar's tools: "+strings.Join(names, " "), func(dir string) error {
 		_, err := run(ctx, command{name: "mmdebstrap", args: []string{

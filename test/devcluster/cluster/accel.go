@@ -12,9 +12,9 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/build"
 )
 
-// Accelerator says how QEMU runs the guest: "kvm" when a guest really boots with it
-// (there are machines where /dev/kvm opens and guests hang), else "tcg". The answer
-// is kept until the machine restarts.
+// Accelerator returns the accelerator with which QEMU runs the guest: "kvm" if a guest really boots
+// with it (on some machines /dev/kvm can be opened but guests hang), otherwise "tcg". The result is
+// kept until the machine restarts.
 func Accelerator(ctx context.Context, cache string, guest build.Guest) string {
 	if _, err := os.Stat("/dev/kvm"); err != nil {
 		return "tcg"
@@ -30,16 +30,16 @@ func Accelerator(ctx context.Context, cache string, guest build.Guest) string {
 		}
 	}
 	accel := "tcg"
-	if boots(ctx, guest) {
+	if bootsWithKVM(ctx, guest) {
 		accel = "kvm"
 	}
 	_ = os.WriteFile(file, []byte(strings.TrimSpace(string(boot))+" "+accel+"\n"), 0o644)
 	return accel
 }
 
-// boots tries for 6 s whether the kernel gets as far as looking for its root disk,
-// which is not there, so that it panics and QEMU ends.
-func boots(ctx context.Context, guest build.Guest) bool {
+// bootsWithKVM tests whether the guest's kernel boots with KVM within 6 s. It has no root disk, so it
+// panics in the end and QEMU exits.
+func bootsWithKVM(ctx context.Context, guest build.Guest) bool {
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "512", "-nographic",

@@ -37,7 +37,7 @@ import (
 //go:embed base.yaml
 var baseYAML []byte
 
-// client is the administrator's access to the cluster.
+// client returns the administrator's client configuration and client.
 func client(d topology.Dirs) (*rest.Config, *kubernetes.Clientset, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", d.In("admin.conf"))
 	if err != nil {
@@ -49,6 +49,7 @@ func client(d topology.Dirs) (*rest.Config, *kubernetes.Clientset, error) {
 	return config, set, err
 }
 
+// waitAPI waits until the API server is ready.
 func (spec Spec) waitAPI(ctx context.Context) error {
 	_, set, err := client(spec.Dirs)
 	if err != nil {
@@ -64,8 +65,8 @@ func (spec Spec) waitAPI(ctx context.Context) error {
 	return nil
 }
 
-// applyBase creates what OpenShift brings and Kubernetes does not: the Route resource,
-// an edit role that covers it, RuntimeClass kata.
+// applyBase creates what OpenShift has and Kubernetes lacks: the Route resource, a role edit that
+// covers Routes, and RuntimeClass kata.
 func applyBase(ctx context.Context, d topology.Dirs, source string) error {
 	config, _, err := client(d)
 	if err != nil {
@@ -78,8 +79,8 @@ func applyBase(ctx context.Context, d topology.Dirs, source string) error {
 	return Apply(ctx, config, append(append(crd, []byte("\n---\n")...), baseYAML...))
 }
 
-// routeCRD reads OpenShift's own definition of the Route out of its API module, which
-// the module in the folder source requires.
+// routeCRD returns OpenShift's definition of the Route from OpenShift's API module, which the module
+// in folder source requires.
 func routeCRD(ctx context.Context, source string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", "github.com/openshift/api")
 	cmd.Dir = source
@@ -94,8 +95,8 @@ func routeCRD(ctx context.Context, source string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(module.Dir, "route", "v1", "zz_generated.crd-manifests", "routes.crd.yaml"))
 }
 
-// prepull has the VM node pull the sidecar, which takes the emulated guest some 15 s,
-// as clusters do that want sessions to begin at once.
+// prepull makes the VM node pull the sidecar image, which takes about 15 s in an emulated guest.
+// Clusters on which sessions should start fast do the same.
 func prepull(ctx context.Context, d topology.Dirs) error {
 	ref, err := os.ReadFile(image.SidecarFile(d.Cache))
 	if err != nil {
@@ -123,7 +124,7 @@ spec:
       - {name: sidecar, image: %q, resources: {requests: {memory: 16Mi}}}
 `
 
-// Apply applies a stream of YAML documents on the server side.
+// Apply applies a stream of YAML documents with server-side apply.
 func Apply(ctx context.Context, config *rest.Config, stream []byte) error {
 	disco, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
@@ -151,11 +152,12 @@ func Apply(ctx context.Context, config *rest.Config, stream []byte) error {
 	}
 }
 
+// applyOne applies one object, and waits up to 20 s until the API server knows its kind.
 func applyOne(ctx context.Context, dyn dynamic.Interface, mapper meta.ResettableRESTMapper, object *unstructured.Unstructured) error {
 	gvk := object.GroupVersionKind()
 	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
 		mapping, err := mapper.RESTMapping(schema.GroupKind{Group: gvk.Group, Kind: gvk.Kind}, gvk.Version)
-		if meta.IsNoMatchError(err) { // its definition was applied a moment ago
+		if meta.IsNoMatchError(err) { // its definition has just been applied
 			mapper.Reset()
 			return false, nil
 		}
@@ -171,7 +173,8 @@ func applyOne(ctx context.Context, dyn dynamic.Interface, mapper meta.Resettable
 	})
 }
 
-// waitReady waits for both nodes (early: the first) and the router's first configuration.
+// waitReady waits until both nodes, the router and the sidecar image are ready. If early is set, it
+// waits only for the runc node and the router.
 func (spec Spec) waitReady(ctx context.Context, early bool) error {
 	_, set, err := client(spec.Dirs)
 	if err != nil {
@@ -191,7 +194,8 @@ func (spec Spec) waitReady(ctx context.Context, early bool) error {
 	return nil
 }
 
-// notReady names the first part that is not ready yet; early looks at no sandbox node.
+// notReady returns the name of the first part that is not ready, "" if all are. If early is set, it
+// ignores the sandbox node.
 func notReady(ctx context.Context, set kubernetes.Interface, d topology.Dirs, early bool) string {
 	nodes := []string{topology.RuncNode, topology.KataNode}
 	if early {
@@ -223,7 +227,7 @@ func notReady(ctx context.Context, set kubernetes.Interface, d topology.Dirs, ea
 	return ""
 }
 
-// Status prints the nodes, or that no cluster runs.
+// Status prints that the cluster is ready; it returns an error if it is not ready or not running.
 func Status(ctx context.Context, w io.Writer) error {
 	d, err := topology.NewDirs()
 	if err != nil {
@@ -231,16 +235,16 @@ func Status(ctx context.Context, w io.Writer) error {
 	}
 	pid := supervisorPID(d)
 	if pid == 0 {
-		return errors.New("no cluster runs: start one with 'make cluster-up'")
+		return errors.New("no cluster is running; start one with 'make cluster-up'")
 	}
 	_, set, err := client(d)
 	if err != nil {
 		return err
 	}
 	if waiting := notReady(ctx, set, d, false); waiting != "" {
-		return fmt.Errorf("the cluster runs (process %d), but %s is not ready; logs are in %s", pid, waiting, d.In("log"))
+		return fmt.Errorf("the cluster is running (process %d), but %s is not ready; logs are in %s", pid, waiting, d.In("log"))
 	}
-	fmt.Fprintf(w, "the cluster runs: process %d, nodes %s and %s are Ready, router serves on %s, logs in %s\n",
+	fmt.Fprintf(w, "the cluster is running (process %d): nodes %s and %s are ready, the router serves on %s, logs are in %s\n",
 		pid, topology.RuncNode, topology.KataNode, topology.ClusterIP, d.In("log"))
 	return nil
 }

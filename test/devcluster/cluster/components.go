@@ -9,13 +9,13 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// Spec is what a cluster is made of.
+// Spec describes a cluster: its folders, programs and options.
 type Spec struct {
 	Dirs           topology.Dirs
 	Kube, Runtime  string // folders of built programs
 	Guest          build.Guest
 	Accel          string // QEMU's accelerator: tcg or kvm
-	ReloadInterval string // router's minimum time between reloads, as a Go duration
+	ReloadInterval string // minimum time between reloads of the router, as a Go duration
 }
 
 // component is a long-running process of the cluster.
@@ -25,6 +25,7 @@ type component struct {
 	env  []string
 }
 
+// components returns the cluster's components in the order in which they are started.
 func (spec Spec) components() []component {
 	d := spec.Dirs
 	pki := func(name string) string { return d.In("pki", name) }
@@ -58,7 +59,7 @@ func (spec Spec) components() []component {
 			"--service-account-private-key-file=" + pki("sa.key"), "--root-ca-file=" + pki("ca.crt"),
 			"--use-service-account-credentials", "--leader-elect=false",
 			"--node-monitor-period=2s", "--node-monitor-grace-period=40s",
-			// 20 requests a second would have tests wait for controllers that have time.
+			// With the default of 20 requests per second, tests would wait for idle controllers.
 			"--kube-api-qps=300", "--kube-api-burst=600",
 		}},
 		{name: "kube-scheduler", args: []string{
@@ -75,13 +76,16 @@ func (spec Spec) components() []component {
 	}
 }
 
+// qemu returns the command line of QEMU for the guest.
+//
+// The emulated CPU has no AVX and SHA instructions, because emulating them costs more than the plain
+// code that programs then use (a pod in the guest answered 560 requests/s with it, 390 with "max").
+// An emulated guest also needs no mitigations.
+//
+// The guest has one CPU: with two emulated CPUs, QEMU 7.2 locks up when the kernel patches code that
+// the other CPU runs, which happens when gadgets are attached and detached. (30 rounds under load
+// were enough; with one CPU 150 rounds passed, at the same throughput.)
 func (spec Spec) qemu() []string {
-	// An emulated CPU without AVX and SHA instructions: emulating those costs more than
-	// the plain code that programs use in their place (a pod in the guest answered 560
-	// requests/s with it, 390 with "max"). Nor does an emulated guest need mitigations.
-	// One CPU: with two emulated ones QEMU 7.2 locks up for ever when the kernel patches
-	// code that the other one runs, as attaching and detaching gadgets does (30 rounds
-	// under load were enough; with one CPU 150 rounds passed, and it serves as much).
 	accel, cpu := "tcg,thread=multi", "Nehalem"
 	if spec.Accel == "kvm" {
 		accel, cpu = "kvm", "host"
@@ -89,13 +93,14 @@ func (spec Spec) qemu() []string {
 	return []string{
 		"qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-m", "3072", "-smp", "1", "-nographic", "-no-reboot",
 		"-kernel", spec.Guest.Kernel, "-initrd", spec.Dirs.In("initramfs.gz"), "-append", "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 audit=0 nowatchdog",
-		// snapshot: what the guest writes goes to a file that is gone with the process.
+		// snapshot=on: the guest's writes go to a temporary file that is removed with the process.
 		"-drive", "file=" + spec.Guest.Disk + ",if=virtio,format=raw,cache=unsafe,snapshot=on",
 		"-netdev", "tap,id=n,ifname=" + topology.Tap + ",script=no,downscript=no", "-device", "virtio-net-pci,netdev=n",
 		"-device", "virtio-rng-pci",
 	}
 }
 
+// superviseArgs returns the arguments with which devcluster runs the supervisor.
 func (spec Spec) superviseArgs() []string {
 	return []string{
 		"supervise", "--kube", spec.Kube, "--runtime", spec.Runtime, "--guest-kernel", spec.Guest.Kernel,
@@ -103,8 +108,7 @@ func (spec Spec) superviseArgs() []string {
 	}
 }
 
-// configure writes certificates and configuration of both nodes and the guest's
-// initramfs.
+// configure writes the certificates and the configuration of both nodes, and the guest's initramfs.
 func (spec Spec) configure() error {
 	d := spec.Dirs
 	if err := os.Symlink(filepath.Join(spec.Kube, "kubectl"), d.In("kubectl")); err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// node is where one node keeps its things; the runc node and the guest differ only here.
+// node has the paths and addresses in which the configurations of the runc node and the guest differ.
 type node struct {
 	name      string
 	certs     string // folder with ca.crt, NAME.crt and NAME.key
@@ -21,8 +21,8 @@ type node struct {
 	cniBridge string
 }
 
-// containerdTOML configures containerd 2. Its handler "kata" is runc too: what makes
-// a sandbox a machine of its own here is the node that RuntimeClass kata selects.
+// containerdTOML returns the configuration of containerd 2. Its handler "kata" is also runc: here a
+// sandbox is in a VM because RuntimeClass kata selects the node that is one.
 func (n node) containerdTOML() string {
 	return fmt.Sprintf(`version = 3
 root = "/var/lib/containerd"
@@ -50,18 +50,20 @@ state = "/run/containerd"
 `, n.hosts, n.cniBin, n.cniConf)
 }
 
-// registryTOML sends every pull, whatever the registry's name, to the local one.
+// registryTOML returns the configuration that sends pulls from every registry to the local one.
 func registryTOML() string {
 	url := "http://" + topology.GatewayIP + ":" + topology.RegistryPort
 	return fmt.Sprintf("server = %q\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", url, url)
 }
 
+// cniConfig returns the configuration of the node's pod network.
 func (n node) cniConfig() string {
 	return fmt.Sprintf(`{"cniVersion":"1.0.0","name":"osc","plugins":[{"type":"bridge","bridge":%q,"isGateway":true,"hairpinMode":true,
 "ipam":{"type":"host-local","ranges":[[{"subnet":%q,"rangeStart":%q}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}
 `, n.cniBridge, n.podCIDR, n.podStart)
 }
 
+// kubeletYAML returns the configuration of the node's kubelet.
 func (n node) kubeletYAML() string {
 	return fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -95,7 +97,7 @@ metricsBindAddress: 127.0.0.1:10249
 healthzBindAddress: 127.0.0.1:10256
 `
 
-// writeAll writes files by path, making their folders.
+// writeAll writes files, given by path, and creates their folders.
 func writeAll(files map[string]string) error {
 	for path, text := range files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -14,9 +14,8 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// The supervisor is known by PID and start time, so a PID that another process got
-// since is never mistaken for it.
-
+// writeIdentity records the supervisor's PID and start time. The start time shows whether another
+// process has got the PID since.
 func writeIdentity(d topology.Dirs, pid int) error {
 	started, err := startTime(pid)
 	if err != nil {
@@ -25,7 +24,7 @@ func writeIdentity(d topology.Dirs, pid int) error {
 	return os.WriteFile(d.In("supervisor"), fmt.Appendf(nil, "%d %s\n", pid, started), 0o644)
 }
 
-// supervisorPID returns the PID of the running supervisor, 0 when there is none.
+// supervisorPID returns the PID of the running supervisor, 0 if there is none.
 func supervisorPID(d topology.Dirs) int {
 	data, err := os.ReadFile(d.In("supervisor"))
 	if err != nil {
@@ -42,7 +41,7 @@ func supervisorPID(d topology.Dirs) int {
 	return pid
 }
 
-// startTime is field 22 of /proc/PID/stat, in clock ticks since boot.
+// startTime returns field 22 of /proc/PID/stat: the process's start in clock ticks since boot.
 func startTime(pid int) (string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -56,12 +55,12 @@ func startTime(pid int) (string, error) {
 	return fields[19], nil
 }
 
-// Down ends the cluster, running or left by a killed run, and removes what it left.
-// Built parts stay in the cache.
+// Down stops a running cluster and removes what it, or an earlier killed run, left behind. Built
+// parts stay in the cache.
 func Down(d topology.Dirs) error {
 	if pid := supervisorPID(d); pid != 0 {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			return fmt.Errorf("end the cluster: %w", err)
+			return fmt.Errorf("stop the cluster: %w", err)
 		}
 		for range 300 {
 			if supervisorPID(d) == 0 {
@@ -70,19 +69,19 @@ func Down(d topology.Dirs) error {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if supervisorPID(d) != 0 {
-			return fmt.Errorf("end the cluster: process %d is still there after 15 s", pid)
+			return fmt.Errorf("stop the cluster: process %d still exists after 15 s", pid)
 		}
 	}
-	// The cluster's end of the pair goes with its namespace and takes this one along;
-	// the kernel does that a little later, so ask for it.
+	// The kernel removes both ends of the veth pair some time after the cluster's namespace has ended;
+	// remove this end now.
 	if _, err := os.Stat("/sys/class/net/" + topology.HostLink); err == nil {
 		_ = exec.Command("ip", "link", "del", topology.HostLink).Run()
 	}
 	return errors.Join(removeCgroups(), os.RemoveAll(d.State))
 }
 
-// removeCgroups removes the runc node's cgroups, in every hierarchy of version 1 or in
-// the one of version 2, from the leaves up.
+// removeCgroups removes the runc node's cgroups, in all hierarchies of cgroup version 1 or in the one
+// of version 2.
 func removeCgroups() error {
 	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + topology.CgroupRoot)
 	roots = append(roots, "/sys/fs/cgroup/"+topology.CgroupRoot)
@@ -92,7 +91,7 @@ func removeCgroups() error {
 			if last = removeTree(root); last == nil {
 				break
 			}
-			time.Sleep(50 * time.Millisecond) // processes leave their cgroup a moment after they died
+			time.Sleep(50 * time.Millisecond) // processes leave their cgroup shortly after they have died
 		}
 		if last != nil {
 			return last
@@ -101,6 +100,7 @@ func removeCgroups() error {
 	return nil
 }
 
+// removeTree removes a cgroup and those below it.
 func removeTree(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,7 +116,7 @@ func removeTree(dir string) error {
 	return syscall.Rmdir(dir)
 }
 
-// makeCgroups makes the parent of the runc node's pods.
+// makeCgroups creates the parent cgroup of the runc node's pods.
 func makeCgroups() error {
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
 		return os.MkdirAll("/sys/fs/cgroup/"+topology.CgroupRoot, 0o755)
@@ -134,7 +134,7 @@ func makeCgroups() error {
 			return err
 		}
 		if h.Name() == "cpuset" {
-			// A child of a cpuset takes no process until it is told its CPUs and memory.
+			// A child cpuset accepts no process before its CPUs and memory nodes are set.
 			for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
 				all, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/cpuset", f))
 				if err == nil {

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// initramfs packs the guest's early root with this cluster's configuration in /osc:
-// what lies in the folder guest, and the given files (machine path to path in /osc).
+// initramfs packs the guest's initramfs with this cluster's configuration in /osc: the contents of
+// folder guest, and files, given as path on this machine to path in /osc.
 func (spec Spec) initramfs(files map[string]string) error {
 	d := spec.Dirs
 	for from, to := range files {

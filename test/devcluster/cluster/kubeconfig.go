@@ -9,8 +9,8 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// kubeconfig writes a file for a user, known by certificate or by token, that talks
-// to the API server at the given address.
+// kubeconfig writes a kubeconfig for a user, who has a certificate or a token, and for the API server
+// at an address.
 func (p *pki) kubeconfig(path, user, address string) error {
 	auth := &api.AuthInfo{Token: p.tokens[user]}
 	if auth.Token == "" {
@@ -32,8 +32,8 @@ func (p *pki) kubeconfig(path, user, address string) error {
 	}, path)
 }
 
-// kubeconfigs writes the files of the people (usable on this machine), of the runc
-// node and the cluster's own components, and of the guest.
+// kubeconfigs writes the kubeconfigs of the users (for this machine), of the runc node, of the
+// cluster's components, and of the guest.
 func (p *pki) kubeconfigs(d topology.Dirs) error {
 	files := []struct{ name, user, address string }{
 		{"admin.conf", "admin", topology.ClusterIP},

@@ -19,17 +19,17 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// Users are ordinary people of the development cluster: they have a token each and
-// no right that a test or the demo does not give them.
+// Users are ordinary users of the development cluster. Each has a token and only the rights that a
+// test or the demo grants.
 var Users = []string{"alice", "bob"}
 
-// pki is the cluster's certificate authority and what it signed, new at each start.
+// pki is the cluster's certificate authority with its certificates; each start creates a new one.
 type pki struct {
 	dir    string
 	ca     *x509.Certificate
 	caKey  crypto.Signer
 	caPEM  []byte
-	tokens map[string]string
+	tokens map[string]string // by user
 }
 
 func newPKI(dir string) (*pki, error) {
@@ -61,6 +61,7 @@ func newPKI(dir string) (*pki, error) {
 	return p, p.issueAll()
 }
 
+// issueAll writes all certificates, the key of ServiceAccount tokens, and the users' tokens.
 func (p *pki) issueAll() error {
 	certs := []struct {
 		name, cn, org string
@@ -103,6 +104,7 @@ func (p *pki) issueAll() error {
 	return p.write("tokens.csv", lines)
 }
 
+// issue writes a certificate and its key; names are its DNS names and IP addresses.
 func (p *pki) issue(name, cn, org string, names []string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// A component is stopped while a file of its name is in folder stopped.
+// stopFile returns the path of the file that keeps a component stopped while it exists.
 func stopFile(d topology.Dirs, name string) string { return d.In("stopped", name) }
 
 func (spec Spec) isStopped(name string) bool {
@@ -17,9 +18,9 @@ func (spec Spec) isStopped(name string) bool {
 	return err == nil
 }
 
-// Stop kills a component, as a crash does, and keeps it from being started again.
+// Stop kills a component, as in a crash, and keeps the supervisor from starting it again.
 func Stop(d topology.Dirs, name string) error {
-	if err := known(name); err != nil {
+	if err := checkComponent(name); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(d.In("stopped"), 0o755); err != nil {
@@ -28,25 +29,26 @@ func Stop(d topology.Dirs, name string) error {
 	if err := os.WriteFile(stopFile(d, name), nil, 0o644); err != nil {
 		return err
 	}
-	time.Sleep(300 * time.Millisecond) // until the supervisor has seen it
+	time.Sleep(300 * time.Millisecond) // until the supervisor has seen the file
 	return nil
 }
 
-// Start lets a stopped component run again.
+// Start has the supervisor start a stopped component again.
 func Start(d topology.Dirs, name string) error {
-	if err := known(name); err != nil {
+	if err := checkComponent(name); err != nil {
 		return err
 	}
 	return os.Remove(stopFile(d, name))
 }
 
-func known(name string) error {
+// checkComponent returns an error if there is no component of that name.
+func checkComponent(name string) error {
 	var names []string
 	for _, c := range (Spec{}).components() {
 		names = append(names, c.name)
 	}
 	if !slices.Contains(names, name) {
-		return fmt.Errorf("%q is no component: %v", name, names)
+		return fmt.Errorf("unknown component %q: must be one of %s", name, strings.Join(names, ", "))
 	}
 	return nil
 }

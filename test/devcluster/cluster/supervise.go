@@ -16,18 +16,18 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// Supervise is process 1 of the cluster's own namespaces. It mounts and wires what
-// the components need, starts them, reaps whatever is orphaned to it, and starts a
-// component again that died. It never returns while the cluster lives: killing it
-// ends every process, mount and network link of the cluster, because the kernel ends
-// the namespaces with it. before names what started it and holds its standard input
-// open until the veth pair is there; if that ends first, so does the cluster.
+// Supervise is process 1 of the cluster's own namespaces. It sets up mounts and the network, starts
+// the components, reaps orphaned processes, and restarts components that have died. It does not
+// return while the cluster runs. Killing it ends all processes, mounts and network links of the
+// cluster, because the kernel ends the namespaces with their process 1. The process that starts it
+// keeps its standard input open and writes "go" when the veth pair exists; if that process ends
+// first, Supervise returns an error.
 func Supervise(spec Spec) error {
 	if os.Getpid() != 1 {
-		return fmt.Errorf("supervise runs as process 1 of a new PID namespace: use 'up'")
+		return fmt.Errorf("supervise must be process 1 of a new PID namespace; use 'devcluster up'")
 	}
 	if line, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil || line != "go\n" {
-		return fmt.Errorf("started by something that went away")
+		return fmt.Errorf("the process that started the supervisor has ended")
 	}
 	if err := spec.mounts(); err != nil {
 		return err
@@ -41,7 +41,7 @@ func Supervise(spec Spec) error {
 			return err
 		}
 	}
-	go s.obey()
+	go s.followStopFiles()
 	return s.reap()
 }
 
@@ -52,9 +52,8 @@ func mount(source, target, kind string, flags uintptr, data string) error {
 	return nil
 }
 
-// mounts gives the cluster a /proc of its PID namespace, a /sys of its network
-// namespace, and a /run and /var of its own, so that the paths that containerd,
-// kubelet and CNI plugins have built in meet nothing of the machine's.
+// mounts gives the cluster the /proc of its PID namespace and its own /run and /var, so that the
+// fixed paths of containerd, kubelet and the CNI plugins do not touch the machine's files.
 func (spec Spec) mounts() error {
 	d := spec.Dirs
 	for _, dir := range []string{"var/lib/containerd", "var/lib/kubelet", "var/lib/cni", "var/log", "var/tmp", "log"} {
@@ -65,8 +64,8 @@ func (spec Spec) mounts() error {
 	if err := os.Symlink("/run", d.In("var/run")); err != nil && !os.IsExist(err) {
 		return err
 	}
-	// First cut off from the machine's mounts, then shared again: kubelet wants its
-	// own mounts to propagate to containers.
+	// First separate the mounts from the machine's, then share them again within the cluster, because
+	// the kubelet needs its mounts to propagate to containers.
 	if err := mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return err
 	}
@@ -85,6 +84,7 @@ func (spec Spec) mounts() error {
 	return mount("none", "/var", "", syscall.MS_SHARED, "")
 }
 
+// network configures the network inside the cluster's namespace.
 func (spec Spec) network() error {
 	for path, value := range map[string]string{
 		"/proc/sys/net/ipv4/ip_forward":                 "1",
@@ -117,13 +117,13 @@ type supervisor struct {
 	spec Spec
 
 	mu      sync.Mutex
-	running map[int]component
-	stopped []component // by Stop, until Start
+	running map[int]component // by PID
+	stopped []component       // from Stop until Start
 }
 
-// obey kills the components that Stop names and starts them again when Start does; it
-// lives as long as the cluster.
-func (s *supervisor) obey() {
+// followStopFiles kills components that Stop has stopped, and starts them again after Start. It runs
+// as long as the cluster.
+func (s *supervisor) followStopFiles() {
 	for range time.Tick(100 * time.Millisecond) {
 		s.mu.Lock()
 		for pid, c := range s.running {
@@ -177,7 +177,8 @@ func (s *supervisor) start(c component) error {
 	return nil
 }
 
-// reap waits for children, of its own and adopted, for ever.
+// reap waits for child processes, adopted ones included, and restarts components that have died. It
+// returns only on an error.
 func (s *supervisor) reap() error {
 	for {
 		var status syscall.WaitStatus
@@ -199,7 +200,7 @@ func (s *supervisor) reap() error {
 		if !ok || held {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "%s %s ended (%v), starting it again\n", time.Now().Format(time.RFC3339), c.name, status)
+		fmt.Fprintf(os.Stderr, "%s %s ended (%v), restarting it\n", time.Now().Format(time.RFC3339), c.name, status)
 		time.Sleep(300 * time.Millisecond)
 		if err := s.start(c); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -207,8 +208,8 @@ func (s *supervisor) reap() error {
 	}
 }
 
-// spawn starts a supervisor in new namespaces and wires the veth pair to it. Its
-// identity is on disk before it may do anything.
+// spawn starts a supervisor in new namespaces and connects it with the veth pair. The supervisor's
+// identity is on disk before the supervisor does anything.
 func (spec Spec) spawn(ctx context.Context) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -239,7 +240,7 @@ func (spec Spec) spawn(ctx context.Context) error {
 	for _, args := range []string{
 		fmt.Sprintf("link add %s type veth peer name %s netns %d", topology.HostLink, topology.ClusterLink, cmd.Process.Pid),
 		"addr add " + topology.HostIP + topology.LinkBits + " dev " + topology.HostLink,
-		// Where tests put the servers of pods whose status they write by hand.
+		// Addresses for the servers of the tests' fake pods.
 		"addr add 10.87.0.11/32 dev " + topology.HostLink,
 		"addr add 10.87.0.12/32 dev " + topology.HostLink,
 		"addr add 10.87.0.13/32 dev " + topology.HostLink,

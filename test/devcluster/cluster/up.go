@@ -1,4 +1,4 @@
-// Package cluster starts, shows and ends the development cluster.
+// Package cluster starts and stops the development cluster and shows its state.
 package cluster
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// progress prints what is being done and how long the last step took.
+// progress prints the current step and how long each step took.
 type progress struct {
 	w     io.Writer
 	begin time.Time
@@ -38,9 +38,9 @@ func (p *progress) end() {
 	p.what = ""
 }
 
-// Up builds what is not built yet, starts a cluster unless one runs, and returns when
-// both nodes are Ready, the router serves and the images can be pulled. early does not
-// wait for the sandbox node: a second Up does.
+// Up builds what is not built yet, starts a cluster unless one is running, and returns when both
+// nodes are ready, the router serves and the images can be pulled. If early is set, it does not wait
+// for the sandbox node; a second Up does.
 func Up(ctx context.Context, log io.Writer, reloadInterval time.Duration, early bool) error {
 	dirs, err := topology.NewDirs()
 	if err != nil {
@@ -101,11 +101,11 @@ func Up(ctx context.Context, log io.Writer, reloadInterval time.Duration, early 
 		return err
 	}
 	p.end()
-	fmt.Fprintf(log, "cluster is up after %.1f s\n", time.Since(p.begin).Seconds())
+	fmt.Fprintf(log, "cluster is ready after %.1f s\n", time.Since(p.begin).Seconds())
 	return nil
 }
 
-// launch starts the supervisor; when that fails nothing of it stays.
+// launch starts the supervisor and cleans up if that fails.
 func (spec Spec) launch(ctx context.Context) error {
 	if err := os.MkdirAll(spec.Dirs.In("log"), 0o755); err != nil {
 		return err
@@ -119,24 +119,24 @@ func (spec Spec) launch(ctx context.Context) error {
 	}
 	if err != nil {
 		if downErr := Down(spec.Dirs); downErr != nil {
-			return fmt.Errorf("%w (and cleaning up: %v)", err, downErr)
+			return fmt.Errorf("%w (cleanup failed too: %v)", err, downErr)
 		}
 	}
 	return err
 }
 
-// checkPlace refuses a cache below the folders that the cluster mounts its own over.
+// checkPlace returns an error if the cache is below a folder that the cluster mounts over.
 func checkPlace(d topology.Dirs) error {
 	for _, hidden := range []string{"/var/", "/run/", "/proc/"} {
 		if strings.HasPrefix(d.Cache+"/", hidden) {
-			return fmt.Errorf("the cache may not lie below %s, which the cluster mounts over: set OSC_DEBUG_CACHE", hidden)
+			return fmt.Errorf("the cache must not be below %s, which the cluster mounts over; set OSC_DEBUG_CACHE to another folder", hidden)
 		}
 	}
 	return nil
 }
 
-// Environment prints the shell line that makes kubectl and osc-debug use the cluster,
-// and the router's address.
+// Environment prints the shell line that makes kubectl and osc-debug use the cluster, and a comment
+// with the router's address and the kubeconfigs of ordinary users.
 func Environment(w io.Writer) error {
 	dirs, err := topology.NewDirs()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package image builds the project's container images without a container engine and
-// pushes them: the example application, the sidecar, and the pause image that the
-// development cluster needs. The same sources give the same digest.
+// Package image builds and pushes the project's container images without a container engine: the
+// sidecar, the guard, the example application, and the pause image that the development cluster
+// needs. The same sources give the same digests.
 package image
 
 import (
@@ -28,13 +28,13 @@ import (
 // DefaultRegistry is where the product's images are published.
 const DefaultRegistry = "quay.io/osc-debug"
 
-// Built is one image, named as a cluster would pull it.
+// Built is an image with the reference by which a cluster pulls it.
 type Built struct {
 	Ref   string // registry/name:tag
 	Image v1.Image
 }
 
-// Digest is the reference by digest.
+// Digest returns the image's reference by digest.
 func (b Built) Digest() (string, error) {
 	tag, err := name.NewTag(b.Ref)
 	if err != nil {
@@ -44,8 +44,8 @@ func (b Built) Digest() (string, error) {
 	return tag.Context().Name() + "@" + digest.String(), err
 }
 
-// Product builds the images that belong to the product: the sidecar first, its full
-// variant (which brings LLVM: 10 times the size) only when asked for, and the guard.
+// Product builds the product's images: first the sidecar, if full is set also its full variant
+// (which includes LLVM and is 10 times as large), and last the guard.
 func Product(ctx context.Context, b *build.Builder, registry string, full bool) ([]Built, error) {
 	tracer, err := b.Program(ctx, b.Root(), "./cmd/osc-tracer")
 	if err != nil {
@@ -67,13 +67,14 @@ func Product(ctx context.Context, b *build.Builder, registry string, full bool) 
 		}
 		built = append(built, Built{registry + "/" + variant + ":latest", img})
 	}
-	img, err := single(guard, v1.Config{Entrypoint: []string{"/osc-guard"}, User: "65532:65532"})
+	img, err := programImage(guard, v1.Config{Entrypoint: []string{"/osc-guard"}, User: "65532:65532"})
 	if err != nil {
 		return nil, fmt.Errorf("image guard: %w", err)
 	}
 	return append(built, Built{registry + "/guard:latest", img}), nil
 }
 
+// sidecar builds a variant of the sidecar image from Debian packages and the tracer.
 func sidecar(ctx context.Context, b *build.Builder, variant, tracer string) (v1.Image, error) {
 	lists := []string{filepath.Join(b.Root(), "sidecar", "packages.txt")}
 	if variant == "sidecar-full" {
@@ -100,20 +101,20 @@ func sidecar(ctx context.Context, b *build.Builder, variant, tracer string) (v1.
 	if err != nil {
 		return nil, err
 	}
-	// What packages' own scripts would have made: tcpdump gives its privileges up for a user
-	// of its name, and does not start without one.
+	// The package scripts, which did not run, would have created these users. tcpdump drops its
+	// privileges to user tcpdump and does not start without it.
 	added["etc/passwd"] = file{[]byte("root:x:0:0:root:/root:/bin/bash\ntcpdump:x:100:100::/nonexistent:/usr/sbin/nologin\n"), 0o644}
 	added["etc/group"] = file{[]byte("root:x:0:\ntcpdump:x:100:\n"), 0o644}
 	own, err := files(added)
 	if err != nil {
 		return nil, err
 	}
-	// The sidecar itself only waits; tools run in it over exec.
+	// The sidecar's main process only waits; tools run in it through exec.
 	return assemble(v1.Config{Entrypoint: []string{"/usr/bin/osc-tracer", "idle"}, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, base, own)
 }
 
-// single is an image of one program, under its own name at the top.
-func single(binary string, config v1.Config) (v1.Image, error) {
+// programImage builds an image with one program, in the root folder under its own name.
+func programImage(binary string, config v1.Config) (v1.Image, error) {
 	layer, err := programs(map[string]string{filepath.Base(binary): binary})
 	if err != nil {
 		return nil, err
@@ -121,6 +122,7 @@ func single(binary string, config v1.Config) (v1.Image, error) {
 	return assemble(config, layer)
 }
 
+// assemble builds an image of layers with a configuration.
 func assemble(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
 	base := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
 	img, err := mutate.AppendLayers(base, layers...)
@@ -136,8 +138,8 @@ func assemble(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
 	return mutate.ConfigFile(img, file)
 }
 
-// BuildAll builds what the development cluster pulls and pushes it to its registry.
-// The sidecar's reference by digest goes to the file that SidecarFile names.
+// BuildAll builds the images that the development cluster pulls and pushes them to its registry. It
+// writes the sidecar's reference by digest to SidecarFile.
 func BuildAll(ctx context.Context, b *build.Builder, log io.Writer) error {
 	built, err := Product(ctx, b, DefaultRegistry, false)
 	if err != nil {
@@ -162,7 +164,7 @@ func BuildAll(ctx context.Context, b *build.Builder, log io.Writer) error {
 		"registry.k8s.io/pause:3.10.1":      filepath.Join(pause, "pause"),
 		"quay.io/bpradipt/http-echo:latest": echo,
 	} {
-		img, err := single(binary, v1.Config{Entrypoint: []string{"/" + filepath.Base(binary)}})
+		img, err := programImage(binary, v1.Config{Entrypoint: []string{"/" + filepath.Base(binary)}})
 		if err != nil {
 			return err
 		}
@@ -177,11 +179,12 @@ func BuildAll(ctx context.Context, b *build.Builder, log io.Writer) error {
 	return nil
 }
 
-// SidecarFile holds the reference, by digest, of the sidecar that was built last.
+// SidecarFile returns the path of the file with the reference, by digest, of the sidecar that was
+// built last.
 func SidecarFile(cache string) string { return filepath.Join(cache, "sidecar.ref") }
 
-// pushLocal pushes to the cluster's registry, under the path that the nodes' mirror
-// configuration asks for: the reference without its registry.
+// pushLocal pushes an image to the cluster's registry under its reference without the registry, the
+// path that the nodes' mirror configuration uses.
 func pushLocal(ctx context.Context, i Built) error {
 	tag, err := name.NewTag(i.Ref)
 	if err != nil {
@@ -201,6 +204,7 @@ func pushLocal(ctx context.Context, i Built) error {
 	return nil
 }
 
+// waitFor waits until a URL answers, for 10 s at most.
 func waitFor(ctx context.Context, url string) error {
 	for range 100 {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -219,9 +223,8 @@ func waitFor(ctx context.Context, url string) error {
 	return fmt.Errorf("%s does not answer", url)
 }
 
-// Publish builds the product's images for a registry and prints their references by
-// digest; with push it also pushes them, with the credentials of the user's own
-// container configuration.
+// Publish builds the product's images for a registry and prints their references by digest. If push
+// is set, it also pushes them, with the credentials from the user's container configuration.
 func Publish(ctx context.Context, b *build.Builder, registry string, full, push bool, out io.Writer) error {
 	if err := build.EnsurePackages(ctx, b.Log); err != nil {
 		return err

@@ -18,16 +18,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// epoch is the time of every file in an image, so that the same files give the same digest.
+// epoch is the modification time of every file in an image, so that equal files give equal digests.
 var epoch = time.Unix(0, 0)
 
-// file is one of an image.
+// file is a file of an image.
 type file struct {
 	data []byte
 	mode int64
 }
 
-// programs is a layer of executables: path in the image to file on this machine.
+// programs builds a layer of executables, given as path in the image to path on this machine.
 func programs(binaries map[string]string) (v1.Layer, error) {
 	read, err := executables(binaries)
 	if err != nil {
@@ -36,6 +36,7 @@ func programs(binaries map[string]string) (v1.Layer, error) {
 	return files(read)
 }
 
+// executables reads executables, given as for programs.
 func executables(binaries map[string]string) (map[string]file, error) {
 	out := map[string]file{}
 	for name, binary := range binaries {
@@ -48,7 +49,7 @@ func executables(binaries map[string]string) (map[string]file, error) {
 	return out, nil
 }
 
-// files is a layer of files by their path in the image.
+// files builds a layer of files, given by their path in the image.
 func files(files map[string]file) (v1.Layer, error) {
 	var names []string
 	for name := range files {
@@ -81,6 +82,7 @@ func files(files map[string]file) (v1.Layer, error) {
 	return asLayer(buf.Bytes())
 }
 
+// parents returns the folders above a path, from the top down.
 func parents(name string) []string {
 	var dirs []string
 	for dir := path.Dir(name); dir != "." && dir != "/"; dir = path.Dir(dir) {
@@ -89,14 +91,15 @@ func parents(name string) []string {
 	return dirs
 }
 
+// asLayer returns a tar file as a layer. It uses zstd, which unpacks several times faster than gzip;
+// that matters in an emulated guest.
 func asLayer(data []byte) (v1.Layer, error) {
-	// zstd unpacks several times faster than gzip, which shows in an emulated guest.
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
 		tarball.WithCompression(compression.ZStd), tarball.WithMediaType(types.OCILayerZStd))
 }
 
-// unneeded are folders of a Debian system that no tool of the sidecar reads: package
-// databases, translations, and the Perl that packaging scripts use.
+// unneeded are paths of a Debian system that none of the sidecar's tools reads, such as package
+// databases, translations, and the Perl of packaging scripts.
 var unneeded = []string{
 	"usr/share/locale/", "usr/share/man/", "usr/share/info/", "usr/share/perl/", "usr/share/perl5/", "usr/share/lintian/",
 	"usr/share/bash-completion/", "usr/share/zoneinfo/", "usr/lib/locale/", "usr/lib/x86_64-linux-gnu/perl",
@@ -105,8 +108,8 @@ var unneeded = []string{
 	"var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "dev/",
 }
 
-// slim rewrites a root filesystem: without what is unneeded (licences stay), and with
-// all times set to epoch.
+// slim rewrites a root filesystem without unneeded files, but with all licences, and sets all times
+// to epoch.
 func slim(in io.Reader) ([]byte, error) {
 	var buf bytes.Buffer
 	r, w := tar.NewReader(in), tar.NewWriter(&buf)
@@ -119,7 +122,7 @@ func slim(in io.Reader) ([]byte, error) {
 			return nil, fmt.Errorf("root filesystem: %w", err)
 		}
 		h.Name = strings.TrimPrefix(h.Name, "./")
-		if h.Name == "" || drop(h.Name) {
+		if h.Name == "" || isUnneeded(h.Name) {
 			continue
 		}
 		h.ModTime, h.AccessTime, h.ChangeTime = epoch, time.Time{}, time.Time{}
@@ -134,7 +137,8 @@ func slim(in io.Reader) ([]byte, error) {
 	return buf.Bytes(), w.Close()
 }
 
-func drop(name string) bool {
+// isUnneeded says whether slim leaves a file out.
+func isUnneeded(name string) bool {
 	if rest, ok := strings.CutPrefix(name, "usr/share/doc/"); ok {
 		return rest != "" && !strings.HasSuffix(rest, "/copyright") && !strings.HasSuffix(rest, "/")
 	}

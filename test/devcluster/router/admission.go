@@ -11,16 +11,17 @@ import (
 // Name is the name under which the development router writes a Route's status.
 const Name = "default"
 
-// canonicalHost is what a real router would have Routes' DNS names point to.
+// canonicalHost is the host that the DNS names of Routes would point to with a real router.
 const canonicalHost = "router-default.apps.osc-debug.test"
 
+// verdict says whether the router serves a Route.
 type verdict struct {
 	route           *routev1.Route
 	reason, message string // empty when admitted
 }
 
-// admit decides which Routes are served. The oldest Route owns its host: a younger one
-// of another namespace, or with the same path, is told HostAlreadyClaimed.
+// admit decides which Routes are served. The oldest Route owns its host; a younger one in another
+// namespace or with the same path is rejected with HostAlreadyClaimed.
 func admit(routes []*routev1.Route) []verdict {
 	sorted := append([]*routev1.Route(nil), routes...)
 	sort.Slice(sorted, func(i, j int) bool {
@@ -40,7 +41,7 @@ func admit(routes []*routev1.Route) []verdict {
 		case host == "":
 			v.reason, v.message = "NoHostValue", "no host value was defined for the route"
 		case claimed && owner != r.Namespace || paths[host+r.Spec.Path]:
-			v.reason, v.message = "HostAlreadyClaimed", "a route in another namespace or with the same path holds "+host+" and is older"
+			v.reason, v.message = "HostAlreadyClaimed", "an older route in another namespace or with the same path owns "+host
 		default:
 			namespaces[host], paths[host+r.Spec.Path] = r.Namespace, true
 		}
@@ -49,8 +50,8 @@ func admit(routes []*routev1.Route) []verdict {
 	return out
 }
 
-// status gives the Route's status with this router's entry, and whether it differs
-// from what the Route has.
+// status returns the Route's status with this router's entry, and whether it differs from the
+// current status.
 func (v verdict) status(now metav1.Time) (routev1.RouteStatus, bool) {
 	condition := routev1.RouteIngressCondition{Type: routev1.RouteAdmitted, Status: corev1.ConditionTrue, LastTransitionTime: &now}
 	if v.reason != "" {

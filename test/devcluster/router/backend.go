@@ -11,17 +11,17 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// backend is one Route, ready to be written into HAProxy's configuration.
+// backend is a Route with its servers, as it is written into HAProxy's configuration.
 type backend struct {
 	route    *routev1.Route
 	services []service
 }
 
-// slicesOf looks up the EndpointSlices of a Service.
+// slicesOf returns the EndpointSlices of a Service.
 type slicesOf func(namespace, service string) []*discoveryv1.EndpointSlice
 
-// newBackend resolves a Route's services to servers. A service named twice counts
-// once, with its last weight.
+// newBackend resolves a Route's Services to servers. A Service that is named twice counts once, with
+// its last weight.
 func newBackend(route *routev1.Route, slices slicesOf) backend {
 	weights := map[string]int32{}
 	var order []string
@@ -45,6 +45,7 @@ func newBackend(route *routev1.Route, slices slicesOf) backend {
 	return b
 }
 
+// preferredPort returns the name or number of the Route's target port, "" if it has none.
 func preferredPort(route *routev1.Route) string {
 	if route.Spec.Port == nil {
 		return ""
@@ -52,8 +53,8 @@ func preferredPort(route *routev1.Route) string {
 	return route.Spec.Port.TargetPort.String()
 }
 
-// servers are the ready endpoints whose port has the wanted name or number; all ports
-// when none is wanted. Loopback and link-local addresses are dropped.
+// servers returns the ready endpoints of a Service whose port has the given name or number, or of all
+// ports if port is "". It drops loopback and link-local addresses.
 func servers(name, port string, slices []*discoveryv1.EndpointSlice) []server {
 	var out []server
 	seen := map[string]bool{}
@@ -87,7 +88,7 @@ func servers(name, port string, slices []*discoveryv1.EndpointSlice) []server {
 	return out
 }
 
-// activeServices counts services with a weight above zero, activeServers their servers.
+// active counts the Services with a weight above zero, and their servers.
 func (b backend) active() (services, servers int) {
 	for _, s := range b.services {
 		if s.weight > 0 {
@@ -98,11 +99,11 @@ func (b backend) active() (services, servers int) {
 	return services, servers
 }
 
-// key is NAMESPACE:NAME, the name of the Route's backend in HAProxy.
+// key returns NAMESPACE:NAME, the name of the Route's backend in HAProxy without its prefix.
 func (b backend) key() string { return b.route.Namespace + ":" + b.route.Name }
 
-// cookieName is the router's own choice: the hash of the Route's key behind an empty
-// termination, whatever the termination is; an annotation overrides it.
+// cookieName returns the name of the Route's cookie as the real router chooses it: the MD5 of a blank
+// and the Route's key, whatever the Route's termination. An annotation overrides it.
 func (b backend) cookieName() string {
 	if name := b.route.Annotations["router.openshift.io/cookie_name"]; name != "" {
 		return name

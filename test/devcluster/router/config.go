@@ -11,26 +11,27 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 )
 
-// balances are the algorithms that the annotation haproxy.router.openshift.io/balance may name.
+// balances matches the values that annotation haproxy.router.openshift.io/balance may have.
 var balances = regexp.MustCompile(`^(roundrobin|leastconn|source|random)$`)
 
-// timeouts are the values that the annotation haproxy.router.openshift.io/timeout may have.
+// timeouts matches the values that annotation haproxy.router.openshift.io/timeout may have.
 var timeouts = regexp.MustCompile(`^[1-9][0-9]{0,5}(us|ms|s|m|h|d)?$`)
 
-// writer writes one generation of HAProxy's configuration below Dir.
+// writer writes HAProxy's configuration into a folder.
 type writer struct {
 	dir, address string
-	certificate  string // PEM with key, shown where a Route has no certificate of its own
-	serviceCA    string // signs serving certificates of Services, for reencrypt without a CA
+	certificate  string // PEM file with key, for Routes without their own certificate
+	serviceCA    string // CA of the Services' serving certificates, for reencrypt Routes without a CA
 }
 
 func (w writer) path(name string) string { return filepath.Join(w.dir, name) }
 
+// page503 is the response to requests that no server can answer.
 const page503 = "HTTP/1.0 503 Service Unavailable\r\nPragma: no-cache\r\nCache-Control: private, max-age=0, no-cache, no-store\r\n" +
 	"Connection: close\r\nContent-Type: text/html\r\n\r\n<html><body><h1>Application is not available</h1>" +
 	"<p>The development router has no server for this request.</p></body></html>\n"
 
-// files gives the configuration and what it refers to, by file name.
+// files returns the configuration and the files that it refers to, by file name.
 func (w writer) files(backends []backend) map[string]string {
 	out := map[string]string{"503.http": page503}
 	var conf strings.Builder
@@ -51,7 +52,7 @@ func (w writer) files(backends []backend) map[string]string {
 		w.backend(&conf, b)
 	}
 	for name, lines := range maps {
-		// Longer expressions first: a path before the host it lies on.
+		// Longer expressions come first, so that a host with a path matches before the host alone.
 		sort.Slice(lines, func(i, j int) bool {
 			if len(lines[i]) != len(lines[j]) {
 				return len(lines[i]) > len(lines[j])
@@ -65,6 +66,7 @@ func (w writer) files(backends []backend) map[string]string {
 	return out
 }
 
+// preamble is the part of the configuration before the Routes' backends.
 const preamble = `# Written by the development router. Test equipment: not OpenShift's router.
 global
   maxconn 8000
@@ -110,7 +112,7 @@ backend openshift_default
   http-request return status 503 errorfile %[2]s
 `
 
-// maps adds the Route to the maps from host (and path) to backend.
+// maps adds the Route to the maps from host and path to backend.
 func (w writer) maps(b backend, maps map[string][]string) {
 	spec := b.route.Spec
 	host := regexp.QuoteMeta(spec.Host)
@@ -137,6 +139,7 @@ func (w writer) maps(b backend, maps map[string][]string) {
 	}
 }
 
+// prefix returns the prefix of the Route's backend in HAProxy, which depends on its TLS termination.
 func prefix(route *routev1.Route) string {
 	if route.Spec.TLS == nil {
 		return "be_http:"
@@ -151,6 +154,7 @@ func prefix(route *routev1.Route) string {
 	}
 }
 
+// backend writes the backend section of a Route.
 func (w writer) backend(conf *strings.Builder, b backend) {
 	passthrough := prefix(b.route) == "be_tcp:"
 	fmt.Fprintf(conf, "\nbackend %s%s\n", prefix(b.route), b.key())
@@ -176,7 +180,7 @@ func (w writer) backend(conf *strings.Builder, b backend) {
 	}
 	cookies := !passthrough && !isTrue(b.route.Annotations["haproxy.router.openshift.io/disable_cookies"])
 	if cookies {
-		fmt.Fprintf(conf, "  cookie %s insert indirect nocache httponly%s\n", b.cookieName(), secure(b.route))
+		fmt.Fprintf(conf, "  cookie %s insert indirect nocache httponly%s\n", b.cookieName(), secureAttributes(b.route))
 	}
 	weights := serverWeights(b.services)
 	for _, s := range b.services {
@@ -197,15 +201,17 @@ func (w writer) backend(conf *strings.Builder, b backend) {
 	}
 }
 
-func secure(route *routev1.Route) string {
+// secureAttributes returns the attributes of the Route's cookie for Routes that are served over HTTPS
+// only.
+func secureAttributes(route *routev1.Route) string {
 	if route.Spec.TLS == nil || route.Spec.TLS.InsecureEdgeTerminationPolicy == routev1.InsecureEdgeTerminationPolicyAllow {
 		return ""
 	}
 	return " secure attr SameSite=None"
 }
 
-// tls is how a server of a reencrypt Route is spoken to: verified against the Route's
-// own CA, else against the service CA and then under the Service's name.
+// tls returns a server's TLS options for a reencrypt Route. The server's certificate is verified with
+// the Route's destination CA or, if it has none, with the service CA and the Service's name.
 func (w writer) tls(route *routev1.Route, service string) string {
 	if prefix(route) != "be_secure:" {
 		return ""
@@ -218,7 +224,7 @@ func (w writer) tls(route *routev1.Route, service string) string {
 
 func isTrue(s string) bool { return s == "true" || s == "TRUE" || s == "True" || s == "1" }
 
-// write puts a generation on disk and says whether anything differs from the last.
+// write writes the configuration to disk and says whether it differs from the previous one.
 func (w writer) write(backends []backend) (changed bool, err error) {
 	files := w.files(backends)
 	for name, text := range files {

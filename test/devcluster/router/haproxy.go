@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// haproxy runs generations of HAProxy. A new one takes the listening sockets over from
-// the old, which finishes the connections it has and ends.
+// haproxy runs HAProxy processes. With each reload a new process takes over the listening sockets
+// from the old one, which finishes its connections and ends.
 type haproxy struct {
 	config, socket, pidFile string
 }
 
-// reload checks the written configuration and starts a process with it; it returns
-// when the new process serves.
+// reload checks the written configuration, starts a process with it, and returns when the new process
+// serves.
 func (h *haproxy) reload() error {
 	if out, err := exec.Command("haproxy", "-c", "-q", "-f", h.config).CombinedOutput(); err != nil {
-		return fmt.Errorf("configuration refused: %w: %s", err, out)
+		return fmt.Errorf("haproxy rejects the configuration: %w: %s", err, out)
 	}
 	args := []string{"-db", "-f", h.config}
 	old, _ := os.ReadFile(h.pidFile)
@@ -48,7 +48,7 @@ func (h *haproxy) reload() error {
 		}
 		select {
 		case err := <-ended:
-			return fmt.Errorf("haproxy ended at start: %w", err)
+			return fmt.Errorf("haproxy ended during its start: %w", err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -57,8 +57,8 @@ func (h *haproxy) reload() error {
 
 var pidLine = regexp.MustCompile(`(?m)^Pid: ([0-9]+)$`)
 
-// servingPID asks who answers on HAProxy's socket: a new process inherits the socket
-// itself, so its file tells nothing. 0 when nobody does.
+// servingPID returns the PID of the process that answers on HAProxy's socket, 0 if none does. The
+// socket's file alone does not show that, because a new process inherits the socket.
 func servingPID(socket string) int {
 	conn, err := net.DialTimeout("unix", socket, time.Second)
 	if err != nil {

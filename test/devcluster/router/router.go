@@ -1,9 +1,8 @@
-// Package router is the development router: it drives a real HAProxy by Routes,
-// Services and EndpointSlices the way OpenShift's router does, as far as weights,
-// endpoints, cookies, balance, health checks, TLS, paths, admission and the minimum
-// reload interval go. It is test equipment, imports nothing of the product, and so
-// can judge it. Not here: the dynamic configuration manager, idled services,
-// allow lists, rate limits, header rewriting.
+// Package router is the development router. It configures a real HAProxy from Routes, Services and
+// EndpointSlices as OpenShift's router does, with respect to weights, endpoints, cookies, balance,
+// health checks, TLS, paths, admission and the minimum reload interval. It does not implement the
+// dynamic configuration manager, idled Services, allow lists, rate limits and header rewriting. It
+// imports no product code, so tests can use it to judge the product.
 package router
 
 import (
@@ -26,7 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Options say where the router works.
+// Options configure the router.
 type Options struct {
 	Kubeconfig       string
 	Dir              string // configuration and sockets
@@ -107,15 +106,15 @@ func Run(ctx context.Context, o Options) error {
 		if different {
 			if err := h.reload(); err != nil {
 				slog.Error("reload", "error", err)
-				os.Remove(w.path("haproxy.cfg")) // so that the next round writes and tries again
+				os.Remove(w.path("haproxy.cfg")) // so that the next round writes it and reloads again
 			} else {
 				slog.Info("reloaded", "routes", len(backends))
 			}
 		}
 		writeStatus(ctx, routes, verdicts)
 		if different {
-			// OpenShift's router begins a reload at most once in its reload interval: a
-			// change right after a reload was measured to be served 5.04 s later.
+			// OpenShift's router starts at most one reload per reload interval: measured, a change
+			// right after a reload was served 5.04 s later.
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Until(begin.Add(o.ReloadInterval))):
@@ -124,6 +123,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 }
 
+// resolve returns the backends of the admitted Routes and the verdicts on all Routes.
 func resolve(all []*routev1.Route, slices slicesOf) ([]backend, []verdict) {
 	var backends []backend
 	verdicts := admit(all)
@@ -135,6 +135,7 @@ func resolve(all []*routev1.Route, slices slicesOf) ([]backend, []verdict) {
 	return backends, verdicts
 }
 
+// writeStatus writes this router's entry into the status of the Routes where it has changed.
 func writeStatus(ctx context.Context, client routeclient.Interface, verdicts []verdict) {
 	for _, v := range verdicts {
 		status, changed := v.status(metav1.Now())
@@ -144,12 +145,12 @@ func writeStatus(ctx context.Context, client routeclient.Interface, verdicts []v
 		route := v.route.DeepCopy()
 		route.Status = status
 		if _, err := client.RouteV1().Routes(route.Namespace).UpdateStatus(ctx, route, metav1.UpdateOptions{FieldManager: "router"}); err != nil {
-			slog.Warn("status not written, will be with the next event", "route", route.Namespace+"/"+route.Name, "error", err)
+			slog.Warn("cannot write status, retrying at the next event", "route", route.Namespace+"/"+route.Name, "error", err)
 		}
 	}
 }
 
-// waitForRoutes waits until the API server knows Routes.
+// waitForRoutes waits until the API server serves Routes.
 func waitForRoutes(ctx context.Context, client routeclient.Interface) error {
 	for {
 		_, err := client.RouteV1().Routes("default").List(ctx, metav1.ListOptions{Limit: 1})
@@ -158,13 +159,13 @@ func waitForRoutes(ctx context.Context, client routeclient.Interface) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for Routes: %w", err)
+			return fmt.Errorf("wait for the API server to serve Routes: %w", err)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
 
-// writer prepares the folder and the default certificate.
+// writer returns a writer, and writes its folder and default certificate.
 func (o Options) writer() (writer, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return writer{}, err

@@ -1,6 +1,6 @@
 package router
 
-// service is one backend of a Route as the router sees it.
+// service is a backend of a Route.
 type service struct {
 	name    string
 	weight  int32 // 0..256
@@ -15,13 +15,13 @@ type server struct {
 	cookie string // hex MD5 of id
 }
 
-// maxWeight is HAProxy's largest server weight that the router uses.
+// maxWeight is the largest weight of an HAProxy server.
 const maxWeight = 256
 
-// serverWeights gives, per service with servers, the weight of each of its servers.
-// A Route's weights speak of services while HAProxy's speak of servers, so each
-// service's weight is divided among its servers and all are scaled up to 256. The
-// arithmetic is the real router's, in 32-bit floats and with its truncation.
+// serverWeights returns, for each Service with servers, the weight of each of its servers. A Route
+// has weights per Service but HAProxy has them per server, so the router divides a Service's weight
+// among its servers and scales all so that the largest is 256. The arithmetic is that of the real
+// router, with 32-bit floats and truncation.
 func serverWeights(services []service) map[string]int32 {
 	weights := map[string]int32{}
 	var positive int

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The real router's own weight function gave these 200 rows.
+// serverWeights agrees with 200 rows that the real router's weight function produced.
 func TestServerWeightsAreTheRealRouters(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/router-weights.json")
 	if err != nil {
@@ -24,7 +24,7 @@ func TestServerWeightsAreTheRealRouters(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(rows) != 200 {
-		t.Fatalf("%d rows, expected 200", len(rows))
+		t.Fatalf("%d rows, wanted 200", len(rows))
 	}
 	for i, row := range rows {
 		var services []service
@@ -37,11 +37,11 @@ func TestServerWeightsAreTheRealRouters(t *testing.T) {
 		}
 		got := serverWeights(services)
 		if len(got) != len(row.EndpointWeights) {
-			t.Errorf("row %d: %v, the router gives %v", i, got, row.EndpointWeights)
+			t.Errorf("row %d: %v, the real router has %v", i, got, row.EndpointWeights)
 		}
 		for name, w := range row.EndpointWeights {
 			if got[name] != w {
-				t.Errorf("row %d: %s gets %d, the router gives %d", i, name, got[name], w)
+				t.Errorf("row %d: %s has weight %d, the real router has %d", i, name, got[name], w)
 			}
 		}
 	}

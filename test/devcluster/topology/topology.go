@@ -1,6 +1,5 @@
-// Package topology names the addresses, files and components of the development
-// cluster. Everything lives in network, mount and PID namespaces of its own; the
-// machine reaches it over one veth pair.
+// Package topology names the addresses, files and nodes of the development cluster. The cluster has
+// its own network, mount and PID namespaces; the machine reaches it over one veth pair.
 package topology
 
 import (
@@ -8,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// Addresses inside the cluster's network namespace. The machine has HostIP on its
-// end of the veth pair; the API server, the router and the registry answer on
-// ClusterIP. GatewayIP is the bridge that pods of the runc node and the guest hang on.
+// Addresses in the cluster's network namespace. HostIP is the machine's end of the veth pair. The API
+// server, the router and the registry listen on ClusterIP. GatewayIP belongs to the bridge that the
+// guest and the pods of the runc node are connected to.
 const (
 	HostLink    = "osc-dev0"
 	ClusterLink = "osc-dev1"
@@ -34,18 +33,18 @@ const (
 	RegistryPort = "5000"
 )
 
-// Node names. RuntimeClass kata selects KataNode by KataNodeLabel.
+// The nodes. RuntimeClass kata selects KataNode by KataNodeLabel.
 const (
 	RuncNode      = "runc-node"
 	KataNode      = "kata-node"
 	KataNodeLabel = "osc-debug.dev/sandbox"
 )
 
-// CgroupRoot is the cgroup below which the runc node keeps its pods.
+// CgroupRoot is the parent cgroup of the runc node's pods.
 const CgroupRoot = "osc-debug-dev"
 
-// Cache returns the folder that builds are kept in between runs, by version:
-// $OSC_DEBUG_CACHE, else the user's cache folder.
+// Cache returns the folder that keeps builds between runs: $OSC_DEBUG_CACHE if set, otherwise a
+// folder in the user's cache folder.
 func Cache() (string, error) {
 	if dir := os.Getenv("OSC_DEBUG_CACHE"); dir != "" {
 		return filepath.Abs(dir)
@@ -60,10 +59,10 @@ func Cache() (string, error) {
 // Dirs are the folders of one cluster.
 type Dirs struct {
 	Cache string // built parts, by version
-	State string // of the running cluster; gone after cluster-down
+	State string // files of the running cluster; removed by cluster-down
 }
 
-// NewDirs returns the folders in use, without making them.
+// NewDirs returns the folders without creating them.
 func NewDirs() (Dirs, error) {
 	cache, err := Cache()
 	if err != nil {
@@ -75,5 +74,5 @@ func NewDirs() (Dirs, error) {
 // In returns the path of a file or folder of the running cluster.
 func (d Dirs) In(elem ...string) string { return filepath.Join(append([]string{d.State}, elem...)...) }
 
-// Log returns the log file of a component.
+// Log returns the path of a component's log file.
 func (d Dirs) Log(name string) string { return d.In("log", name+".log") }

@@ -1,0 +1,243 @@
+package guard
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+)
+
+// watchedID is the session of the objects below.
+const watchedID = "bcdfghjk"
+
+// asCached is an object as the caches keep it.
+func asCached[T any](t *testing.T, o T) T {
+	t.Helper()
+	stripped, err := stripObject(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, ok := stripped.(T)
+	if !ok {
+		t.Fatalf("%T is kept as %T", o, stripped)
+	}
+	return kept
+}
+
+// sessionsOf are the sessions that an object belongs to, by Route.
+func sessionsOf(c *caches, o any) []key {
+	keys := c.keysOf(o)
+	slices.SortFunc(keys, func(a, b key) int { return cmp.Compare(a.route, b.route) })
+	return keys
+}
+
+// cachesOfRoutes are caches with some Routes and nothing else.
+func cachesOfRoutes(t *testing.T, routes ...*routev1.Route) *caches {
+	t.Helper()
+	c := &caches{routes: cache.NewSharedIndexInformer(&cache.ListWatch{}, &routev1.Route{}, 0, cache.Indexers{bySession: indexSession})}
+	for _, r := range routes {
+		if err := c.routes.GetIndexer().Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// fullMeta is the metadata of an object of the session on route shop/web, with all that an API server
+// and other users write.
+func fullMeta(name string) metav1.ObjectMeta {
+	deleted := metav1.NewTime(time.Unix(1000, 0))
+	return metav1.ObjectMeta{
+		Namespace: "shop", Name: name, UID: "uid-1", ResourceVersion: "7", Generation: 3, DeletionTimestamp: &deleted,
+		CreationTimestamp: metav1.NewTime(time.Unix(900, 0)), Finalizers: []string{"shop.example.com/keep"},
+		Labels: map[string]string{record.Label: watchedID, discoveryv1.LabelServiceName: record.ServiceName(watchedID), "app": "web"},
+		Annotations: map[string]string{
+			record.RouteNameKey: "web", record.RouteUIDKey: "route-uid", record.JournalKey: "{}", "example.com/notes": strings.Repeat("x", 1000),
+		},
+		OwnerReferences: []metav1.OwnerReference{{Kind: "Route", Name: "web", UID: "route-uid"}},
+		ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: record.FieldManager, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)}},
+	}
+}
+
+// keptMeta is what the guard reads of that.
+func keptMeta(name string) metav1.ObjectMeta {
+	full := fullMeta(name)
+	return metav1.ObjectMeta{
+		Namespace: "shop", Name: name, UID: "uid-1", ResourceVersion: "7", DeletionTimestamp: full.DeletionTimestamp,
+		Labels:      map[string]string{record.Label: watchedID, discoveryv1.LabelServiceName: record.ServiceName(watchedID)},
+		Annotations: map[string]string{record.RouteNameKey: "web", record.RouteUIDKey: "route-uid", record.JournalKey: "{}"},
+	}
+}
+
+func sandboxService() *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: fullMeta(record.ServiceName(watchedID)),
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{record.Label: watchedID}, ClusterIP: "172.30.0.9"},
+	}
+}
+
+func sandboxPod() *corev1.Pod {
+	class := "kata"
+	return &corev1.Pod{
+		ObjectMeta: fullMeta(record.PodName(watchedID, 0)),
+		Spec: corev1.PodSpec{
+			RuntimeClassName: &class, NodeName: "worker-1", ServiceAccountName: "web",
+			Containers: []corev1.Container{{Name: "web", Image: "quay.io/shop/web:1", Env: []corev1.EnvVar{{Name: "A", Value: "b"}}}, {Name: record.Sidecar}},
+			Volumes:    []corev1.Volume{{Name: "data"}},
+		},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning},
+	}
+}
+
+func sandboxSlice() *discoveryv1.EndpointSlice {
+	name, port, ready, node := "http", int32(8080), true, "worker-1"
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: fullMeta(record.ServiceName(watchedID) + "-x"), AddressType: discoveryv1.AddressTypeIPv4,
+		Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port}},
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses: []string{"10.0.0.7"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}, NodeName: &node,
+			TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: record.PodName(watchedID, 0)},
+		}},
+	}
+}
+
+// armedRoute is route shop/web with the session on it.
+func armedRoute(t *testing.T) *routev1.Route {
+	t.Helper()
+	weight := int32(100)
+	r := &routev1.Route{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "route-uid", Labels: map[string]string{"app": "web"}},
+		Spec: routev1.RouteSpec{
+			Host: "web.example.com", Path: "/shop", To: routev1.RouteTargetReference{Kind: "Service", Name: "web", Weight: &weight},
+			Port: &routev1.RoutePort{TargetPort: intstr.FromString("http")}, TLS: &routev1.TLSConfig{Termination: routev1.TLSTerminationEdge, Key: "secret"},
+		},
+		Status: routev1.RouteStatus{Ingress: []routev1.RouteIngress{{RouterName: "default"}}},
+	}
+	j := &record.Journal{Version: record.JournalVersion, Session: watchedID, State: record.Arming, RouteUID: "route-uid", User: "alice"}
+	if err := record.ArmRoute(j, r)(r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The caches keep of an object only what the guard reads.
+func TestTheCachesKeepOnlyWhatTheGuardReads(t *testing.T) {
+	r := &routev1.Route{ObjectMeta: fullMeta("web"), Spec: armedRoute(t).Spec, Status: armedRoute(t).Status}
+	service, pod, slice := sandboxService(), sandboxPod(), sandboxSlice()
+	wantSlice := &discoveryv1.EndpointSlice{ObjectMeta: keptMeta(slice.Name), AddressType: slice.AddressType, Ports: slice.Ports}
+	for _, e := range slice.Endpoints {
+		e.NodeName = nil
+		wantSlice.Endpoints = append(wantSlice.Endpoints, e)
+	}
+	for _, c := range []struct{ full, want any }{
+		{r, &routev1.Route{
+			ObjectMeta: keptMeta("web"),
+			Spec:       routev1.RouteSpec{To: r.Spec.To, AlternateBackends: r.Spec.AlternateBackends, Port: r.Spec.Port},
+		}},
+		{service, &corev1.Service{ObjectMeta: keptMeta(service.Name)}},
+		{pod, &corev1.Pod{ObjectMeta: keptMeta(pod.Name), Spec: corev1.PodSpec{
+			RuntimeClassName: pod.Spec.RuntimeClassName, NodeName: "worker-1", Containers: []corev1.Container{{Name: "web"}, {Name: record.Sidecar}},
+		}}},
+		{slice, wantSlice},
+		{&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}},
+		{cache.DeletedFinalStateUnknown{Key: "shop/web"}, cache.DeletedFinalStateUnknown{Key: "shop/web"}},
+	} {
+		if got := asCached(t, c.full); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%T is kept as %+v\nwant %+v", c.full, got, c.want)
+		}
+	}
+}
+
+// By what the caches keep, the guard sees the same session, backends and endpoints as on the API server.
+func TestTheCachesShowTheSameSession(t *testing.T) {
+	r, slice := armedRoute(t), sandboxSlice()
+	cached, cachedSlice := asCached(t, r), asCached(t, slice)
+	if was, got := record.Of(r), record.Of(cached); was == nil || was.Journal == nil || !reflect.DeepEqual(got, was) {
+		t.Errorf("session %+v, was %+v", got, was)
+	}
+	if was, got := route.Backends(r, nil), route.Backends(cached, nil); len(was) != 2 || !reflect.DeepEqual(got, was) {
+		t.Errorf("backends %+v, were %+v", got, was)
+	}
+	own := record.ServiceName(watchedID)
+	was := route.Endpoints(r, own, []discoveryv1.EndpointSlice{*slice})
+	if got := route.Endpoints(cached, own, []discoveryv1.EndpointSlice{*cachedSlice}); len(was) != 1 || !reflect.DeepEqual(got, was) {
+		t.Errorf("endpoints %+v, were %+v", got, was)
+	}
+}
+
+// A journal that is too long to be read takes little memory, and is still too long.
+func TestAJournalThatIsTooLongIsCut(t *testing.T) {
+	r := armedRoute(t)
+	r.Annotations[record.JournalKey] += strings.Repeat(" ", 10*record.MaxJournal)
+	cached := asCached(t, r)
+	if n := len(cached.Annotations[record.JournalKey]); n > 2*record.MaxJournal {
+		t.Errorf("%d bytes are kept", n)
+	}
+	if s := record.Of(cached); s == nil || reason.CodeOf(s.Broken) != reason.JournalTooLong {
+		t.Errorf("session %+v, want %s", s, reason.JournalTooLong)
+	}
+}
+
+// A Route belongs to its own session, and an object to the session on the Route that it names. An
+// object that cannot be a session's belongs to none, whatever labels it has.
+func TestWhichSessionAnObjectBelongsTo(t *testing.T) {
+	r := armedRoute(t)
+	twin, elsewhere := armedRoute(t), armedRoute(t) // with a copy of the session's marks
+	twin.Name, elsewhere.Namespace = "twin", "team"
+	c := cachesOfRoutes(t, r, twin, elsewhere)
+	web := key{namespace: "shop", id: watchedID, route: "web"}
+	service := func(change func(*corev1.Service)) *corev1.Service {
+		s := sandboxService()
+		change(s)
+		return s
+	}
+	pod := func(change func(*corev1.Pod)) *corev1.Pod {
+		p := sandboxPod()
+		change(p)
+		return p
+	}
+	unknown := sandboxSlice()
+	unknown.Labels[record.Label] = "zxwvtsrq"
+	for _, test := range []struct {
+		name   string
+		object any
+		want   []key
+	}{
+		{"Route", r, []key{web}},
+		{"Service", sandboxService(), []key{web}},
+		{"Service of another name", service(func(s *corev1.Service) { s.Name = "web" }), nil},
+		{"Service of another session's name", service(func(s *corev1.Service) { s.Name = record.ServiceName("zxwvtsrq") }), nil},
+		{"Service that names no Route", service(func(s *corev1.Service) { delete(s.Annotations, record.RouteNameKey) }), nil},
+		{"pod", sandboxPod(), []key{web}},
+		{"pod without a runtime class", pod(func(p *corev1.Pod) { p.Spec.RuntimeClassName = nil }), nil},
+		{"pod without a sidecar", pod(func(p *corev1.Pod) { p.Spec.Containers = p.Spec.Containers[:1] }), nil},
+		{"pod that names no Route", pod(func(p *corev1.Pod) { delete(p.Annotations, record.RouteNameKey) }), nil},
+		{"pod of another Route", pod(func(p *corev1.Pod) { p.Annotations[record.RouteNameKey] = "twin" }), []key{{"shop", watchedID, "twin"}}},
+		{"EndpointSlice, of every Route with its label", sandboxSlice(), []key{{"shop", watchedID, "twin"}, web}},
+		{"EndpointSlice of a session without a Route", unknown, nil},
+		{"another kind", &corev1.Secret{ObjectMeta: fullMeta("web")}, nil},
+		{"no object", "web", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := sessionsOf(c, test.object); !slices.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+			if got := sessionsOf(c, asCached(t, test.object)); !slices.Equal(got, test.want) {
+				t.Errorf("as cached: got %v, want %v", got, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,147 @@
+package frame_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+)
+
+// Gadgets are looked up in the order in which the user names them, each with what it does.
+func TestGadgetsComeInTheOrderTheyAreNamed(t *testing.T) {
+	backwards := frame.Names()
+	slices.Reverse(backwards)
+	if len(backwards) < 2 {
+		t.Fatalf("gadgets %v have no order", backwards)
+	}
+	for _, names := range [][]string{nil, frame.Names(), backwards, {"tcp"}, {"tcp", "open"}} {
+		gadgets, err := frame.Lookup(names)
+		if err != nil {
+			t.Errorf("%v: %v", names, err)
+			continue
+		}
+		var got []string
+		for _, g := range gadgets {
+			got = append(got, g.Name)
+			if g.Help == "" {
+				t.Errorf("%s has no help", g.Name)
+			}
+		}
+		if !slices.Equal(got, names) {
+			t.Errorf("got %v, want %v", got, names)
+		}
+	}
+}
+
+// An unknown gadget is an error that names it and the gadgets there are.
+func TestUnknownGadgets(t *testing.T) {
+	for _, names := range [][]string{{"fopen"}, {"open", "fopen"}, {"fopen", "tcp"}} {
+		gadgets, err := frame.Lookup(names)
+		if err == nil || gadgets != nil {
+			t.Errorf("%v: got %v, want an error alone", names, gadgets)
+			continue
+		}
+		for _, word := range append(frame.Names(), `"fopen"`) {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%v: no %s in: %v", names, word, err)
+			}
+		}
+	}
+	if _, err := frame.Lookup([]string{"Open"}); err == nil {
+		t.Error("gadget names are in lower case")
+	}
+}
+
+// A ledger is balanced if every event that was seen was delivered, lost or dropped, once.
+func TestBalancedLedgers(t *testing.T) {
+	for _, c := range []struct {
+		ledger frame.Ledger
+		want   bool
+	}{
+		{frame.Ledger{}, true},
+		{frame.Ledger{Seen: 10, Delivered: 10}, true},
+		{frame.Ledger{Seen: 10, Delivered: 7, LostKernel: 2, Dropped: 1}, true},
+		{frame.Ledger{Seen: 10, Delivered: 7, LostKernel: 2}, false},
+		{frame.Ledger{Seen: 10, Delivered: 7, Dropped: 1}, false},
+		{frame.Ledger{Seen: 10, LostKernel: 2, Dropped: 1}, false},
+		{frame.Ledger{Seen: 10, Delivered: 10, Dropped: 1}, false},
+		{frame.Ledger{Delivered: 1}, false},
+	} {
+		if got := c.ledger.Balanced(); got != c.want {
+			t.Errorf("%+v is balanced: %v, want %v", c.ledger, got, c.want)
+		}
+	}
+}
+
+// A ledger's line has its four counts, and says so if they do not add up.
+func TestTheLineOfALedger(t *testing.T) {
+	number := regexp.MustCompile(`\d+`)
+	balanced := frame.Ledger{Seen: 10, Delivered: 7, LostKernel: 2, Dropped: 1}.String()
+	short := frame.Ledger{Seen: 11, Delivered: 7, LostKernel: 2, Dropped: 1}.String()
+	for line, want := range map[string][]string{balanced: {"10", "7", "2", "1"}, short: {"11", "7", "2", "1"}} {
+		if got := number.FindAllString(line, -1); !slices.Equal(got, want) {
+			t.Errorf("counts %v, want %v in: %s", got, want, line)
+		}
+	}
+	if number.ReplaceAllString(balanced, "N") == number.ReplaceAllString(short, "N") {
+		t.Errorf("an unbalanced ledger reads like a balanced one: %s", short)
+	}
+}
+
+// A frame is one line of JSON. It has the field of its kind and no other, and is read back as it was.
+func TestAFrameHasTheFieldOfItsKind(t *testing.T) {
+	at := time.Date(2026, 1, 2, 15, 4, 5, 678_000_000, time.UTC)
+	for _, c := range []struct {
+		name  string
+		frame frame.Frame
+		field string
+	}{
+		{"a gadget that works", frame.Frame{Seq: 1, Kind: frame.KindGadget, Gadget: "open", Status: &frame.Status{State: frame.Works}}, "status"},
+		{"a gadget that does not", frame.Frame{Seq: 2, Kind: frame.KindGadget, Gadget: "tcp", Status: &frame.Status{State: frame.Unavailable, Reason: "no BTF"}}, "status"},
+		{"a file", frame.Frame{Seq: 3, Kind: frame.KindEvent, Gadget: "open", Event: &frame.Event{
+			Time: at, PID: 1, TID: 2, Comm: "web", Open: &frame.Open{Path: "/tmp/two\nlines \"quoted\"", Flags: 0o2, FD: -1, Error: "ENOENT", Took: 1500 * time.Nanosecond},
+		}}, "event"},
+		{"a connection", frame.Frame{Seq: 4, Kind: frame.KindEvent, Gadget: "tcp", Event: &frame.Event{
+			Time: at, PID: 1, TID: 2, Comm: "web", TCP: &frame.TCP{
+				Op: "close", Local: netip.MustParseAddrPort("10.0.0.1:8080"), Remote: netip.MustParseAddrPort("[fd00::1]:41000"),
+				Sent: 1 << 40, Received: 3, Took: time.Minute,
+			},
+		}}, "event"},
+		{"an empty ledger", frame.Frame{Seq: 5, Kind: frame.KindLedger, Gadget: "open", Ledger: &frame.Ledger{}}, "ledger"},
+		{"a ledger", frame.Frame{Seq: 1 << 60, Kind: frame.KindLedger, Gadget: "open", Ledger: &frame.Ledger{Seen: 4, Delivered: 1, LostKernel: 2, Dropped: 1}}, "ledger"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			line, err := json.Marshal(c.frame)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.ContainsRune(line, '\n') {
+				t.Errorf("more than one line: %s", line)
+			}
+			var fields map[string]json.RawMessage
+			if err := json.Unmarshal(line, &fields); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"gadget", "kind", "seq", c.field}
+			slices.Sort(want)
+			if got := slices.Sorted(maps.Keys(fields)); !slices.Equal(got, want) {
+				t.Errorf("fields %v, want %v", got, want)
+			}
+			var again frame.Frame
+			if err := json.Unmarshal(line, &again); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(again, c.frame) {
+				t.Errorf("read back as %+v\nfrom %s", again, line)
+			}
+		})
+	}
+}
