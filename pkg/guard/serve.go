@@ -204,7 +204,7 @@ func (g *Guard) lead(ctx context.Context) {
 
 // publish writes the guard's status and retries until that succeeds or ctx ends.
 func (g *Guard) publish(ctx context.Context, leaving []string) {
-	status := standby.Status{Journal: record.JournalVersion, Namespaces: g.Settings.Namespaces, Leaving: leaving, Nodes: g.SeesNodes}
+	status := standby.Status{Journal: record.JournalVersion, Shape: record.PodShape, Namespaces: g.Settings.Namespaces, Leaving: leaving, Nodes: g.SeesNodes}
 	for ctx.Err() == nil {
 		err := writeStatus(ctx, g.Urgent.Core, g.Home, status)
 		if err == nil {

@@ -78,7 +78,7 @@ var guardReasons = []Reason{
 		"check the guard's pods: oc get pods -n {home} -l app.kubernetes.io/name=osc-debug-guard",
 	},
 	{GuardStatusMissing, Refusal, "guard status in ConfigMap {home}/{configmap}: {why}", ""},
-	{GuardStatusInvalid, Refusal, "ConfigMap {home}/{configmap}: invalid data.journal: {why}", ""},
+	{GuardStatusInvalid, Refusal, "ConfigMap {home}/{configmap}: invalid data.{key}: {why}", ""},
 	{
 		GuardDoesNotCover, Refusal, "the guard in namespace {home} cannot end sessions in namespace {namespace}",
 		`ask an administrator to add {namespace} to data.namespaces, and to bind the guard's role:

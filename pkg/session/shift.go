@@ -245,7 +245,11 @@ func (r *Runner) Preflight(ctx context.Context) error {
 
 // makePlan plans the session and reports the plan's notes and warnings.
 func (r *Runner) makePlan(facts *preflight.Facts) error {
-	p, err := plan.Make(facts, r.Request, r.guard != nil && r.guard.Nodes, r.Timeout+r.proofTimeout()+r.baselineWait()+armMargin)
+	guard := plan.NoGuard
+	if r.guard != nil {
+		guard = plan.Guard{Nodes: r.guard.Nodes, Shape: r.guard.Shape}
+	}
+	p, err := plan.Make(facts, r.Request, guard, r.Timeout+r.proofTimeout()+r.baselineWait()+armMargin)
 	if err != nil {
 		return err
 	}

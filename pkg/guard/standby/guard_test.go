@@ -133,7 +133,7 @@ func TestWhoseSessionsAGuardCanEnd(t *testing.T) {
 // A status is read from its ConfigMap as the guard published it.
 func TestAStatusIsReadAsItWasPublished(t *testing.T) {
 	for name, want := range map[string]standby.Status{
-		"everything":     {Journal: 2, Namespaces: []string{"shop", "team"}, Leaving: []string{"old", "older"}, Nodes: true},
+		"everything":     {Journal: 2, Shape: 3, Namespaces: []string{"shop", "team"}, Leaving: []string{"old", "older"}, Nodes: true},
 		"all namespaces": {Journal: 1, Namespaces: []string{settings.AllNamespaces}},
 		"no namespace":   {Journal: 1},
 	} {
@@ -143,10 +143,20 @@ func TestAStatusIsReadAsItWasPublished(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Journal != want.Journal || got.Nodes != want.Nodes || !slices.Equal(got.Namespaces, want.Namespaces) || !slices.Equal(got.Leaving, want.Leaving) {
+			if got.Journal != want.Journal || got.Shape != want.Shape || got.Nodes != want.Nodes || !slices.Equal(got.Namespaces, want.Namespaces) || !slices.Equal(got.Leaving, want.Leaving) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
+	}
+}
+
+// A guard from before there were shapes publishes none. It knows shape 1.
+func TestAStatusWithoutAShapeIsOfShape1(t *testing.T) {
+	data := covering("shop").Data()
+	delete(data, "shape")
+	got, err := standby.ReadStatus(t.Context(), apiServer(t, objects{statusPath("home"): configMap("home", data)}), "home")
+	if err != nil || got.Shape != 1 {
+		t.Errorf("shape %d, error %v", got.Shape, err)
 	}
 }
 
@@ -162,6 +172,7 @@ func TestStatusesThatCannotBeUsed(t *testing.T) {
 		{"no data", configMap("home", nil), "", false},
 		{"no journal version", configMap("home", map[string]string{"namespaces": "*"}), reason.GuardStatusInvalid, true},
 		{"journal version is no number", configMap("home", map[string]string{"journal": "two", "namespaces": "*"}), reason.GuardStatusInvalid, true},
+		{"shape is no number", configMap("home", map[string]string{"journal": "1", "shape": "two", "namespaces": "*"}), reason.GuardStatusInvalid, true},
 		{"no ConfigMap", nil, reason.GuardStatusMissing, true},
 		{"not to be read", http.StatusForbidden, "", true},
 	} {

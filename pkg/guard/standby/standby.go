@@ -22,6 +22,7 @@ import (
 // Status is what a guard publishes in ConfigMap settings.StatusName.
 type Status struct {
 	Journal    int      // newest journal version that it reads
+	Shape      int      // newest shape of sandbox pods that it recognises
 	Namespaces []string // namespaces in which it can end sessions; settings.AllNamespaces for all
 	Leaving    []string // namespaces removed from the settings, in which it still ends sessions
 	Nodes      bool     // whether it can read nodes, to see which are cordoned
@@ -30,7 +31,7 @@ type Status struct {
 // Data returns the status as the data of a ConfigMap.
 func (s Status) Data() map[string]string {
 	return map[string]string{
-		"journal": fmt.Sprint(s.Journal), "namespaces": strings.Join(s.Namespaces, " "),
+		"journal": strconv.Itoa(s.Journal), "shape": strconv.Itoa(s.Shape), "namespaces": strings.Join(s.Namespaces, " "),
 		"leaving": strings.Join(s.Leaving, " "), "nodes": strconv.FormatBool(s.Nodes),
 	}
 }
@@ -53,8 +54,22 @@ func parseStatus(m *corev1.ConfigMap) (Status, error) {
 	if len(m.Data) == 0 {
 		return s, nil // as in the manifests: no guard has published a status yet
 	}
-	if _, err := fmt.Sscan(m.Data["journal"], &s.Journal); err != nil {
-		return s, reason.New(reason.GuardStatusInvalid, "home", m.Namespace, "configmap", m.Name, "why", err)
+	version := func(key string) (int, error) {
+		n, err := strconv.Atoi(m.Data[key])
+		if err != nil {
+			return 0, reason.New(reason.GuardStatusInvalid, "home", m.Namespace, "configmap", m.Name, "key", key, "why", err)
+		}
+		return n, nil
+	}
+	var err error
+	if s.Journal, err = version("journal"); err != nil {
+		return Status{}, err
+	}
+	s.Shape = 1 // a guard that does not publish a shape knows this one
+	if _, published := m.Data["shape"]; published {
+		if s.Shape, err = version("shape"); err != nil {
+			return Status{}, err
+		}
 	}
 	s.Namespaces, s.Leaving = strings.Fields(m.Data["namespaces"]), strings.Fields(m.Data["leaving"])
 	s.Nodes = m.Data["nodes"] == "true"

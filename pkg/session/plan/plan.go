@@ -48,6 +48,15 @@ type Request struct {
 	TTL              time.Duration
 }
 
+// Guard is what a plan depends on of the guard that looks after the session.
+type Guard struct {
+	Nodes bool // it watches for cordoned nodes
+	Shape int  // newest shape of sandbox pods that it recognises
+}
+
+// NoGuard is used where no guard looks after the session.
+var NoGuard = Guard{Shape: record.PodShape}
+
 // Plan is everything that a session will write.
 type Plan struct {
 	Facts     *preflight.Facts
@@ -66,9 +75,9 @@ type Plan struct {
 	Notes    []string // how the sandbox differs from the original
 }
 
-// Make plans a session, or refuses it with an error. nodes is true if the guard watches for
-// cordoned nodes. armFor is how long preparing the session may take.
-func Make(f *preflight.Facts, q Request, nodes bool, armFor time.Duration) (*Plan, error) {
+// Make plans a session, or refuses it with an error. armFor is how long preparing the session may
+// take.
+func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Plan, error) {
 	p := &Plan{Facts: f, Floor: q.Floor}
 	program, err := p.findProgram(q)
 	if err != nil {
@@ -101,13 +110,13 @@ func Make(f *preflight.Facts, q Request, nodes bool, armFor time.Duration) (*Pla
 	p.advise(q)
 	p.Journal = record.Journal{
 		Version: record.JournalVersion, Session: p.Input.Session, State: record.Arming, RouteUID: string(f.Route.UID), User: f.User,
-		Workload: program.String(), Servers: f.Servers()[f.Route.Spec.To.Name], Pods: replicas, Asked: q.Percent,
+		Workload: program.String(), Servers: f.Servers()[f.Route.Spec.To.Name], Pods: replicas, Shape: record.ShapeFor(guard.Shape), Asked: q.Percent,
 		ArmBy: metav1.NewTime(f.Now.Add(armFor).Truncate(time.Second)),
 	}
 	if p.Split, err = route.Weights(originals, replicas, q.Percent, q.Floor); err != nil {
 		return nil, fmt.Errorf("route %s/%s: %w", f.Route.Namespace, f.Route.Name, err)
 	}
-	if nodes {
+	if guard.Nodes {
 		p.Budget = sandbox.Budget(p.Input)
 	}
 	return p, p.buildObjects()

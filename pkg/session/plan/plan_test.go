@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,9 +132,12 @@ func request(percent route.Percent, floor route.Floor) plan.Request {
 	}
 }
 
+// seesNodes is a guard that watches for cordoned nodes.
+var seesNodes = plan.Guard{Nodes: true, Shape: record.PodShape}
+
 func mustMake(t *testing.T, f *preflight.Facts, q plan.Request) *plan.Plan {
 	t.Helper()
-	p, err := plan.Make(f, q, false, armFor)
+	p, err := plan.Make(f, q, plan.NoGuard, armFor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +312,7 @@ func TestPlanningLeavesItsInputAlone(t *testing.T) {
 		spec.Volumes = []corev1.Volume{{Name: "cache", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	})
 	q, was := asked(), f.Route.DeepCopy()
-	p, err := plan.Make(f, q, true, armFor)
+	p, err := plan.Make(f, q, seesNodes, armFor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +354,7 @@ func TestReplicasFollowTheLargestStep(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			q := request(c.percent, route.KeepFloor)
 			q.Steps, q.Replicas = c.steps, c.replicas
-			p, err := plan.Make(shop(web(c.ready)), q, true, armFor)
+			p, err := plan.Make(shop(web(c.ready)), q, seesNodes, armFor)
 			if c.want == 0 {
 				if reason.CodeOf(err) != reason.TooMuchLoad {
 					t.Errorf("got %v, want %s", err, reason.TooMuchLoad)
@@ -415,11 +419,11 @@ func TestForceTurnsRisksIntoWarnings(t *testing.T) {
 			f := shop(web(1))
 			c.change(f)
 			q := request(20, route.KeepFloor)
-			if _, err := plan.Make(f, q, false, armFor); reason.CodeOf(err) != c.code {
+			if _, err := plan.Make(f, q, plan.NoGuard, armFor); reason.CodeOf(err) != c.code {
 				t.Errorf("without force: %v, want %s", err, c.code)
 			}
 			q.Force = true
-			p, err := plan.Make(f, q, false, armFor)
+			p, err := plan.Make(f, q, plan.NoGuard, armFor)
 			if !c.forcible {
 				if reason.CodeOf(err) != c.code {
 					t.Errorf("with force: %v, want %s", err, c.code)
@@ -447,7 +451,7 @@ func TestRoutersThatAreProbed(t *testing.T) {
 		admit(f, corev1.ConditionTrue, "default", "internal")
 		q := request(20, route.KeepFloor)
 		change(&q)
-		if p, err := plan.Make(f, q, false, armFor); err != nil || len(p.Warnings) != 0 {
+		if p, err := plan.Make(f, q, plan.NoGuard, armFor); err != nil || len(p.Warnings) != 0 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -496,13 +500,31 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// The pods have the newest shape that command and guard both know. The journal does not mention
+// shape 1, which is the only one so far, so older guards read it as before.
+func TestThePodsHaveAShapeThatTheGuardKnows(t *testing.T) {
+	for _, known := range []int{1, record.PodShape, record.PodShape + 1} {
+		p, err := plan.Make(shop(web(1)), request(20, route.KeepFloor), plan.Guard{Shape: known}, armFor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := p.Journal.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shape := max(p.Journal.Shape, 1); shape > known || shape > record.PodShape || strings.Contains(text, "shape") != (shape > 1) {
+			t.Errorf("guard knows shape %d: the journal says %d: %s", known, shape, text)
+		}
+	}
+}
+
 // A session has a disruption budget only if the guard sees cordoned nodes: otherwise no one would
 // move the traffic before a drain, and the drain would hang.
 func TestOnlyAGuardThatSeesNodesGetsABudget(t *testing.T) {
 	for _, nodes := range []bool{false, true} {
 		q := request(20, route.KeepFloor)
 		q.Replicas = 2
-		p, err := plan.Make(shop(web(1)), q, nodes, armFor)
+		p, err := plan.Make(shop(web(1)), q, plan.Guard{Nodes: nodes, Shape: 1}, armFor)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,6 +39,12 @@ const (
 	maxPods           = 26 // one for each letter in PodName
 )
 
+// PodShape is the newest shape of a sandbox's pods that this code creates, and that its guard
+// recognises: their names, marks, owner, containers and runtime class. A change of them that an older
+// guard would not recognise makes a new shape. Sessions use the newest shape that command and guard
+// both know.
+const PodShape = 1
+
 // Sidecar is the name of the container with the debugging tools.
 const Sidecar = "osc-debug"
 
@@ -94,6 +100,8 @@ type Journal struct {
 	Servers int `json:"servers,omitempty"`
 	// Pods is how many pods the sandbox has, 0 if unknown.
 	Pods int `json:"pods,omitempty"`
+	// Shape is the pods' shape, at most PodShape. It is absent for shape 1.
+	Shape int `json:"shape,omitempty"`
 	// Failover is true if the originals keep the smallest share at 100 percent.
 	Failover bool        `json:"failover,omitempty"`
 	ArmBy    metav1.Time `json:"armBy"` // a session still arming after this is abandoned
@@ -169,6 +177,15 @@ func (w Weights) weightOf(service string) (*int32, bool) {
 		}
 	}
 	return nil, false
+}
+
+// ShapeFor returns the shape of a new session's pods if its guard knows shapes up to guards: the value
+// of Journal.Shape.
+func ShapeFor(guards int) int {
+	if shape := min(guards, PodShape); shape > 1 {
+		return shape
+	}
+	return 0
 }
 
 // Encode returns the journal as JSON, the text of the annotation.
