@@ -84,7 +84,7 @@ demo: devcluster ## Move real traffic into a sandbox VM and back; KEEP=1 keeps t
 test: unit e2e ## Run all tests: unit, command line and end-to-end
 
 unit: ## Run the tests that need no cluster (the BPF tests run only as root)
-	go test ./cmd/... ./pkg/... ./sidecar/... ./test/soak ./test/arrows
+	go test ./cmd/... ./pkg/... ./sidecar/... ./manifests ./test/soak ./test/arrows
 	cd test/devcluster && go test ./...
 
 # End-to-end tests spend nearly all their time waiting: for a Lease, a drain, an expiry.

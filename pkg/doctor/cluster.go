@@ -15,6 +15,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/guard/standby"
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/rights"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -137,7 +138,7 @@ func (d *Doctor) checkSCC(ctx context.Context) (string, error) {
 	}
 	review, err := d.Core.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: d.Namespace, Group: "security.openshift.io", Resource: "securitycontextconstraints", Name: "osc-debug-kata", Verb: "use"}},
+			Namespace: d.Namespace, Group: "security.openshift.io", Resource: "securitycontextconstraints", Name: rights.SCC, Verb: "use"}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return "", err
@@ -145,7 +146,7 @@ func (d *Doctor) checkSCC(ctx context.Context) (string, error) {
 	if !review.Status.Allowed {
 		return "", reason.New(reason.SCCNotUsable, "user", d.user)
 	}
-	return d.user + " can use SCC osc-debug-kata", nil
+	return d.user + " can use SCC " + rights.SCC, nil
 }
 
 // checkRuntimeClass checks that the settings allow the RuntimeClass and that it exists.
@@ -204,7 +205,7 @@ func (d *Doctor) checkSCCPolicy(ctx context.Context) (string, error) {
 	p := d.newPod()
 	delete(p.Labels, record.Label)
 	admitted, err := d.dryRun(ctx, p)
-	if err == nil && admitted.Annotations["openshift.io/scc"] == "osc-debug-kata" {
+	if err == nil && admitted.Annotations["openshift.io/scc"] == rights.SCC {
 		return "", reason.New(reason.SCCPolicyNotInForce)
 	}
 	return "a privileged pod outside a VM is rejected", nil
@@ -218,7 +219,7 @@ func (d *Doctor) checkSandboxPolicy(ctx context.Context) (string, error) {
 	admitted, err := d.dryRun(ctx, p)
 	var status apierrors.APIStatus
 	switch {
-	case err == nil && admitted.Annotations["openshift.io/scc"] == "osc-debug-kata":
+	case err == nil && admitted.Annotations["openshift.io/scc"] == rights.SCC:
 		return "", reason.New(reason.SCCWithoutSandboxPolicy)
 	case err == nil:
 		return "", asWarning(reason.New(reason.SandboxPolicyNotInForce))

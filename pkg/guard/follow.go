@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/osc-debug/osc-debug/pkg/guard/lead"
+	"github.com/osc-debug/osc-debug/pkg/rights"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
@@ -52,7 +53,7 @@ func (g *Guard) waitForRights(ctx context.Context, missing []string) error {
 		case <-ticker.C:
 		}
 		for _, namespace := range missing {
-			if lacks, err := missingRight(ctx, core, namespace, requiredRights); err == nil && lacks == "" {
+			if lacks, err := missingRight(ctx, core, namespace, rights.Guard); err == nil && lacks == "" {
 				return errRestart
 			}
 		}
@@ -65,7 +66,7 @@ func (g *Guard) waitForRights(ctx context.Context, missing []string) error {
 // checkRights checks the guard's permissions in a namespace (or AllNamespaces) in which a request was
 // forbidden. If one is missing, it ends this Guard; the next one does not watch that namespace.
 func (g *Guard) checkRights(ctx context.Context, namespace string) {
-	if lacks, err := missingRight(ctx, g.Urgent.Core, namespace, requiredRights); err == nil && lacks != "" {
+	if lacks, err := missingRight(ctx, g.Urgent.Core, namespace, rights.Guard); err == nil && lacks != "" {
 		g.Log.Warn("lost a permission", "namespace", namespace, "right", lacks)
 		g.rights.set(namespace, false)
 		g.restart(errRestart)

@@ -13,24 +13,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/osc-debug/osc-debug/pkg/guard/standby"
+	"github.com/osc-debug/osc-debug/pkg/rights"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
-
-// requiredRights are the permissions that ending sessions in a namespace needs.
-var requiredRights = []authorizationv1.ResourceAttributes{
-	{Group: "route.openshift.io", Resource: "routes", Verb: "get"},
-	{Group: "route.openshift.io", Resource: "routes", Verb: "list"},
-	{Group: "route.openshift.io", Resource: "routes", Verb: "watch"},
-	{Group: "route.openshift.io", Resource: "routes", Verb: "patch"},
-	{Resource: "services", Verb: "list"},
-	{Resource: "services", Verb: "watch"},
-	{Resource: "services", Verb: "delete"},
-	{Resource: "pods", Verb: "list"},
-	{Resource: "pods", Verb: "watch"},
-	{Resource: "pods", Verb: "delete"},
-	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "list"},
-	{Group: "discovery.k8s.io", Resource: "endpointslices", Verb: "watch"},
-}
 
 // splitByRights splits namespaces into those in which the guard has all required permissions and those
 // in which it lacks one, which it logs. It checks a namespace that was allowed before only after a
@@ -39,7 +24,7 @@ var requiredRights = []authorizationv1.ResourceAttributes{
 func (g *Guard) splitByRights(ctx context.Context, namespaces []string) (allowed, missing []string, err error) {
 	for _, namespace := range namespaces {
 		if !g.rights.isAllowed(namespace) {
-			lacks, err := missingRight(ctx, g.Urgent.Core, namespace, requiredRights)
+			lacks, err := missingRight(ctx, g.Urgent.Core, namespace, rights.Guard)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -82,28 +67,26 @@ func (r *rightsCache) set(namespace string, allowed bool) {
 // canSeeNodes reports whether the guard can read nodes. A guard without cluster-wide permissions, such
 // as a team's, cannot.
 func canSeeNodes(ctx context.Context, core kubernetes.Interface) (bool, error) {
-	lacks, err := missingRight(ctx, core, settings.AllNamespaces, []authorizationv1.ResourceAttributes{
-		{Resource: "nodes", Verb: "get"}, {Resource: "nodes", Verb: "list"}, {Resource: "nodes", Verb: "watch"},
-	})
+	lacks, err := missingRight(ctx, core, settings.AllNamespaces, rights.Nodes)
 	return lacks == "", err
 }
 
-// missingRight returns the first permission that the guard lacks in a namespace (or AllNamespaces), as
-// "verb resource", and "" if it has all.
-func missingRight(ctx context.Context, core kubernetes.Interface, namespace string, required []authorizationv1.ResourceAttributes) (string, error) {
+// missingRight returns the first permission that the guard lacks in a namespace (or AllNamespaces), and
+// "" if it has all.
+func missingRight(ctx context.Context, core kubernetes.Interface, namespace string, required []rights.Right) (string, error) {
+	if namespace == settings.AllNamespaces {
+		namespace = metav1.NamespaceAll
+	}
 	for _, right := range required {
-		right.Namespace = namespace
-		if namespace == settings.AllNamespaces {
-			right.Namespace = metav1.NamespaceAll
-		}
+		attributes := authorizationv1.ResourceAttributes{Namespace: namespace, Group: right.Group, Resource: right.Resource, Verb: right.Verb}
 		review, err := core.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right},
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &attributes},
 		}, metav1.CreateOptions{})
 		if err != nil {
 			return "", fmt.Errorf("check the guard's permissions: %w", err)
 		}
 		if !review.Status.Allowed {
-			return right.Verb + " " + right.Resource, nil
+			return right.String(), nil
 		}
 	}
 	return "", nil

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/rights"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
@@ -52,7 +53,7 @@ func (in Input) annotations() map[string]string {
 		}
 	}
 	out[record.RouteUIDKey], out[record.RouteNameKey] = string(in.Route.UID), in.Route.Name
-	out["openshift.io/required-scc"] = "osc-debug-kata"
+	out["openshift.io/required-scc"] = rights.SCC
 	out["cluster-autoscaler.kubernetes.io/safe-to-evict"] = "true"
 	return out
 }
