@@ -26,7 +26,7 @@ import (
 
 const (
 	rate      = 340 // requests per second
-	traceShow = 14  // lines of the trace that are shown
+	traceShow = 3   // trace lines that are shown for each path, and for each kind of TCP event
 	sessionIs = 3   // minimum number of reloads that a session causes: arm, shift, restore
 )
 
@@ -147,7 +147,8 @@ func (d *demo) control(times int) (load.Sums, int, error) {
 	return d.load.Sums().Since(begin), d.Reloads() - reloads, err
 }
 
-var traceLine = regexp.MustCompile(`^[0-9:.]{12} +[0-9]+ +(\S+)`)
+// traceLine matches a line of the trace: its command, event and the first word of the detail.
+var traceLine = regexp.MustCompile(`^[0-9:.]{12} +[0-9]+ +(\S+) +(\S+) +(\S+)`)
 
 // session runs shift as the ordinary user and shows its output. It returns the counts while the
 // session was live, and how many trace lines came from other processes than the application.
@@ -248,9 +249,10 @@ func (d *demo) killed() (load.Sums, error) {
 	return load.Sums{}, fmt.Errorf("the guard did not end the killed session within a minute: %s", last)
 }
 
-// showTrace prints the first lines of a trace and those of other processes than the application. It
-// returns the number of trace lines, and how many of them came from other processes.
+// showTrace prints the first traceShow lines of each kind of a trace, and all lines of other processes
+// than the application. It returns the number of trace lines, and how many of them came from other processes.
 func showTrace(r io.Reader) (lines, foreign int) {
+	shown := map[string]int{}
 	for s := bufio.NewScanner(r); s.Scan(); {
 		m := traceLine.FindStringSubmatch(s.Text())
 		if m == nil {
@@ -261,7 +263,11 @@ func showTrace(r io.Reader) (lines, foreign int) {
 		if m[1] != "http-echo" {
 			foreign++
 		}
-		if lines <= traceShow || m[1] != "http-echo" {
+		kind := m[2]
+		if kind == "open" {
+			kind = m[3] // the path
+		}
+		if shown[kind]++; shown[kind] <= traceShow || m[1] != "http-echo" {
 			fmt.Printf("  %s\n", s.Text())
 		}
 	}

@@ -26,12 +26,13 @@ func main() {
 		if len([]rune(line)) > columns {
 			line = string([]rune(line)[:columns-1]) + "…"
 		}
-		lines = append(lines, line)
+		// Browsers collapse spaces in SVG text, but not no-break spaces.
+		lines = append(lines, strings.ReplaceAll(line, " ", "\u00a0"))
 	}
 	width, height := columns*charWidth+2*margin, len(lines)*lineHeight+2*margin
 	fmt.Printf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-label="A recorded session of osc-debug">
 <rect width="100%%" height="100%%" rx="8" fill="#1b1f27"/>
-<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="13" fill="#d5dae3" xml:space="preserve">
+<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="13" fill="#d5dae3">
 `, width, height)
 	for i, line := range lines {
 		fmt.Printf("<text x=\"%d\" y=\"%d\"%s>%s</text>\n", margin, margin+(i+1)*lineHeight-4, style(line), html.EscapeString(line))
