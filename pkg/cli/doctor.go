@@ -11,6 +11,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/doctor"
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 )
 
 type doctorFlags struct {
@@ -100,8 +101,8 @@ func (a *app) printFinding(f doctor.Finding) {
 	if f.Code != "" {
 		code = " (" + string(f.Code) + ")"
 	}
-	fmt.Fprintf(a.Out, "%-8s %-20s %s%s\n", f.Status, f.Check, f.Detail, code)
+	fmt.Fprintf(a.Out, "%-8s %-20s %s%s\n", f.Status, f.Check, terminal.Text(f.Detail), code)
 	if f.Mend != "" {
-		fmt.Fprintln(a.Out, indented(strings.Repeat(" ", 30), "fix: "+f.Mend))
+		fmt.Fprintln(a.Out, indented(strings.Repeat(" ", 30), "fix: "+terminal.Text(f.Mend)))
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -51,8 +52,8 @@ func (a *app) printUsage(c *cobra.Command) error {
 	return nil
 }
 
-// printFlags prints flags under the headings of their groups, in the order in which the groups
-// were defined; flags without a group come last.
+// printFlags prints flags under the headings of their groups; flags without a group come last. Groups
+// and flags are in the order of their definition if the command's own flags are not sorted.
 func printFlags(w io.Writer, flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	sets, order := map[string]*pflag.FlagSet{}, []string{}
@@ -90,10 +91,23 @@ func (a *app) optionsCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
+// refuseEmptyNames refuses --route "" and --session "", which unset variables of a script make. Without
+// a name, a command takes the only session there is, which may be someone else's.
+func refuseEmptyNames(c *cobra.Command, _ []string) error {
+	for _, name := range []string{"route", "session"} {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
+			return usage(c, fmt.Errorf("--%s is empty", name))
+		}
+	}
+	return nil
+}
+
 // routeArg takes the Route as an argument or by --route, and refuses two different ones.
 func routeArg(route *string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
+		case len(args) == 1 && args[0] == "":
+			return usage(c, errors.New("the Route's name is empty"))
 		case len(args) > 1:
 			return usage(c, fmt.Errorf("expected one Route, got %d: %s", len(args), strings.Join(args, " ")))
 		case len(args) == 1 && *route != "" && *route != args[0]:

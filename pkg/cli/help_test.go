@@ -58,12 +58,33 @@ func TestTheRouteIsAnArgumentOrAFlag(t *testing.T) {
 		args []string
 		want string // "": refused
 	}{
-		{"", []string{"web"}, "web"}, {"web", nil, "web"}, {"web", []string{"web"}, "web"}, {"shop", []string{"web"}, ""}, {"", []string{"web", "shop"}, ""},
+		{"", []string{"web"}, "web"}, {"web", nil, "web"}, {"web", []string{"web"}, "web"}, {"shop", []string{"web"}, ""}, {"", []string{""}, ""}, {"", []string{"web", "shop"}, ""},
 	} {
 		route := c.flag
 		err := routeArg(&route)(&cobra.Command{}, c.args)
 		if (err == nil) != (c.want != "") || err == nil && route != c.want {
 			t.Errorf("--route %q %v: %q, %v", c.flag, c.args, route, err)
 		}
+	}
+}
+
+// Help shows a command's flags in the order of their definition: the most important ones come first.
+func TestShiftsHelpBeginsWithTheTraffic(t *testing.T) {
+	var out bytes.Buffer
+	root := rootOf(&out)
+	root.SetArgs([]string{"shift", "--help"})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	last := -1
+	for _, want := range []string{"Traffic:", "--route", "--weight", "--steps", "Duration and end:", "--for"} {
+		at := strings.Index(out.String(), "\n"+want)
+		if strings.HasPrefix(want, "--") {
+			at = strings.Index(out.String(), "      "+want+" ")
+		}
+		if at <= last {
+			t.Errorf("%q is not where it should be in\n%s", want, out.String())
+		}
+		last = at
 	}
 }

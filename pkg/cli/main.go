@@ -79,6 +79,7 @@ traces the program in the VM's own kernel, and restores everything.`,
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
 	root.SetUsageFunc(a.printUsage)
+	root.PersistentPreRunE = refuseEmptyNames
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	a.clusterFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
@@ -107,18 +108,25 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// interrupt cancels a context at the first signal. The second signal ends the process at once and
-// prints how to restore what it leaves.
+// interrupt cancels a context at the first signal. The second signal ends the process at once. Both
+// print what follows.
 type interrupt struct {
 	signals chan os.Signal
 	cancel  context.CancelFunc
-	restore atomic.Pointer[string] // the command that restores after a second signal
+	texts   atomic.Pointer[interruptTexts]
 	closed  chan struct{}
+}
+
+// interruptTexts are what signals print.
+type interruptTexts struct {
+	first  string // such as "rolling back"
+	second string // such as "quit without cleaning up", with what to do next
 }
 
 func watchSignals(errOut io.Writer) (context.Context, *interrupt) {
 	ctx, cancel := context.WithCancel(context.Background())
 	i := &interrupt{signals: make(chan os.Signal, 4), cancel: cancel, closed: make(chan struct{})}
+	i.texts.Store(&interruptTexts{first: "stopping"})
 	signal.Notify(i.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		defer close(i.closed)
@@ -126,11 +134,12 @@ func watchSignals(errOut io.Writer) (context.Context, *interrupt) {
 		if !ok {
 			return
 		}
-		fmt.Fprintf(errOut, "osc-debug: %s: rolling back; press Ctrl-C again to quit without cleaning up\n", first)
+		texts := i.texts.Load()
+		fmt.Fprintf(errOut, "osc-debug: %s: %s; press Ctrl-C again to quit at once\n", first, texts.first)
 		cancel()
 		if _, again := <-i.signals; again {
-			if command := i.restore.Load(); command != nil {
-				fmt.Fprintf(errOut, "osc-debug: quit without cleaning up. Restore with:\n  %s\n", *command)
+			if texts = i.texts.Load(); texts.second != "" {
+				fmt.Fprintln(errOut, "osc-debug: "+texts.second)
 			}
 			os.Exit(codeInterrupted)
 		}
@@ -138,8 +147,11 @@ func watchSignals(errOut io.Writer) (context.Context, *interrupt) {
 	return ctx, i
 }
 
-// onSecond sets what a second signal prints.
-func (i *interrupt) onSecond(command string) { i.restore.Store(&command) }
+// changes sets what signals print while a command changes the cluster: first is what the command does
+// at the first signal, restore is the command that restores after the second.
+func (i *interrupt) changes(first, restore string) {
+	i.texts.Store(&interruptTexts{first, "quit without cleaning up. Restore with:\n  " + restore})
+}
 
 func (i *interrupt) stop() {
 	signal.Stop(i.signals)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 )
 
 // report prints a session's progress.
@@ -33,7 +34,7 @@ func (a *app) report() *report {
 }
 
 func (r *report) Step(name, detail string) {
-	r.print("%5.1fs  %s  %s\n", time.Since(r.begin).Seconds(), r.bold(fmt.Sprintf("%-9s", name)), printable(detail))
+	r.print("%5.1fs  %s  %s\n", time.Since(r.begin).Seconds(), r.bold(fmt.Sprintf("%-9s", name)), terminal.Text(detail))
 	for i, hint := range r.hints[name] {
 		if i == 0 {
 			r.print("%sin another terminal:\n", margin)
@@ -46,7 +47,7 @@ func (r *report) Step(name, detail string) {
 const margin = "                   "
 
 func (r *report) Note(format string, args ...any) {
-	r.print("%s%s\n", margin, printable(fmt.Sprintf(format, args...)))
+	r.print("%s%s\n", margin, terminal.Text(fmt.Sprintf(format, args...)))
 }
 
 // Warn prints a warning and what to do about it, unless --force lifted it.

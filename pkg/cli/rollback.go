@@ -14,6 +14,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 )
 
 type rollbackFlags struct {
@@ -92,14 +93,14 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) (err error) {
 	rollback := session.Rollback{Store: clients.Store, Namespace: clients.namespace, Clock: clients.clock, Report: a.report(),
 		Exec: exec.Client{Config: clients.config, Core: clients.Core}, Routers: f.routers, Drain: f.drain, Timeout: f.timeout, Wait: f.wait, Now: f.now}
 	if f.all {
-		a.interrupt.onSecond(a.command("rollback", "--all", "-n", clients.namespace))
+		a.interrupt.changes("the rollback stops", a.command("rollback", "--all", "-n", clients.namespace))
 		return a.rollbackAll(ctx, rollback)
 	}
 	on, err := clients.finder().Which(ctx, f.route, f.session)
 	if err != nil {
 		return err
 	}
-	a.interrupt.onSecond(a.command("rollback", "--route", on.Route.Name, "-n", on.Route.Namespace))
+	a.interrupt.changes("the rollback stops", a.command("rollback", "--route", on.Route.Name, "-n", on.Route.Namespace))
 	ended, err := rollback.One(ctx, on)
 	return a.ended(ended, err)
 }
@@ -108,10 +109,10 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) (err error) {
 func (a *app) rollbackAll(ctx context.Context, rollback session.Rollback) error {
 	all, errs, swept := rollback.All(ctx, func(on session.Found) {
 		user := "an unknown user"
-		if on.Session.Journal != nil {
+		if on.Session.Journal != nil && on.Session.Journal.User != "" {
 			user = on.Session.Journal.User
 		}
-		fmt.Fprintf(a.ErrOut, "ending session %s of %s on route %s\n", on.Session.ID, user, on.Route.Name)
+		fmt.Fprintf(a.ErrOut, "ending session %s of %s on route %s\n", on.Session.ID, terminal.Line(user), on.Route.Name)
 	})
 	for i, ended := range all {
 		errs[i] = a.ended(ended, errs[i])

@@ -84,7 +84,7 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		}
 		return printPreview(c, a.Out, preview, f.output)
 	}
-	a.interrupt.onSecond(a.command("rollback", "--route", f.Options.Route, "-n", f.Namespace))
+	a.interrupt.changes("rolling back", a.command("rollback", "--route", f.Options.Route, "-n", f.Namespace))
 	if len(f.traces) > 0 {
 		printer, err := trace.NewPrinter(a.Out, f.output, isTerminal(a.Out))
 		if err != nil {
@@ -106,10 +106,20 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 // nextCommands are what users want while a session is live.
 func (a *app) nextCommands(f *shiftFlags) []string {
 	on := []string{"--route", f.Options.Route, "-n", f.Namespace}
+	weight := append([]string{"50"}, on...)
+	if f.noGuard {
+		weight = append(weight, "--no-guard")
+	}
+	if f.NoProbe {
+		weight = append(weight, "--no-probe")
+	}
+	for _, router := range f.Routers {
+		weight = append(weight, "--router", router)
+	}
 	return []string{
 		a.command("exec", append(on, "--", "tcpdump", "-n", "-i", "any")...),
 		a.command("status", append(on, "-o", "tree", "-w")...),
-		a.command("weight", append([]string{"50"}, on...)...),
+		a.command("weight", weight...),
 		a.command("rollback", on...),
 	}
 }

@@ -184,6 +184,7 @@ func floor(guarded, exact, failover bool) route.Floor {
 
 // shiftFlagSet defines the flags of shift, by the groups of its help.
 func (a *app) shiftFlagSet(fl *pflag.FlagSet, f *shiftFlags) {
+	fl.SortFlags = false // help shows them in this order
 	fl.StringVar(&f.Options.Route, "route", "", "Route to take the traffic from, in place of the argument")
 	fl.Float64Var(&f.weight, "weight", -1, "percentage of new clients for the sandbox, 0 to 100")
 	fl.Float64SliceVar(&f.steps, "steps", nil, "percentages to take one after the other, in place of --weight, such as 5,25,100")

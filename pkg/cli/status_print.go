@@ -12,6 +12,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 )
 
 // statusFormats are the values of --output.
@@ -68,7 +69,7 @@ func (p *statusPrinter) print(rows []session.Status) error {
 	}
 	for _, r := range rows {
 		if r.Problem != "" {
-			fmt.Fprintf(p.ErrOut, "route %s/%s: %s (%s)\n", r.Namespace, r.Route, printable(r.Problem), r.ProblemCode)
+			fmt.Fprintf(p.ErrOut, "route %s/%s: %s (%s)\n", r.Namespace, r.Route, terminal.Line(r.Problem), r.ProblemCode)
 		}
 	}
 	return nil
@@ -95,12 +96,12 @@ func (p *statusPrinter) rows(rows []session.Status) error {
 	for _, r := range rows {
 		var weights, pods []string
 		for _, b := range r.Backends {
-			weights = append(weights, fmt.Sprintf("%s=%d", b.Service, b.Weight))
+			weights = append(weights, fmt.Sprintf("%s=%d", terminal.Line(b.Service), b.Weight))
 		}
 		for _, pod := range r.Pods {
 			pods = append(pods, pod.Name+"@"+pod.Node)
 		}
-		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, timeLeft(r), printable(r.Workload), printable(r.User),
+		fmt.Fprintf(p.table, "%s%s\t%s\t%s\t%g%%\t%.2f%%\t%d\t%s\t%s\t%s%s\n", where(r.Namespace), r.Route, r.Session, r.State, r.Asked, r.Realised, r.Ready, timeLeft(r), terminal.Line(r.Workload), terminal.Line(r.User),
 			wide(strings.Join(weights, ",")+"\t"+strings.Join(pods, ",")))
 	}
 	return p.table.Flush()
@@ -115,7 +116,7 @@ func timeLeft(r session.Status) string {
 
 // tree prints a session with its backends and pods.
 func (p *statusPrinter) tree(r session.Status) {
-	fmt.Fprintf(p.Out, "%s/%s  session %s of %s: %s, %g%% asked, %.2f%% realised, %s left\n", r.Namespace, r.Route, r.Session, printable(r.User), r.State, r.Asked, r.Realised, timeLeft(r))
+	fmt.Fprintf(p.Out, "%s/%s  session %s of %s: %s, %g%% asked, %.2f%% realised, %s left\n", r.Namespace, r.Route, r.Session, terminal.Line(r.User), r.State, r.Asked, r.Realised, timeLeft(r))
 	for i, b := range r.Backends {
 		branch, rest := "├─", "│ "
 		if i == len(r.Backends)-1 {
@@ -123,9 +124,9 @@ func (p *statusPrinter) tree(r session.Status) {
 		}
 		what := ""
 		if b.Sandbox {
-			what = "  sandbox of " + printable(r.Workload)
+			what = "  sandbox of " + terminal.Line(r.Workload)
 		}
-		fmt.Fprintf(p.Out, "%s %s  weight %d, %d server(s), %.2f%% of new clients%s\n", branch, b.Service, b.Weight, b.Servers, b.Share, what)
+		fmt.Fprintf(p.Out, "%s %s  weight %d, %d server(s), %.2f%% of new clients%s\n", branch, terminal.Line(b.Service), b.Weight, b.Servers, b.Share, what)
 		if !b.Sandbox {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -27,6 +28,8 @@ import (
 const (
 	watchAgain = time.Second            // after a watch that ended
 	settles    = 100 * time.Millisecond // changes within this time are printed together
+
+	redrawEvery = time.Second // for the time that sessions have left: nothing is read for it
 )
 
 // drawnFormats are those that a terminal shows at one look.
@@ -39,8 +42,15 @@ type statusWatch struct {
 	routes  map[string]*routev1.Route // by namespace/name
 	printed map[string]string
 	due     map[string]bool // may have changed
-	redraws bool            // on a terminal: all sessions, at each change
-	shown   map[string]session.Status
+	redraws bool            // on a terminal: all sessions, every redrawEvery
+	shown   map[string]shownStatus
+	failing time.Time // since when the API server has not answered; zero if it does
+}
+
+// shownStatus is a session on a terminal, with the time at which it was read.
+type shownStatus struct {
+	session.Status
+	read time.Time
 }
 
 // watchStatus prints the sessions, and each one that changes (its Route, the endpoints of its
@@ -48,7 +58,7 @@ type statusWatch struct {
 func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error {
 	s := &statusWatch{
 		clients: c, statusPrinter: a.statusPrinter(f), routes: map[string]*routev1.Route{}, printed: map[string]string{}, due: map[string]bool{},
-		redraws: isTerminal(a.Out) && slices.Contains(drawnFormats, f.output), shown: map[string]session.Status{},
+		redraws: isTerminal(a.Out) && os.Getenv("TERM") != "dumb" && slices.Contains(drawnFormats, f.output), shown: map[string]shownStatus{},
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	events := make(chan watch.Event)
@@ -138,10 +148,14 @@ func unlessForbidden(err error) error {
 func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	redraw := time.NewTicker(redrawEvery)
+	defer redraw.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-redraw.C:
+			s.draw()
 		case event := <-events:
 			waiting := len(s.due) > 0
 			if s.note(event.Type, event.Object); len(s.due) > 0 && !waiting {
@@ -150,12 +164,16 @@ func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) erro
 		case <-timer.C:
 			for _, key := range slices.Sorted(maps.Keys(s.due)) {
 				err := s.printDue(ctx, s.routes[key])
-				passes := store.Retriable(err) || kube.Refused(err) && len(s.printed) > 0 // the user has the rights
+				passes := store.Retriable(err) || kube.Refused(err) && len(s.printed)+len(s.shown) > 0 // the user has the rights
 				if err != nil && !passes {
 					return err
 				}
-				if err == nil {
+				switch {
+				case err == nil:
 					delete(s.due, key)
+					s.failing = time.Time{}
+				case s.failing.IsZero():
+					s.failing = s.clock.Now()
 				}
 			}
 			s.draw()
@@ -209,16 +227,16 @@ func (s *statusWatch) printDue(ctx context.Context, r *routev1.Route) error {
 		return err
 	}
 	s.wordProblem(&row)
+	if s.redraws {
+		s.shown[r.Namespace+"/"+r.Name] = shownStatus{row, s.clock.Now()}
+		return nil
+	}
 	text, err := json.Marshal(row)
 	key := r.Namespace + "/" + r.Name
 	if err != nil || s.printed[key] == string(text) {
 		return err
 	}
 	s.printed[key] = string(text)
-	if s.redraws {
-		s.shown[key] = row
-		return nil
-	}
 	return s.statusPrinter.print([]session.Status{row})
 }
 
@@ -240,10 +258,16 @@ func (s *statusWatch) draw() {
 	if !s.redraws {
 		return
 	}
-	fmt.Fprintf(s.Out, "%severy change, %s\n\n", home, s.clock.Now().UTC().Format(time.TimeOnly+" MST"))
+	now := s.clock.Now()
+	fmt.Fprintf(s.Out, "%s%s, Ctrl-C to quit\n\n", home, clockTime(now))
+	if !s.failing.IsZero() {
+		fmt.Fprintf(s.Out, "The API server has not answered since %s. Last seen:\n\n", clockTime(s.failing))
+	}
 	rows := []session.Status{}
 	for _, key := range slices.Sorted(maps.Keys(s.shown)) {
-		rows = append(rows, s.shown[key])
+		row := s.shown[key]
+		row.Left = max(row.Left-now.Sub(row.read), 0)
+		rows = append(rows, row.Status)
 	}
 	s.begun = false
 	_ = s.statusPrinter.print(rows) // to a terminal

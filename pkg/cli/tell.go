@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 )
 
 // jsonError is why a command failed, for scripts: docs/output.md has the schema.
@@ -38,29 +38,18 @@ func (a *app) printError(c *cobra.Command, err error) {
 
 // coded is an error's text with the code of its first reason.
 func coded(err error) string {
-	text := printable(strings.TrimRight(err.Error(), "\n"))
+	text := terminal.Text(strings.TrimRight(err.Error(), "\n"))
 	if code := reason.CodeOf(err); code != "" {
 		return text + " (" + string(code) + ")"
 	}
 	return text
 }
 
-// printable replaces control characters, but for line ends and tabs: text that others wrote into the
-// cluster must not steer this terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text)
-}
-
 // fixes are what this user can do about the reasons of an error, each once.
 func (a *app) fixes(err error) (out []string) {
 	for _, e := range reason.All(err) {
 		fix := e.FixFor(a.verb, map[string]string{"namespace": a.namespace()})
-		if fix != "" && !slices.Contains(out, fix) {
+		if fix = terminal.Text(fix); fix != "" && !slices.Contains(out, fix) {
 			out = append(out, fix)
 		}
 	}

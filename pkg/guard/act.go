@@ -48,7 +48,7 @@ func (g *Guard) hold(ctx context.Context, k key, m *memory, live *routev1.Route,
 	if err != nil {
 		return err
 	}
-	g.reportRestored(k, m, live, v, reason.New(reason.TrafficHeld))
+	g.reportRestored(k, m, live, v, reason.New(reason.TrafficHeld, "route", live.Name))
 	return nil
 }
 

@@ -44,14 +44,18 @@ type Error struct {
 }
 
 // New returns an error with a reason. args are alternating names and values; each name is one in the
-// reason's sentence or fix. A value that is an error becomes the cause, which errors.As finds.
+// reason's sentence or fix. A value that is an error becomes the cause, which errors.As finds. In other
+// values, line ends become spaces: a user's name must not look like a fix.
 func New(code Code, args ...any) *Error {
 	e := &Error{Code: code, args: map[string]string{}}
 	for i := 0; i+1 < len(args); i += 2 {
-		e.args[fmt.Sprint(args[i])] = fmt.Sprint(args[i+1])
+		name, value := fmt.Sprint(args[i]), fmt.Sprint(args[i+1])
 		if err, ok := args[i+1].(error); ok {
 			e.cause = err
+		} else {
+			value = strings.ReplaceAll(value, "\n", " ")
 		}
+		e.args[name] = value
 	}
 	return e
 }

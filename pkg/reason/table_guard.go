@@ -67,7 +67,7 @@ var guardReasons = []Reason{
 	{RestoredBlind, Verdict, "the sandbox's backend is removed from the Route; the earlier weights of the other backends are unknown", ""},
 	{
 		TrafficHeld, Verdict, "its traffic is back on the original; the sandbox is kept until the session ends",
-		"resume the session with '{osc-debug} weight', or end it: {osc-debug} rollback -n {namespace}",
+		"resume the session with '{osc-debug} weight PERCENT --route {route} -n {namespace}', or end it with '{osc-debug} rollback {route} -n {namespace}'",
 	},
 
 	{SettingsInvalid, Refusal, "ConfigMap {namespace}/{configmap}: invalid data.{key}: {why}", "correct it: oc edit configmap {configmap} -n {namespace}"},

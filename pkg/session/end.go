@@ -77,13 +77,14 @@ func WarnOpenConnections(ctx context.Context, report Report, count func(ctx cont
 	for _, e := range endpoints {
 		n, err := count(ctx, e.Pod, []int32{e.Port})
 		switch {
-		case ctx.Err() != nil:
+		case err == nil && n == 0:
+		case err == nil:
+			report.Warn(reason.New(reason.ConnectionsOpen, "count", n, "pod", e.Pod))
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
 			report.Note("could not check within %s whether connections to %s are still open", connectionsTimeout, e.Pod)
 			return
-		case err != nil:
+		default:
 			report.Note("cannot check whether connections to %s are still open: %v", e.Pod, err)
-		case n > 0:
-			report.Warn(reason.New(reason.ConnectionsOpen, "count", n, "pod", e.Pod))
 		}
 	}
 }

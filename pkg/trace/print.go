@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
@@ -70,7 +71,7 @@ func (p *columnPrinter) Print(_, gadget string, e *frame.Event) error {
 		if e.Open.Error != "" {
 			result = e.Open.Error
 		}
-		detail = fmt.Sprintf("%s  %s  %s", e.Open.Path, result, formatDuration(e.Open.Took))
+		detail = fmt.Sprintf("%s  %s  %s", terminal.Line(e.Open.Path), result, formatDuration(e.Open.Took))
 	case e.TCP != nil:
 		name = e.TCP.Op
 		detail = fmt.Sprintf("%s -> %s", e.TCP.Local, e.TCP.Remote)
@@ -83,7 +84,7 @@ func (p *columnPrinter) Print(_, gadget string, e *frame.Event) error {
 			detail += "  " + e.TCP.Error
 		}
 	}
-	_, err := fmt.Fprintf(p.w, rowFormat, e.Time.Local().Format("15:04:05.000"), e.PID, e.Comm, name, detail)
+	_, err := fmt.Fprintf(p.w, rowFormat, e.Time.Local().Format("15:04:05.000"), e.PID, terminal.Line(e.Comm), name, detail)
 	return err
 }
 
