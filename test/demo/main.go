@@ -234,7 +234,11 @@ func (d *demo) killed() (load.Sums, error) {
 			return load.Sums{}, err
 		}
 		if now != last {
-			fmt.Printf("  %4.1f s after the kill   weights: %s\n", time.Since(begin).Seconds(), now)
+			shown := now
+			if strings.HasSuffix(now, "session ") {
+				shown = strings.TrimSuffix(now, "session ") + "no session"
+			}
+			fmt.Printf("  %4.1f s after the kill   weights: %s\n", time.Since(begin).Seconds(), shown)
 			last = now
 		}
 		if strings.HasSuffix(now, "session ") {

@@ -16,7 +16,9 @@ const (
 	lineHeight = 17  // pixels
 	charWidth  = 8   // pixels
 	margin     = 16  // pixels
-	columns    = 128 // characters; longer lines are cut
+	columns    = 136 // characters; longer lines are cut
+
+	noBreak = "\u00a0" // browsers collapse other spaces in SVG text
 )
 
 func main() {
@@ -26,8 +28,7 @@ func main() {
 		if len([]rune(line)) > columns {
 			line = string([]rune(line)[:columns-1]) + "…"
 		}
-		// Browsers collapse spaces in SVG text, but not no-break spaces.
-		lines = append(lines, strings.ReplaceAll(line, " ", "\u00a0"))
+		lines = append(lines, line)
 	}
 	width, height := columns*charWidth+2*margin, len(lines)*lineHeight+2*margin
 	fmt.Printf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-label="A recorded session of osc-debug">
@@ -35,7 +36,7 @@ func main() {
 <g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="13" fill="#d5dae3">
 `, width, height)
 	for i, line := range lines {
-		fmt.Printf("<text x=\"%d\" y=\"%d\"%s>%s</text>\n", margin, margin+(i+1)*lineHeight-4, style(line), html.EscapeString(line))
+		fmt.Printf("<text x=\"%d\" y=\"%d\"%s>%s</text>\n", margin, margin+(i+1)*lineHeight-4, style(line), html.EscapeString(strings.ReplaceAll(line, " ", noBreak)))
 	}
 	fmt.Println("</g>\n</svg>")
 }
