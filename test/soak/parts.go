@@ -34,6 +34,7 @@ var parts = []part{
 	e2e("thousand", "a thousand sessions and ten thousand Routes", "^TestSoakAThousand"),
 	e2e("faults", "a thousand sessions while a fifth of all requests fails", "^TestFaults", "OSC_DEBUG_SESSIONS=1000"),
 	e2e("races", "two users start a session at the same moment, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
+	e2e("versions", "sessions begun, continued and ended by an old and today's command and guard", "^TestSoakSessionsOfAnOldVersion"),
 	e2e("clock", "a command whose clock is an hour off", "^TestSoakACommandWhoseClock"),
 	{name: "routes", what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},
 	{name: "fuzz", what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz"}, code: []string{"pkg/session/record"}},
