@@ -119,14 +119,15 @@ type interrupt struct {
 
 // interruptTexts are what signals print.
 type interruptTexts struct {
-	first  string // such as "rolling back"
-	second string // such as "quit without cleaning up", with what to do next
+	first  string // what happens at the first signal, such as "rolling back"
+	quit   string // what the second does, such as "quit without cleaning up"
+	second string // what the second prints
 }
 
 func watchSignals(errOut io.Writer) (context.Context, *interrupt) {
 	ctx, cancel := context.WithCancel(context.Background())
 	i := &interrupt{signals: make(chan os.Signal, 4), cancel: cancel, closed: make(chan struct{})}
-	i.texts.Store(&interruptTexts{first: "stopping"})
+	i.texts.Store(&interruptTexts{first: "stopping", quit: "quit at once"})
 	signal.Notify(i.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		defer close(i.closed)
@@ -135,7 +136,7 @@ func watchSignals(errOut io.Writer) (context.Context, *interrupt) {
 			return
 		}
 		texts := i.texts.Load()
-		fmt.Fprintf(errOut, "osc-debug: %s: %s; press Ctrl-C again to quit at once\n", first, texts.first)
+		fmt.Fprintf(errOut, "osc-debug: %s: %s; press Ctrl-C again to %s\n", first, texts.first, texts.quit)
 		cancel()
 		if _, again := <-i.signals; again {
 			if texts = i.texts.Load(); texts.second != "" {
@@ -150,7 +151,8 @@ func watchSignals(errOut io.Writer) (context.Context, *interrupt) {
 // changes sets what signals print while a command changes the cluster: first is what the command does
 // at the first signal, restore is the command that restores after the second.
 func (i *interrupt) changes(first, restore string) {
-	i.texts.Store(&interruptTexts{first, "quit without cleaning up. Restore with:\n  " + restore})
+	const quit = "quit without cleaning up"
+	i.texts.Store(&interruptTexts{first, quit, quit + ". Restore with:\n  " + restore})
 }
 
 func (i *interrupt) stop() {

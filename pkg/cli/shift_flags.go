@@ -186,8 +186,8 @@ func floor(guarded, exact, failover bool) route.Floor {
 func (a *app) shiftFlagSet(fl *pflag.FlagSet, f *shiftFlags) {
 	fl.SortFlags = false // help shows them in this order
 	fl.StringVar(&f.Options.Route, "route", "", "Route to take the traffic from, in place of the argument")
-	fl.Float64Var(&f.weight, "weight", -1, "percentage of new clients for the sandbox, 0 to 100")
-	fl.Float64SliceVar(&f.steps, "steps", nil, "percentages to take one after the other, in place of --weight, such as 5,25,100")
+	fl.Float64Var(&f.weight, "weight", -1, "`percentage` of new clients for the sandbox, 0 to 100")
+	fl.Float64SliceVar(&f.steps, "steps", nil, "`percentages` to take one after the other, in place of --weight, such as 5,25,100")
 	fl.DurationVar(&f.Interval, "interval", 30*time.Second, "time between --steps")
 	fl.BoolVar(&f.exact, "exact", false, "at 100 percent leave nothing at the original: no failover by the router (default with a guard)")
 	fl.BoolVar(&f.failover, "failover", false, "at 100 percent keep the smallest share at the original (default without a guard)")
