@@ -95,7 +95,7 @@ func (d *Doctor) findGuard(ctx context.Context) (*standby.Guard, error) {
 func (d *Doctor) checkGuard(ctx context.Context) (string, error) {
 	g, err := d.findGuard(ctx)
 	if err != nil {
-		return "", reason.New(reason.NoGuardStandsBy, "home", settings.Home, "why", err)
+		return "", reason.New(reason.GuardMissing, "home", settings.Home, "why", err)
 	}
 	if err := g.CheckRunning(d.Clock.Now()); err != nil {
 		return "", err
@@ -107,7 +107,7 @@ func (d *Doctor) checkGuard(ctx context.Context) (string, error) {
 func (d *Doctor) checkGuardRights(ctx context.Context) (string, error) {
 	g, err := d.findGuard(ctx)
 	if err != nil {
-		return "", asUnknown(reason.New(reason.NoGuardToAsk))
+		return "", asUnknown(reason.New(reason.NoGuardToCheck))
 	}
 	if err := g.CheckCovers(d.Namespace, record.JournalVersion); err != nil {
 		return "", err

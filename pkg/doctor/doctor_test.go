@@ -129,8 +129,8 @@ func TestHowBadAFindingIs(t *testing.T) {
 	}{
 		{"no permissions", func(a answers) { a[askRules] = rules() }, reason.PermissionsMissing, doctor.Missing},
 		{"no settings", nil, reason.SettingsMissing, doctor.Missing},
-		{"no guard", nil, reason.NoGuardStandsBy, doctor.Missing},
-		{"rights of a guard that is not there", nil, reason.NoGuardToAsk, doctor.Unknown},
+		{"no guard", nil, reason.GuardMissing, doctor.Missing},
+		{"rights of a guard that is not there", nil, reason.NoGuardToCheck, doctor.Unknown},
 		{"pod security is not set", nil, reason.PodSecurityUnset, doctor.Warning},
 		{"pod security forbids the sidecar", func(a answers) { a[askNamespace] = namespace("restricted") }, reason.PodSecurityEnforced, doctor.Missing},
 		{"pod security cannot be read", func(a answers) { a[askNamespace] = http.StatusForbidden }, reason.PodSecurityNotRead, doctor.Unknown},

@@ -21,7 +21,7 @@ const (
 
 	// Ending a session.
 	NoGuardForSandbox     Code = "NoGuardForSandbox"
-	ConnectionsNotTold    Code = "ConnectionsNotTold"
+	ConnectionsNotChecked Code = "ConnectionsNotChecked"
 	OriginalMayBeShrunk   Code = "OriginalMayBeShrunk"
 	RolledBackChanged     Code = "RolledBackChanged"
 	SessionMayGoOn        Code = "SessionMayGoOn"
@@ -63,7 +63,7 @@ var commandReasons = []Reason{
 	},
 
 	{NoGuardForSandbox, Refusal, "--wait=false leaves the sandbox to a guard, but none is running ({why})", "leave out --wait=false"},
-	{ConnectionsNotTold, Warning, "cannot list EndpointSlices ({why}): open connections and --router are not checked", ""},
+	{ConnectionsNotChecked, Warning, "cannot list EndpointSlices ({why}): open connections and --router are not checked", ""},
 	{
 		OriginalMayBeShrunk, Warning,
 		"HorizontalPodAutoscaler {autoscaler} may have scaled {workload} down ({pods} pods now), and {share} of new clients return to it at once ({why})", "",

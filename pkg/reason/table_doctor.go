@@ -8,8 +8,8 @@ const (
 	SettingsNotRead Code = "SettingsNotRead"
 	SettingsMissing Code = "SettingsMissing"
 
-	NoGuardStandsBy Code = "NoGuardStandsBy"
-	NoGuardToAsk    Code = "NoGuardToAsk"
+	GuardMissing   Code = "GuardMissing"
+	NoGuardToCheck Code = "NoGuardToCheck"
 
 	PodSecurityNotRead  Code = "PodSecurityNotRead"
 	PodSecurityUnset    Code = "PodSecurityUnset"
@@ -53,7 +53,7 @@ var doctorReasons = []Reason{
 	},
 
 	{
-		NoGuardStandsBy, Finding, "no guard is running ({why})",
+		GuardMissing, Finding, "no guard is running ({why})",
 		`ask a cluster administrator to install the guard:
   {osc-debug} manifests guard --image GUARD@sha256:… | oc apply -f -
 or install one for this namespace alone:
@@ -61,7 +61,7 @@ or install one for this namespace alone:
 if one is installed, check its pods:
   oc get pods -n {home}`,
 	},
-	{NoGuardToAsk, Finding, "there is no guard to check", ""},
+	{NoGuardToCheck, Finding, "there is no guard to check", ""},
 
 	{PodSecurityNotRead, Finding, "namespace {namespace} cannot be read ({why}); see 'sandbox pod' below", ""},
 	{

@@ -69,8 +69,8 @@ const (
 	SandboxStillUsed   Code = "SandboxStillUsed"
 	ObjectsLeftBehind  Code = "ObjectsLeftBehind"
 	ConnectionsOpen    Code = "ConnectionsOpen"
-	NotSlowly          Code = "NotSlowly"
-	ServersNotNoted    Code = "ServersNotNoted"
+	NotGradual         Code = "NotGradual"
+	ServersNotRecorded Code = "ServersNotRecorded"
 )
 
 var sessionReasons = []Reason{
@@ -167,6 +167,6 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	{SandboxStillUsed, Failure, "a router still sends requests to pod {pod} although the Route is restored", "check whether the router reloads its configuration"},
 	{ObjectsLeftBehind, Failure, "namespace {namespace}: {objects} not deleted: {why}", "list what is left: oc get pods,services -n {namespace} -l osc-debug.dev/session"},
 	{ConnectionsOpen, Warning, "closing {count} connection(s) to {pod} that are still open (tunnels, long requests)", "use a longer --drain to let them finish"},
-	{NotSlowly, Warning, "cannot shift traffic back gradually ({why}); restoring at once", ""},
-	{ServersNotNoted, Warning, "the journal does not record how many servers the original had", ""},
+	{NotGradual, Warning, "cannot shift traffic back gradually ({why}); restoring at once", ""},
+	{ServersNotRecorded, Warning, "the journal does not record how many servers the original had", ""},
 }

@@ -31,7 +31,7 @@ const rampSyncTimeout = 5 * time.Second
 // the Route. An error says why there were no steps, so that all traffic returns at once.
 func (r *Runner) RampSession(ctx context.Context, on *routev1.Route, s *record.Session) error {
 	if s.Journal.Servers == 0 {
-		return reason.New(reason.ServersNotNoted)
+		return reason.New(reason.ServersNotRecorded)
 	}
 	r.current, r.journal, r.Floor = on, s.Journal, route.Exact
 	if s.Journal.Failover {
@@ -77,7 +77,7 @@ func (r *Runner) shiftBackInSteps(ctx context.Context) {
 		r.Report.Step("ramp", fmt.Sprintf("%s of new clients: %s has %d of %d servers", share, r.journal.Workload, now, before))
 		r.current, r.journal.Asked = on, share
 		if err := r.writeWeights(ctx, once, share, slices); err != nil {
-			r.Report.Warn(reason.New(reason.NotSlowly, "why", err))
+			r.Report.Warn(reason.New(reason.NotGradual, "why", err))
 			return
 		}
 		r.waitForServers(ctx, before)

@@ -109,7 +109,7 @@ func (r Rollback) drainFunc(ctx context.Context, on Found) func(context.Context,
 	wait := Drain(r.Drain, nil, false, nil)
 	slices, err := r.Core.DiscoveryV1().EndpointSlices(on.Route.Namespace).List(read, metav1.ListOptions{LabelSelector: record.Label + "=" + on.Session.ID})
 	if err != nil {
-		r.Report.Warn(reason.New(reason.ConnectionsNotTold, "why", err))
+		r.Report.Warn(reason.New(reason.ConnectionsNotChecked, "why", err))
 		return wait
 	}
 	endpoints := route.Endpoints(on.Route, record.ServiceName(on.Session.ID), slices.Items)

@@ -25,7 +25,7 @@ func TestRollbackOfWhatIsHardToEnd(t *testing.T) {
 	before := e.snapshot()
 	e.createUser("oncall", allow("route.openshift.io", "get list watch patch", "routes"), allow("", "get list watch delete", "pods", "services"))
 	e.plant("shop", record.Live, time.Hour)
-	if r := e.start(e.impersonate("oncall"), "rollback", "--drain", "1s").wait(); r.code != 0 || !r.reports(reason.ConnectionsNotTold) {
+	if r := e.start(e.impersonate("oncall"), "rollback", "--drain", "1s").wait(); r.code != 0 || !r.reports(reason.ConnectionsNotChecked) {
 		t.Error(r)
 	}
 	if after := e.snapshot(); after != before {
