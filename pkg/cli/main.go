@@ -96,6 +96,9 @@ func (a *app) clusterFlags(flags *pflag.FlagSet) {
 		if f.Shorthand == "s" {
 			f.Shorthand = ""
 		}
+		if f.Name == "cache-dir" {
+			f.DefValue = "$HOME/.kube/cache" // manual pages must not have the home of whoever builds them
+		}
 		flags.AddFlag(f)
 	})
 }

@@ -24,7 +24,7 @@ const guardImage = "quay.io/osc-debug/guard"
 var parts = map[string]string{
 	"guard":                "the guard, its settings, rights and admission policy",
 	"guard-all-namespaces": "the same, for all namespaces",
-	"guard-team":           "a guard in a team's own namespace (-n), without a cluster administrator",
+	"guard-team":           "a guard in a team's own namespace (-n); role admin there is enough to install it",
 	"policy":               "the admission policy of sandbox pods; apply the guard first, because the policy reads its ConfigMap",
 	"rbac":                 "the ClusterRoles of application teams: osc-debug-user, osc-debug-viewer",
 	"scc":                  "the SecurityContextConstraints of sandboxes (OpenShift)",

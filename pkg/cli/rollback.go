@@ -34,8 +34,8 @@ made to the Route during the session are kept (exit code 4). With a Route or --a
 error if there is no session.
 
 If an autoscaler scaled the original down during the session, the original gets its traffic back
-in steps: as soon as it has its pods again, within a minute, as long as the sandbox serves. With
---now and --wait=false it gets all traffic at once.`,
+in steps as its pods become ready. This takes a minute at most. If the sandbox no longer serves,
+and with --now or --wait=false, all traffic goes back at once.`,
 		Example: `  osc-debug rollback echo-route
   osc-debug rollback --now
   osc-debug rollback --all --wait=false`,

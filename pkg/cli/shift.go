@@ -31,10 +31,11 @@ send a percentage of the Route's new clients there. The session ends at Ctrl-C, 
 The percentage applies to new clients: clients with the router's sticky cookie stay where
 they are.
 
-A guard must run in the cluster. It restores the Route when the sandbox fails or the time is
-over, whatever happens to this command, so --detach is safe too. With --no-guard the session
-ends with this command, and the original keeps the smallest share that the router allows even
-at 100, because the router has no failover at weight 0 (--exact gives that up).`,
+A guard must run in the cluster. It moves the traffic back if the sandbox fails, and restores
+everything when the time is over, whatever happens to this command, so --detach is safe too.
+With --no-guard the session ends with this command, and the original keeps the smallest share
+that the router allows even at 100, because the router has no failover at weight 0 (--exact
+gives that up).`,
 		Example: `  # Send everything to a sandbox; print the files it opens and its connections
   osc-debug shift echo-route --weight 100 --trace open,tcp
 

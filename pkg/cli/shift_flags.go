@@ -199,7 +199,7 @@ func (a *app) shiftFlagSet(fl *pflag.FlagSet, f *shiftFlags) {
 	fl.DurationVar(&f.Timeout, "timeout", 5*time.Minute, "how long the sandbox may take to become ready")
 	fl.BoolVar(&f.Detach, "detach", false, "leave the live session to the guard")
 	fl.BoolVar(&f.noGuard, "no-guard", false, "do not require a guard: the session ends with this command")
-	fl.StringVar(&f.followRollout, "follow-rollout", "false", "when the original is rolled out during the session: false warns and continues, rollback ends the session")
+	fl.StringVar(&f.followRollout, "follow-rollout", "false", "if the original is rolled out during the session: false only warns, rollback ends the session")
 	group(fl, "Duration and end", "for", "ttl", "drain", "timeout", "detach", "no-guard", "follow-rollout")
 
 	fl.StringVar(&f.Workload, "workload", "", "KIND/NAME that the Route's pods must belong to")

@@ -28,12 +28,12 @@ func (f *statusFlags) asks(route, id string) bool {
 func (a *app) statusCommand() *cobra.Command {
 	f := &statusFlags{}
 	c := &cobra.Command{
-		Use: "status", Short: "List the sessions of a namespace, or of all", Args: noArgs,
+		Use: "status", Short: "List the sessions of a namespace, or of all namespaces", Args: noArgs,
 		Long: `List each session with its state, the share of new clients that was asked for, the share that
 the weights and the current endpoints give by the router's arithmetic, the ready servers of the
 sandbox, and the time left. -o tree also lists the backends and pods of a session.
 
-With -w on a terminal the list is redrawn when something changes.`,
+With -w the list stays on the terminal and follows every change.`,
 		Example: "  osc-debug status\n  osc-debug status --route echo-route -o tree -w\n  osc-debug status -A -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !slices.Contains(statusFormats, f.output) {

@@ -22,8 +22,8 @@ func (a *app) weightCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "weight PERCENT", Short: "Change a session's share, or resume a held session",
 		Long: `Change the percentage of new clients that a session's sandbox gets. This also resumes a held
-session, whose traffic went back because its sandbox was not ready. A sandbox that serves
-nobody yet is proven first: that of a held session, and of one that began with 0 %.`,
+session, whose traffic went back because its sandbox was not ready. If the sandbox serves nobody (the
+session is held, or began with 0 %), it is proven first.`,
 		Example: "  osc-debug weight 50\n  osc-debug weight 5 --route echo-route",
 		Args:    oneArg("a percentage"),
 		RunE: func(c *cobra.Command, args []string) error {

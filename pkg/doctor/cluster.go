@@ -184,7 +184,7 @@ func (d *Doctor) checkSidecarImage(ctx context.Context) (string, error) {
 	case len(d.settings.Images) > 0 && !slices.Contains(d.settings.Images, d.Image):
 		return "", reason.New(reason.SidecarImageNotAllowed, "image", d.Image, "allowed", strings.Join(d.settings.Images, ", "))
 	}
-	return d.Image + " is allowed; use --try to check that a node can pull it", nil
+	return d.Image + " is allowed", nil
 }
 
 // checkSandboxPod checks by a dry run that the API server admits a sandbox pod.

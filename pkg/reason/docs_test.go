@@ -42,7 +42,7 @@ var headings = []struct {
 func documentation() string {
 	var out strings.Builder
 	out.WriteString("# Reasons\n\nEvery refusal, warning, failure, verdict of the guard and finding of doctor has a code. Messages end\n" +
-		"with it in brackets, JSON output has it in the field `code` (`problemCode` in `status`), and Events in\n" +
+		"with it in parentheses, JSON output has it in the field `code` (`problemCode` in `status`), and Events in\n" +
 		"their reason. Codes are stable; sentences may change. Names in braces are filled in.\n\n" +
 		"This page is made from the table in `pkg/reason`: `go test ./pkg/reason -update` writes it.\n")
 	rows := Table()
