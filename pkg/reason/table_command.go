@@ -12,6 +12,7 @@ const (
 	GuardImageUnpublished Code = "GuardImageUnpublished"
 
 	// Selecting a session.
+	SessionsForbidden     Code = "SessionsForbidden"
 	NoSession             Code = "NoSession"
 	NoSessionOnRoute      Code = "NoSessionOnRoute"
 	NoSuchSession         Code = "NoSuchSession"
@@ -52,10 +53,16 @@ var commandReasons = []Reason{
 	{ImageForbidden, Refusal, "--sidecar-image={image}: the administrator allows only {allowed}", "use an allowed one, or ask an administrator to add it to data.images in ConfigMap osc-debug"},
 	{GuardImageUnpublished, Warning, "without --image, the manifests name {image}, which is not published", ""},
 
+	{
+		SessionsForbidden, Refusal, "{why}",
+		`ask a cluster administrator for role osc-debug-viewer, to see sessions, or osc-debug-user, to run and end them:
+  {osc-debug} manifests rbac | oc apply -f -
+  oc create rolebinding osc-debug --clusterrole=osc-debug-user --user={user} -n {namespace}`,
+	},
 	{NoSession, Refusal, "namespace {namespace}: no session", ""},
 	{NoSessionOnRoute, Refusal, "route {namespace}/{route}: no session", ""},
 	{NoSuchSession, Refusal, "namespace {namespace}: session {session} not found", "list the sessions: {osc-debug} status -n {namespace}"},
-	{SeveralSessions, Refusal, "namespace {namespace}: has {sessions} sessions", "name one with --route or --session"},
+	{SeveralSessions, Refusal, "namespace {namespace} has {sessions} sessions", "name one with --route or --session"},
 	{OtherSessionOnRoute, Refusal, "route {namespace}/{route}: has session {session}, not {asked}", ""},
 	{
 		JournalNamesNoSession, Refusal, "route {namespace}/{route}: its journal cannot be read ({why}), and no other mark names the session",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -45,7 +46,7 @@ func (f Finder) List(ctx context.Context) ([]Found, error) {
 	}
 	list, err := f.Routes.RouteV1().Routes(f.Namespace).List(ctx, options)
 	if err != nil {
-		return nil, fmt.Errorf("list Routes: %w", err)
+		return nil, f.failedRead(fmt.Errorf("list Routes: %w", err))
 	}
 	var out []Found
 	for i := range list.Items {
@@ -60,13 +61,21 @@ func (f Finder) List(ctx context.Context) ([]Found, error) {
 	return out, nil
 }
 
+// failedRead gives the error of a read its reason if the user lacks the permission in the namespace.
+func (f Finder) failedRead(err error) error {
+	if apierrors.IsForbidden(err) && f.Namespace != metav1.NamespaceAll {
+		return reason.Forbidden(reason.SessionsForbidden, "why", err, "namespace", f.Namespace)
+	}
+	return err
+}
+
 // Which returns the session that the user means: by Route, by ID, or the only one. With a Route,
 // its session may be nil.
 func (f Finder) Which(ctx context.Context, route, id string) (Found, error) {
 	if route != "" {
 		r, err := f.Routes.RouteV1().Routes(f.Namespace).Get(ctx, route, metav1.GetOptions{})
 		if err != nil {
-			return Found{}, fmt.Errorf("route %s/%s: %w", f.Namespace, route, err)
+			return Found{}, f.failedRead(fmt.Errorf("route %s/%s: %w", f.Namespace, route, err))
 		}
 		s := record.Of(r)
 		if s != nil && id != "" && s.ID != id {

@@ -10,6 +10,7 @@ import (
 
 	routev1 "github.com/openshift/api/route/v1"
 	routeclient "github.com/openshift/client-go/route/clientset/versioned"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -166,5 +167,35 @@ func TestEachStepIsListedOnce(t *testing.T) {
 	slices.Sort(steps)
 	if len(slices.Compact(steps)) != len(want) {
 		t.Errorf("a step is listed twice: %q", steps)
+	}
+}
+
+// Without permission to read Routes, the error has a reason that says whom to ask for what, and is
+// still known as a rejection. In all namespaces, no single role binding would help.
+func TestForbiddenReadsSayWhomToAsk(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_ = json.NewEncoder(w).Encode(metav1.Status{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden,
+		})
+	}))
+	t.Cleanup(server.Close)
+	routes, err := routeclient.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for namespace, want := range map[string]reason.Code{"shop": reason.SessionsForbidden, metav1.NamespaceAll: ""} {
+		f := session.Finder{Store: store.Store{Routes: routes}, Namespace: namespace}
+		_, err := f.List(t.Context())
+		if reason.CodeOf(err) != want || !apierrors.IsForbidden(err) {
+			t.Errorf("namespace %q: list: %v", namespace, err)
+		}
+		if want == "" {
+			continue
+		}
+		if _, err := f.Which(t.Context(), "web", ""); reason.CodeOf(err) != want || !apierrors.IsForbidden(err) || !strings.Contains(reason.Of(err).FixFor(nil, nil), "-n shop") {
+			t.Errorf("namespace %q: one Route: %v", namespace, err)
+		}
 	}
 }
