@@ -21,9 +21,9 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
-// LongestTry is the longest timeout of Try. After two minutes a guard deletes sandbox pods whose Route
-// has no mark of the session.
-const LongestTry = 110 * time.Second
+// LongestTry is the longest timeout of Try, whose pod has no mark on the Route. It must end before a guard
+// deletes the pod.
+const LongestTry = record.OrphanAge - 10*time.Second
 
 // deleteTimeout bounds how long deleting the pod may take.
 const deleteTimeout = time.Minute

@@ -81,16 +81,13 @@ const (
 // maxQueuedEvents bounds the queue of Events; more are dropped. No session depends on an Event.
 const maxQueuedEvents = 1000
 
-// orphanAge is judge.Limits.Orphan.
-const orphanAge = 2 * time.Minute
-
 // cacheLag is how long one cache may be behind another. If the caches show a sandbox but no marks on
 // its Route, the guard waits for this time before it reports that.
 const cacheLag = 5 * time.Second
 
 // limits returns the durations that the verdicts depend on.
 func (g *Guard) limits() judge.Limits {
-	return judge.Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: orphanAge}
+	return judge.Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: record.OrphanAge}
 }
 
 // watchedNamespaces lists the namespaces to watch, or only AllNamespaces if that is among them.

@@ -99,7 +99,7 @@ func (g *Guard) reportMarksGone(k key, m *memory, f judge.Facts, requeueAfter ti
 	}
 	m.reported[reason.MarksGone] = true
 	r := &routev1.Route{ObjectMeta: metav1.ObjectMeta{Namespace: k.namespace, Name: k.route, UID: m.routeUID}} // it may be deleted
-	note := describe(reason.New(reason.MarksGone, "time", orphanAge-cacheLag), k.namespace)
+	note := describe(reason.New(reason.MarksGone, "time", record.OrphanAge-cacheLag), k.namespace)
 	g.queueEvent(r, reason.MarksGone, fmt.Sprintf("session %s: %s", k.id, note))
 	return requeueAfter
 }

@@ -56,6 +56,10 @@ const Deadline = 4 * time.Hour
 // created before the session is live and must outlive it.
 const Longest = Deadline - 10*time.Minute
 
+// OrphanAge is how long a sandbox's objects may exist without a mark of their session on the Route.
+// Then a guard deletes them.
+const OrphanAge = 2 * time.Minute
+
 // MaxJournal is the longest annotation, in bytes, that is read as a journal. Ours are shorter than
 // 1 KiB.
 const MaxJournal = 16 << 10

@@ -15,7 +15,7 @@ const (
 	// HeartbeatEvery is the interval at which the client writes a newline to the tracer.
 	HeartbeatEvery = 15 * time.Second
 	// HeartbeatLimit is how long the tracer continues without a newline.
-	HeartbeatLimit = 60 * time.Second
+	HeartbeatLimit = 4 * HeartbeatEvery
 )
 
 // Gadget traces one kind of event.
