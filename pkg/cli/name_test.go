@@ -17,7 +17,7 @@ func TestTheCommandIsNamedAsItWasCalled(t *testing.T) {
 	}
 }
 
-// A command that the user is told to give reaches the cluster that he chose.
+// A command that a message names reaches the cluster that the user chose.
 func TestCommandsAreNamedAsTheUserGivesThem(t *testing.T) {
 	a := &app{name: "oc osc-debug", flags: genericclioptions.NewConfigFlags(true)}
 	for _, c := range []struct{ context, kubeconfig, want string }{

@@ -135,7 +135,7 @@ func follow(ctx context.Context, events chan<- watch.Event, selector string, beg
 	return nil
 }
 
-// unlessForbidden drops the error of a user who may watch Routes only: they see what Routes show.
+// unlessForbidden drops the error of a user whose role allows only Routes: they see what Routes show.
 func unlessForbidden(err error) error {
 	if apierrors.IsForbidden(err) {
 		return nil

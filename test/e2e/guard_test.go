@@ -214,7 +214,7 @@ func TestASandboxMadePrimary(t *testing.T) {
 	}
 }
 
-// 'status -A' lists the sessions of all namespaces for users who may list Routes everywhere;
+// 'status -A' lists the sessions of all namespaces for users with permission to list Routes everywhere;
 // 'status -w' prints every change.
 func TestStatusOfAllAndWatched(t *testing.T) {
 	t.Parallel()
@@ -240,7 +240,7 @@ func TestStatusOfAllAndWatched(t *testing.T) {
 		t.Errorf("status -A: %s", r)
 	}
 	if r := e.cli("status", "-A"); r.code != 6 {
-		t.Errorf("status -A must fail for alice, who may not list Routes of all namespaces: %s", r)
+		t.Errorf("status -A must fail for alice, who cannot list Routes of all namespaces: %s", r)
 	}
 	if r := e.cli("rollback", "--drain", "2s"); r.code != 0 {
 		t.Error(r)

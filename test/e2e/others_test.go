@@ -22,7 +22,7 @@ import (
 )
 
 // Two users start a session on the same Route at the same moment, several times. One gets the Route,
-// the other is told who has it, and nothing of the other's session is left.
+// the other learns who has it, and nothing of the other's session is left.
 func TestTwoUsersAtTheSameInstant(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)

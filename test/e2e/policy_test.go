@@ -176,7 +176,7 @@ func (e *env) sandboxPod(name string) *corev1.Pod {
 	}
 }
 
-// An ordinary user who may use the SCC tries to run privileged containers outside a VM or from an
+// An ordinary user with permission to use the SCC tries to run privileged containers outside a VM or from an
 // unapproved image, or to use resources of the node. Each attempt is rejected for the right reason,
 // and its twin, the same pod without the offence, is admitted.
 func TestTheSandboxPolicy(t *testing.T) {
@@ -228,7 +228,7 @@ func TestTheSandboxPolicy(t *testing.T) {
 
 	bob := e.clientOf("bob").CoreV1().Pods(e.ns)
 	e.bind("bob", "edit")
-	e.eventually("bob has his rights", func() bool {
+	e.eventually("bob has the rights", func() bool {
 		_, err := bob.List(t.Context(), metav1.ListOptions{})
 		return err == nil
 	})
