@@ -34,6 +34,8 @@ var update = flag.Bool("update", false, "write the golden files instead of compa
 // creations (Events included) and deletions are sorted, because their order may vary. Dry runs are
 // marked as such.
 type writeLog struct {
+	handling sync.RWMutex // read-locked by requests: a client has its response before the write is noted
+
 	mu      sync.Mutex
 	patches []string
 	objects []string // creations and deletions; of an Event only its reason
@@ -48,6 +50,8 @@ func (w *writeLog) handle(out http.ResponseWriter, r *http.Request, forward http
 		forward(out, r)
 		return
 	}
+	w.handling.RLock()
+	defer w.handling.RUnlock()
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	a := &statusRecorder{ResponseWriter: out}
@@ -196,9 +200,12 @@ func (w *writeLog) String() string {
 	return out.String()
 }
 
-// golden compares the writes with a golden file, or rewrites the file with -update.
+// golden compares the writes of clients that have ended with a golden file, or rewrites the file with
+// -update.
 func (w *writeLog) golden(t *testing.T, name string) {
 	t.Helper()
+	w.handling.Lock()
+	defer w.handling.Unlock()
 	file := filepath.Join("testdata", "golden", name+".txt")
 	got := w.String()
 	if *update {
