@@ -97,7 +97,7 @@ func (a *app) clusterFlags(flags *pflag.FlagSet) {
 			f.Shorthand = ""
 		}
 		if f.Name == "cache-dir" {
-			f.DefValue = "$HOME/.kube/cache" // manual pages must not have the home of whoever builds them
+			f.DefValue = "$HOME/.kube/cache" // otherwise manual pages show the home directory of the build
 		}
 		flags.AddFlag(f)
 	})
