@@ -127,10 +127,7 @@ func follow(ctx context.Context, events chan<- watch.Event, selector string, beg
 			}
 		}
 		w.Stop()
-		select {
-		case <-ctx.Done():
-		case <-time.After(watchAgain):
-		}
+		_ = kube.Sleep(ctx, watchAgain) // the loop ends with ctx
 	}
 	return nil
 }

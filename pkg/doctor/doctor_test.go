@@ -2,7 +2,6 @@ package doctor_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +21,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
+	"github.com/osc-debug/osc-debug/test/canned"
 )
 
 // Requests to an API server, by method and path.
@@ -33,13 +33,9 @@ const (
 	askNamespace = "GET /api/v1/namespaces/shop"
 )
 
-// answers are what an API server answers to requests: an object, or a status code. It knows nothing
-// else.
-type answers map[string]any
-
 // openshift is the least that an API server with Routes answers.
-func openshift() answers {
-	return answers{
+func openshift() canned.Answers {
+	return canned.Answers{
 		askVersion: version.Info{GitVersion: "v1.36.0"},
 		askGroups:  metav1.APIGroupList{Groups: []metav1.APIGroup{{Name: "route.openshift.io"}}},
 		askUser: &authenticationv1.SelfSubjectReview{
@@ -68,28 +64,14 @@ func namespace(level string) *corev1.Namespace {
 }
 
 // doctorOf looks at namespace shop of an API server.
-func doctorOf(t *testing.T, a answers) *doctor.Doctor {
+func doctorOf(t *testing.T, a canned.Answers) *doctor.Doctor {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch answer := a[r.Method+" "+r.URL.Path].(type) {
-		case nil:
-			http.NotFound(w, r)
-		case int:
-			http.Error(w, http.StatusText(answer), answer)
-		default:
-			w.Header().Set("Content-Type", "application/json")
-			if err := json.NewEncoder(w).Encode(answer); err != nil {
-				t.Error(err)
-			}
-		}
-	}))
-	t.Cleanup(server.Close)
-	return doctorAt(t, server.URL)
+	return doctorAt(t, a.Serve(t))
 }
 
-func doctorAt(t *testing.T, url string) *doctor.Doctor {
+func doctorAt(t *testing.T, server *rest.Config) *doctor.Doctor {
 	t.Helper()
-	core, err := kubernetes.NewForConfig(&rest.Config{Host: url, QPS: -1})
+	core, err := kubernetes.NewForConfig(server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,17 +105,17 @@ func fixOf(f doctor.Finding) string { return f.Mend }
 func TestHowBadAFindingIs(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(answers)
+		change func(canned.Answers)
 		code   reason.Code
 		want   doctor.Status
 	}{
-		{"no permissions", func(a answers) { a[askRules] = rules() }, reason.PermissionsMissing, doctor.Missing},
+		{"no permissions", func(a canned.Answers) { a[askRules] = rules() }, reason.PermissionsMissing, doctor.Missing},
 		{"no settings", nil, reason.SettingsMissing, doctor.Missing},
 		{"no guard", nil, reason.GuardMissing, doctor.Missing},
 		{"rights of a guard that is not there", nil, reason.NoGuardToCheck, doctor.Unknown},
 		{"pod security is not set", nil, reason.PodSecurityUnset, doctor.Warning},
-		{"pod security forbids the sidecar", func(a answers) { a[askNamespace] = namespace("restricted") }, reason.PodSecurityEnforced, doctor.Missing},
-		{"pod security cannot be read", func(a answers) { a[askNamespace] = http.StatusForbidden }, reason.PodSecurityNotRead, doctor.Unknown},
+		{"pod security forbids the sidecar", func(a canned.Answers) { a[askNamespace] = namespace("restricted") }, reason.PodSecurityEnforced, doctor.Missing},
+		{"pod security cannot be read", func(a canned.Answers) { a[askNamespace] = http.StatusForbidden }, reason.PodSecurityNotRead, doctor.Unknown},
 		{"no SCCs", nil, reason.SCCNotServed, doctor.Unknown},
 		{"no runtime class", nil, reason.NoRuntimeClass, doctor.Missing},
 		{"no sidecar image", nil, reason.SidecarImageMissing, doctor.Missing},
@@ -211,7 +193,7 @@ func TestNothingIsLookedAtWithoutAnAPIServer(t *testing.T) {
 		doctor *doctor.Doctor
 		want   reason.Code
 	}{
-		"no API server": {doctorAt(t, gone.URL), reason.APIServerUnreachable},
+		"no API server": {doctorAt(t, &rest.Config{Host: gone.URL}), reason.APIServerUnreachable},
 		"no Routes":     {doctorOf(t, plain), reason.RoutesNotServed},
 	} {
 		t.Run(name, func(t *testing.T) {

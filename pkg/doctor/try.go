@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
@@ -18,7 +17,6 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
-	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
 
 // LongestTry is the longest timeout of Try, whose pod has no mark on the Route. It must end before a guard
@@ -29,19 +27,18 @@ const LongestTry = record.OrphanAge - 10*time.Second
 const deleteTimeout = time.Minute
 
 // Try creates a sandbox pod of the Route that contains only the sidecar, waits until it runs on a node,
-// and deletes it. The pod never gets traffic. If this process dies, the guard deletes the pod as an
-// orphan, and the pod's own deadline ends it. Try reports one finding. Its error is a *store.Leftovers
-// if the pod could not be deleted.
+// deletes it, and waits until it is gone. The pod never gets traffic. If this process dies, the guard
+// deletes the pod as an orphan, and the pod's own deadline ends it. Try reports one finding. Its error is
+// a *store.Leftovers if the pod could not be deleted.
 func (d *Doctor) Try(ctx context.Context, timeout time.Duration, report func(Finding)) error {
 	r, err := d.Routes.RouteV1().Routes(d.Namespace).Get(ctx, d.Route, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("read route %s/%s: %w", d.Namespace, d.Route, err)
 	}
 	pod := d.newPodOf(r)
-	deadline := int64((timeout + deleteTimeout).Seconds())
-	pod.Spec.ActiveDeadlineSeconds = &deadline
-	pods := d.Core.CoreV1().Pods(d.Namespace)
-	created, err := pods.Create(ctx, pod, metav1.CreateOptions{FieldManager: record.FieldManager})
+	deadline, grace := int64((timeout + deleteTimeout).Seconds()), int64(1)
+	pod.Spec.ActiveDeadlineSeconds, pod.Spec.TerminationGracePeriodSeconds = &deadline, &grace
+	created, err := d.Core.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{FieldManager: record.FieldManager})
 	if err != nil {
 		f, err := d.newFinding(ctx, "sandbox starts", "", preflight.Refused("a sandbox pod", err))
 		if err == nil {
@@ -51,16 +48,16 @@ func (d *Doctor) Try(ctx context.Context, timeout time.Duration, report func(Fin
 	}
 	start := time.Now()
 	last, waitErr := d.waitUntilRunning(ctx, created, timeout)
+	took := time.Since(start)
 	deleteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
 	defer cancel()
-	err = pods.Delete(deleteCtx, created.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64), Preconditions: &metav1.Preconditions{UID: &created.UID}})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return &store.Leftovers{Namespace: d.Namespace, Objects: []string{"pod/" + created.Name}, Err: err}
+	if err := d.Teardown(deleteCtx, d.Namespace, d.Route, created.Labels[record.Label]); err != nil {
+		return err
 	}
 	if waitErr != nil && ctx.Err() == nil {
 		waitErr = d.explainNotRunning(last)
 	}
-	f, err := d.newFinding(ctx, "sandbox starts", fmt.Sprintf("runs on node %s after %.0f s, image pulled", last.Spec.NodeName, time.Since(start).Seconds()), waitErr)
+	f, err := d.newFinding(ctx, "sandbox starts", fmt.Sprintf("runs on node %s after %.0f s, image pulled", last.Spec.NodeName, took.Seconds()), waitErr)
 	if err == nil {
 		report(f)
 	}

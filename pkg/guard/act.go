@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -120,7 +119,7 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 		g.Metrics.orphans.Inc()
 		g.Log.Info("deleted orphaned sandbox", "session", k.String())
 	}
-	if left > 0 {
+	if len(left) > 0 {
 		return podRecheck, nil
 	}
 	if live == nil {
@@ -138,52 +137,17 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 	return 0, nil
 }
 
-// deleteSandbox deletes the objects that certainly belong to a session's sandbox, and returns how many
-// of its pods still exist. Objects that merely have the marks are left alone. The Service is deleted
-// last, because the copied NetworkPolicies are deleted with it, and they must apply to the pods until
-// the end.
-func (g *Guard) deleteSandbox(ctx context.Context, k key, m *memory, live *routev1.Route) (left int, err error) {
-	parts, _, err := g.Cleanup.Parts(ctx, k.namespace, k.route, k.id)
-	if err != nil {
-		return 0, fmt.Errorf("list sandbox objects: %w", err)
-	}
-	var failed error
-	for _, p := range parts {
-		if p.Pod != nil && g.isSandbox(p.Pod) {
-			exists, err := g.deletePart(ctx, k, m, live, p)
-			if exists {
-				left++
-			}
-			failed = errors.Join(failed, err)
+// deleteSandbox deletes the objects that certainly belong to a session's sandbox, and returns those that
+// may still exist. Objects that merely have the marks are left alone.
+func (g *Guard) deleteSandbox(ctx context.Context, k key, m *memory, live *routev1.Route) (left []string, err error) {
+	left, deleted, err := g.Cleanup.TeardownOnce(ctx, k.namespace, k.route, k.id, func(ctx context.Context, p store.Part) (bool, error) {
+		if p.Pod != nil && !g.isSandbox(p.Pod) {
+			return false, nil
 		}
-	}
-	if left > 0 || failed != nil {
-		return left, failed
-	}
-	for _, p := range parts {
-		if p.Pod == nil {
-			_, err := g.deletePart(ctx, k, m, live, p)
-			failed = errors.Join(failed, err)
-		}
-	}
-	return 0, failed
-}
-
-// deletePart deletes an object if it belongs to the session, and reports whether it may still exist.
-func (g *Guard) deletePart(ctx context.Context, k key, m *memory, live *routev1.Route, p store.Part) (exists bool, err error) {
-	if ours, err := g.belongsToSession(ctx, k, live, p.ObjectMeta); err != nil || !ours {
-		return false, err
-	}
-	if p.DeletionTimestamp != nil {
-		return true, nil
-	}
-	if err := p.Delete(ctx); apierrors.IsNotFound(err) {
-		return false, nil
-	} else if err != nil {
-		return true, err
-	}
-	m.deleted = true
-	return true, nil
+		return g.belongsToSession(ctx, k, live, p.ObjectMeta)
+	})
+	m.deleted = m.deleted || deleted
+	return left, err
 }
 
 // isSandbox reports whether a pod has our sidecar and a RuntimeClass for sandboxes. The sidecar's image

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/osc-debug/osc-debug/pkg/guard/lead"
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/rights"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -90,10 +91,7 @@ func (g *Guard) waitForSettings(ctx context.Context, current settings.Settings) 
 		if errors.Is(err, errRestart) || apierrors.IsForbidden(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(lead.RetryPeriod):
-		}
+		_ = kube.Sleep(ctx, lead.RetryPeriod) // the loop ends with ctx
 	}
 	return ctx.Err()
 }

@@ -211,10 +211,7 @@ func (g *Guard) publish(ctx context.Context, leaving []string) {
 			return
 		}
 		g.Log.Error("cannot publish status, retrying; new sessions may not find this guard", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(lead.RetryPeriod):
-		}
+		_ = kube.Sleep(ctx, lead.RetryPeriod) // the loop ends with ctx
 	}
 }
 

@@ -1,9 +1,7 @@
 package kube
 
 import (
-	"context"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -38,7 +36,7 @@ func (t retrying) RoundTrip(r *http.Request) (*http.Response, error) {
 			_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))
 			_ = resp.Body.Close()
 		}
-		if err := pause(r.Context(), try); err != nil {
+		if err := Backoff(r.Context(), firstPause, try); err != nil {
 			return nil, err
 		}
 		r = copied
@@ -86,15 +84,4 @@ func cloneRequest(r *http.Request) (*http.Request, error) {
 	var err error
 	copied.Body, err = r.GetBody()
 	return copied, err
-}
-
-// pause waits before the retry that follows attempt try, counted from 1.
-func pause(ctx context.Context, try int) error {
-	wait := firstPause << (try - 1)
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(wait + rand.N(wait/2)):
-		return nil
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/route/probe"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
@@ -21,10 +22,8 @@ func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []r
 		if !allProbed {
 			d += late
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(d):
+		if err := kube.Sleep(ctx, d); err != nil {
+			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
@@ -50,13 +49,11 @@ func waitUnreachable(ctx context.Context, p *probe.Probe, e route.Endpoint) erro
 		if ctx.Err() == nil {
 			last = reached
 		}
-		select {
-		case <-ctx.Done():
-			if last && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		if err := kube.Sleep(ctx, probeInterval); err != nil {
+			if last && errors.Is(err, context.DeadlineExceeded) {
 				return &store.StillReached{Pod: e.Pod}
 			}
-			return ctx.Err()
-		case <-time.After(probeInterval):
+			return err
 		}
 	}
 }

@@ -18,38 +18,21 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
+	"github.com/osc-debug/osc-debug/test/canned"
 )
 
 // finderOf looks for sessions in namespace shop of an API server that has some Routes.
 func finderOf(t *testing.T, routes ...*routev1.Route) session.Finder {
 	t.Helper()
-	const path = "/apis/route.openshift.io/v1/namespaces/shop/routes"
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var answer any
-		name, one := strings.CutPrefix(r.URL.Path, path+"/")
-		switch {
-		case r.URL.Path == path:
-			list := &routev1.RouteList{TypeMeta: metav1.TypeMeta{APIVersion: "route.openshift.io/v1", Kind: "RouteList"}}
-			for _, route := range routes {
-				list.Items = append(list.Items, *route)
-			}
-			answer = list
-		case one:
-			if i := slices.IndexFunc(routes, func(r *routev1.Route) bool { return r.Name == name }); i >= 0 {
-				answer = routes[i]
-			}
-		}
-		if answer == nil {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(answer); err != nil {
-			t.Error(err)
-		}
-	}))
-	t.Cleanup(server.Close)
-	client, err := routeclient.NewForConfig(&rest.Config{Host: server.URL, QPS: -1})
+	const path = "GET /apis/route.openshift.io/v1/namespaces/shop/routes"
+	list := routev1.RouteList{TypeMeta: metav1.TypeMeta{APIVersion: "route.openshift.io/v1", Kind: "RouteList"}}
+	answers := canned.Answers{}
+	for _, route := range routes {
+		list.Items = append(list.Items, *route)
+		answers[path+"/"+route.Name] = route
+	}
+	answers[path] = list
+	client, err := routeclient.NewForConfig(answers.Serve(t))
 	if err != nil {
 		t.Fatal(err)
 	}

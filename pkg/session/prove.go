@@ -10,6 +10,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/route/probe"
@@ -66,10 +67,8 @@ func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (routerProbe,
 	answer, err := p.Plain(ctx)
 	// A Route that was created a moment ago is served after the router's next reload.
 	for end := time.Now().Add(r.baselineWait()); err == nil && answer.Status == http.StatusServiceUnavailable && time.Now().Before(end); {
-		select {
-		case <-ctx.Done():
-			return routerProbe{}, ctx.Err()
-		case <-time.After(5 * probeInterval):
+		if err := kube.Sleep(ctx, 5*probeInterval); err != nil {
+			return routerProbe{}, err
 		}
 		answer, err = p.Plain(ctx)
 	}
@@ -135,17 +134,15 @@ func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpo
 				return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", answer.Status, "before", f.baseline.Status)
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if ended := kube.Sleep(ctx, probeInterval); ended != nil {
 			if errors.Is(context.Cause(ctx), context.Canceled) {
-				return ctx.Err()
+				return ended
 			}
 			why := "none"
 			if err != nil {
 				why = err.Error()
 			}
 			return reason.New(reason.RouterDoesNotReachSandbox, "pod", e.Pod, "within", r.proofTimeout().String(), "status", answer.Status, "why", why)
-		case <-time.After(probeInterval):
 		}
 	}
 }
@@ -157,10 +154,8 @@ func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSli
 		return err
 	}
 	for range canaryProbes {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(r.canaryTime() / canaryProbes):
+		if err := kube.Sleep(ctx, r.canaryTime()/canaryProbes); err != nil {
+			return err
 		}
 		for _, f := range r.routerProbes {
 			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !f.isAcceptable(answer)) {

@@ -57,16 +57,12 @@ func (r *Runner) RampSession(ctx context.Context, on *routev1.Route, s *record.S
 // the session's share, it stops, and the restore gives all traffic back at once.
 func (r *Runner) shiftBackInSteps(ctx context.Context) {
 	before, from := r.journal.Servers, route.Percent(0)
-	once := r.Store
-	once.Once = true
 	for left := rampSteps - 1; left > 0; left-- {
-		on, _ := r.watcher.currentRoute()
-		s := sessionOf(on)
-		if r.sandboxFailing() || s == nil || s.Journal == nil || s.State != record.Live || r.describeOverride(on, s) != "" {
+		on, s := r.liveSession()
+		if r.sandboxFailing() || s == nil || r.describeOverride(on, s) != "" {
 			return
 		}
-		slices := r.watcher.endpointSlices()
-		now := len(route.Endpoints(on, on.Spec.To.Name, slices))
+		now := r.originalServers(on)
 		if now >= before {
 			return
 		}
@@ -74,9 +70,8 @@ func (r *Runner) shiftBackInSteps(ctx context.Context) {
 			from = s.Journal.Realised
 		}
 		share := from * route.Percent(left) / rampSteps
-		r.Report.Step("ramp", fmt.Sprintf("%s of new clients: %s has %d of %d servers", share, r.journal.Workload, now, before))
-		r.current, r.journal.Asked = on, share
-		if err := r.writeWeights(ctx, once, share, slices); err != nil {
+		r.Report.Step("ramp", fmt.Sprintf("%s: %s has %d of %d servers", shareOfClients(share), r.journal.Workload, now, before))
+		if err := r.changeShare(ctx, on, share); err != nil {
 			r.Report.Warn(reason.New(reason.NotGradual, "why", err))
 			return
 		}
@@ -103,12 +98,17 @@ func (r *Runner) sandboxFailing() bool {
 	return r.podFailure() != nil || len(r.sandboxEndpoints()) == 0
 }
 
+// originalServers returns how many servers the Route's primary has now.
+func (r *Runner) originalServers(on *routev1.Route) int {
+	return len(route.Endpoints(on, on.Spec.To.Name, r.watcher.endpointSlices()))
+}
+
 // waitForServers waits until the original has as many servers as wanted, at most rampWait and only
 // while the sandbox serves.
 func (r *Runner) waitForServers(ctx context.Context, want int) {
 	timer := time.NewTimer(rampWait)
 	defer timer.Stop()
-	for !r.sandboxFailing() && len(route.Endpoints(r.current, r.current.Spec.To.Name, r.watcher.endpointSlices())) < want {
+	for !r.sandboxFailing() && r.originalServers(r.current) < want {
 		select {
 		case <-ctx.Done():
 			return

@@ -201,7 +201,7 @@ func (r *Runner) stepDetail(name string) string {
 	case StepProve:
 		return "check that the router reaches the sandbox before any user does"
 	case StepShift:
-		return r.journal.Asked.String() + " of new clients"
+		return shareOfClients(r.journal.Asked)
 	case StepVerify:
 		return "check that users get answers"
 	case StepLive:
@@ -216,6 +216,9 @@ func (r *Runner) stepDetail(name string) string {
 	}
 	return ""
 }
+
+// shareOfClients describes a share for a message.
+func shareOfClients(p route.Percent) string { return p.String() + " of new clients" }
 
 // Preflight reads the cluster and refuses what cannot work, before anything is changed: first by
 // what was read, then by a server-side dry run of every object and of the Route's patch.

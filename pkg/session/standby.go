@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/osc-debug/osc-debug/pkg/guard/standby"
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
@@ -41,13 +41,11 @@ func (r *Runner) waitForRenewal(ctx context.Context) error {
 		if renewed, err := r.guard.Renews(ctx, r.Core); err == nil && renewed {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if err := kube.Sleep(ctx, 5*probeInterval); err != nil {
 			if errors.Is(context.Cause(ctx), context.Canceled) {
-				return ctx.Err()
+				return err
 			}
 			return reason.New(reason.GuardStoppedRenewing, "guard", r.guard.Holder)
-		case <-time.After(5 * probeInterval):
 		}
 	}
 }

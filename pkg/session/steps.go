@@ -53,9 +53,8 @@ func (s *stepper) takeStep(ctx context.Context, now time.Time) error {
 	}
 	r := s.r
 	s.due = now.Add(stepRetry)
-	on, _ := r.watcher.currentRoute()
-	was := sessionOf(on)
-	if was == nil || was.Journal == nil || was.State != record.Live {
+	on, was := r.liveSession()
+	if was == nil {
 		return nil // watchLive handles what happened
 	}
 	if s.stopIfOverridden(was); len(s.remaining) == 0 {
@@ -69,12 +68,8 @@ func (s *stepper) takeStep(ctx context.Context, now time.Time) error {
 		return ctx.Err()
 	}
 	s.previous, s.attempted = r.journal.Asked, s.remaining[0]
-	r.current, r.journal.Asked = on, s.attempted
-	r.Report.Step(StepShift, r.stepDetail(StepShift))
-	once := r.Store
-	once.Once = true
-	if err := r.writeWeights(ctx, once, s.attempted, r.watcher.endpointSlices()); err != nil {
-		r.journal.Asked = s.previous
+	r.Report.Step(StepShift, shareOfClients(s.attempted))
+	if err := r.changeShare(ctx, on, s.attempted); err != nil {
 		if s.failures++; s.failures == stepTries || !store.Retriable(err) {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 )
@@ -80,10 +81,8 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 		if all && inRow > 0 {
 			pause = 0 // the router has the new weights: no need to wait between the remaining requests
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := kube.Sleep(ctx, pause); err != nil {
+			return err
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	routev1 "github.com/openshift/api/route/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -34,6 +35,31 @@ func (r *Runner) endTime(now time.Time) time.Time {
 		end = last
 	}
 	return end.Truncate(time.Second)
+}
+
+// changeShare changes the share of a live session, based on the Route that the caller judged. If
+// someone else has changed that Route since, it fails, and the caller must judge the new one.
+func (r *Runner) changeShare(ctx context.Context, on *routev1.Route, percent route.Percent) error {
+	before := r.journal.Asked
+	r.current, r.journal.Asked = on, percent
+	once := r.Store
+	once.Once = true
+	err := r.writeWeights(ctx, once, percent, r.watcher.endpointSlices())
+	if err != nil {
+		r.journal.Asked = before
+	}
+	return err
+}
+
+// liveSession returns the Route as last seen and its session, nil if the session is not live or its
+// journal cannot be read.
+func (r *Runner) liveSession() (*routev1.Route, *record.Session) {
+	on, _ := r.watcher.currentRoute()
+	s := sessionOf(on)
+	if s == nil || s.Journal == nil || s.State != record.Live {
+		return on, nil
+	}
+	return on, s
 }
 
 // writeWeights writes the weights for a percentage, based on the Route as it was last seen.

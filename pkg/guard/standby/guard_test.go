@@ -1,9 +1,7 @@
 package standby_test
 
 import (
-	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
@@ -12,11 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/osc-debug/osc-debug/pkg/guard/standby"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/settings"
+	"github.com/osc-debug/osc-debug/test/canned"
 )
 
 const (
@@ -26,15 +24,15 @@ const (
 
 var now = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 
-// objects are what an API server has, by path: an object, or the status code that it answers.
-type objects map[string]any
+// objects are what an API server has.
+type objects canned.Answers
 
 func leasePath(home string) string {
-	return "/apis/coordination.k8s.io/v1/namespaces/" + home + "/leases/" + settings.LeaseName
+	return "GET /apis/coordination.k8s.io/v1/namespaces/" + home + "/leases/" + settings.LeaseName
 }
 
 func statusPath(home string) string {
-	return "/api/v1/namespaces/" + home + "/configmaps/" + settings.StatusName
+	return "GET /api/v1/namespaces/" + home + "/configmaps/" + settings.StatusName
 }
 
 func leaseOf(home, holder string, renewed time.Time) *coordinationv1.Lease {
@@ -63,21 +61,7 @@ func (o objects) withGuard(home string, ago time.Duration, s standby.Status) obj
 
 func apiServer(t *testing.T, o objects) kubernetes.Interface {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch answer := o[r.URL.Path].(type) {
-		case nil:
-			http.NotFound(w, r)
-		case int:
-			http.Error(w, http.StatusText(answer), answer)
-		default:
-			w.Header().Set("Content-Type", "application/json")
-			if err := json.NewEncoder(w).Encode(answer); err != nil {
-				t.Error(err)
-			}
-		}
-	}))
-	t.Cleanup(server.Close)
-	core, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, QPS: -1})
+	core, err := kubernetes.NewForConfig(canned.Answers(o).Serve(t))
 	if err != nil {
 		t.Fatal(err)
 	}

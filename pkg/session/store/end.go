@@ -112,7 +112,7 @@ func (e *Ending) deleteSandbox(ctx context.Context) error {
 	})
 }
 
-// maxBackoffTry limits the pause between two tries of a step to 1.6 s plus jitter, see waitBackoff.
+// maxBackoffTry limits the pause between two tries of a step to 1.6 s plus jitter, see kube.Backoff.
 const maxBackoffTry = 6
 
 // retryStep repeats a step while the API server may only be unavailable and the context allows,
@@ -129,7 +129,7 @@ func (e *Ending) retryStep(ctx context.Context, step string, do func() error) er
 		if try == 1 {
 			e.Step(step, fmt.Sprintf("failed, retrying: %v", err))
 		}
-		if waitBackoff(ctx, min(try, maxBackoffTry)) != nil {
+		if kube.Backoff(ctx, firstPause, min(try, maxBackoffTry)) != nil {
 			return err
 		}
 	}

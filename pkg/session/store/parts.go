@@ -15,19 +15,22 @@ type Part struct {
 	*metav1.ObjectMeta
 	Kind   string
 	Pod    *corev1.Pod // nil for other kinds
-	delete func(context.Context, string, metav1.DeleteOptions) error
+	remove func(context.Context, string, metav1.DeleteOptions) error
 }
 
-// Delete deletes exactly the object that was seen, not a newer one with the same name.
-func (p Part) Delete(ctx context.Context) error {
-	return p.delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+// String returns kind/name.
+func (p Part) String() string { return p.Kind + "/" + p.Name }
+
+// delete deletes exactly the object that was seen, not a newer one with the same name.
+func (p Part) delete(ctx context.Context) error {
+	return p.remove(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
 }
 
-// Parts lists the Service and pods that have a session's label, name its Route, and have no
+// parts lists the Service and pods that have a session's label, name its Route, and have no
 // controller. The Service must have the session's name, and pods must have a RuntimeClass. pods is
 // the list of all pods with the label, from which a watch can start. The session's disruption
 // budget and NetworkPolicies are owned by its Service and deleted with it.
-func (s Store) Parts(ctx context.Context, namespace, route, id string) (parts []Part, pods *corev1.PodList, err error) {
+func (s Store) parts(ctx context.Context, namespace, route, id string) (parts []Part, pods *corev1.PodList, err error) {
 	serviceClient, podClient := s.Core.CoreV1().Services(namespace), s.Core.CoreV1().Pods(namespace)
 	services, servicesErr := serviceClient.List(ctx, sessionListOptions(id))
 	pods, podsErr := podClient.List(ctx, sessionListOptions(id))

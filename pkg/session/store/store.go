@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -31,8 +30,12 @@ type Store struct {
 	Outage *kube.Outage
 }
 
-// attempts is how often a write is tried at most.
-const attempts = 5
+// A write is tried at most attempts times. firstPause is the pause before the second try, see
+// kube.Backoff.
+const (
+	attempts   = 5
+	firstPause = 50 * time.Millisecond
+)
 
 // Arm marks the Route for a session (patch 1) and records the Route's backends in j. The error is
 // *record.InSession if the Route has another session.
@@ -99,7 +102,7 @@ func (s Store) writeRouteWith(ctx context.Context, namespace, name string, r *ro
 	invalid := "" // resourceVersion of the Route for which a patch was invalid
 	for try := range attempts {
 		if try > 0 {
-			if err := waitBackoff(ctx, try); err != nil {
+			if err := kube.Backoff(ctx, firstPause, try); err != nil {
 				return nil, errors.Join(last, err)
 			}
 		}
@@ -164,16 +167,4 @@ func Retriable(err error) bool {
 // Unanswered reports whether a write that failed with this error may have succeeded nevertheless.
 func Unanswered(err error) bool {
 	return !apierrors.IsConflict(err) && (Retriable(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
-}
-
-// waitBackoff waits 50 ms, doubled with each try, plus a jitter of up to half of that.
-func waitBackoff(ctx context.Context, try int) error {
-	d := 50 * time.Millisecond << (try - 1)
-	d += rand.N(d / 2)
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
@@ -42,42 +44,89 @@ func (s Store) Teardown(ctx context.Context, namespace, route, id string) error 
 	if !record.ValidID(id) {
 		return reason.New(reason.SessionIDInvalid, "session", strconv.Quote(id))
 	}
-	parts, pods, err := s.Parts(ctx, namespace, route, id)
+	parts, pods, err := s.parts(ctx, namespace, route, id)
 	if err != nil {
 		return &Leftovers{namespace, []string{"objects of the session"}, err}
 	}
-	isPod := func(p Part) bool { return p.Pod != nil }
-	left, failed := deleteParts(ctx, parts, isPod)
-	if failed == nil {
-		left, failed = s.waitForPodsGone(ctx, namespace, route, id, pods)
-	}
-	if failed != nil {
-		for _, p := range parts {
-			if !isPod(p) {
-				left = append(left, p.Kind+"/"+p.Name)
-			}
-		}
-	} else {
-		// The NetworkPolicies are deleted with the Service, so they restrict the pods to the end.
-		left, failed = deleteParts(ctx, parts, func(p Part) bool { return !isPod(p) })
-	}
-	if failed != nil {
-		return &Leftovers{namespace, left, failed}
+	t := teardown{wait: func() ([]string, error) { return s.waitForPodsGone(ctx, namespace, route, id, pods) }}
+	if err := t.run(ctx, parts); err != nil {
+		return &Leftovers{namespace, t.left, err}
 	}
 	return nil
 }
 
-// deleteParts deletes the parts that are wanted, and returns the names of those that are left.
-func deleteParts(ctx context.Context, parts []Part, wanted func(Part) bool) (left []string, failed error) {
+// TeardownOnce is Teardown for a caller that must not wait: it leaves the Service to a later call while
+// pods exist. It deletes only the objects that ours allows. It returns the pods and Services that may
+// still exist, and whether it deleted anything.
+func (s Store) TeardownOnce(ctx context.Context, namespace, route, id string, ours func(context.Context, Part) (bool, error)) (left []string, deleted bool, err error) {
+	parts, _, err := s.parts(ctx, namespace, route, id)
+	if err != nil {
+		return nil, false, fmt.Errorf("list sandbox objects: %w", err)
+	}
+	t := teardown{ours: ours}
+	err = t.run(ctx, parts)
+	return t.left, t.deleted, err
+}
+
+// teardown deletes the objects of a sandbox in order: first the pods, and the Service when they are
+// gone. The copied NetworkPolicies are deleted with the Service, and must restrict the pods to the end.
+type teardown struct {
+	ours func(context.Context, Part) (bool, error) // nil: all objects
+	// wait waits until the pods are gone, and returns those that are left. nil: do not wait.
+	wait func() (left []string, err error)
+
+	left    []string // objects that may still exist, as kind/name
+	deleted bool     // something was deleted
+}
+
+// run deletes the parts. Unless it returns an error, left has the pods that it did not wait for.
+func (t *teardown) run(ctx context.Context, parts []Part) error {
+	var pods, others []Part
 	for _, p := range parts {
-		if !wanted(p) {
-			continue
-		}
-		if err := p.Delete(ctx); err != nil && !apierrors.IsNotFound(err) {
-			left, failed = append(left, p.Kind+"/"+p.Name), errors.Join(failed, err)
+		if p.Pod != nil {
+			pods = append(pods, p)
+		} else {
+			others = append(others, p)
 		}
 	}
-	return left, failed
+	failed := t.deleteAll(ctx, pods)
+	if failed == nil && len(t.left) > 0 && t.wait != nil {
+		t.left, failed = t.wait()
+	}
+	if failed != nil || len(t.left) > 0 {
+		for _, p := range others {
+			t.left = append(t.left, p.String())
+		}
+		return failed
+	}
+	failed = t.deleteAll(ctx, others)
+	if failed == nil {
+		t.left = nil // nothing waits for a Service
+	}
+	return failed
+}
+
+// deleteAll deletes parts. It adds those to left that may still exist: a deleted pod runs on for a while.
+func (t *teardown) deleteAll(ctx context.Context, parts []Part) (failed error) {
+	for _, p := range parts {
+		if t.ours != nil {
+			ours, err := t.ours(ctx, p)
+			failed = errors.Join(failed, err)
+			if !ours {
+				continue
+			}
+		}
+		if p.DeletionTimestamp == nil {
+			err := p.delete(ctx)
+			if apierrors.IsNotFound(err) {
+				continue
+			}
+			t.deleted = t.deleted || err == nil
+			failed = errors.Join(failed, err)
+		}
+		t.left = append(t.left, p.String())
+	}
+	return failed
 }
 
 // waitForPodsGone watches from the list pods on until no pod of the session is left. If the watch
@@ -106,7 +155,7 @@ func (s Store) waitForPodsGone(ctx context.Context, namespace, route, id string,
 		if len(remaining) == 0 {
 			return nil, nil
 		}
-		if err := waitBackoff(ctx, 1); err != nil {
+		if err := kube.Backoff(ctx, firstPause, 1); err != nil {
 			return keys(remaining), err
 		}
 		if pods, err = s.Core.CoreV1().Pods(namespace).List(ctx, sessionListOptions(id)); err != nil {
