@@ -33,21 +33,27 @@ func (b *bench) outage() error {
 	}
 	run := load.Start(sample.Load(outageRate))
 	defer run.Stop()
+	// A controller manager exits when it cannot renew its Lease, and forgets since when it has not heard of a
+	// node. The one here runs without a Lease. If it kept running, it would report all nodes as not ready after
+	// the outage, and the router would send nobody to any pod, with or without a session.
+	apiServer := []string{"kube-apiserver", "kube-controller-manager"}
+	etcd := []string{"etcd"}
 	for _, c := range []struct {
-		what, component string
-		downtime        time.Duration
-		ends            int
+		what       string
+		components []string
+		downtime   time.Duration
+		ends       int
 	}{
-		{"API server down for 60 s, session live", "kube-apiserver", outageTime, endsAfter},
-		{"API server down for 60 s, session draining", "kube-apiserver", outageTime, endsBefore},
-		{"API server down for 60 s, session ended meanwhile", "kube-apiserver", outageTime, endsDuring},
-		{"API server down for 60 s, session expired meanwhile", "kube-apiserver", outageTime, expires},
-		{"etcd restarted, session live", "etcd", time.Second, endsAfter},
-		{"etcd restarted, session draining", "etcd", time.Second, endsBefore},
-		{"etcd restarted, session ended meanwhile", "etcd", time.Second, endsDuring},
+		{"API server down for 60 s, session live", apiServer, outageTime, endsAfter},
+		{"API server down for 60 s, session draining", apiServer, outageTime, endsBefore},
+		{"API server down for 60 s, session ended meanwhile", apiServer, outageTime, endsDuring},
+		{"API server down for 60 s, session expired meanwhile", apiServer, outageTime, expires},
+		{"etcd restarted, session live", etcd, time.Second, endsAfter},
+		{"etcd restarted, session draining", etcd, time.Second, endsBefore},
+		{"etcd restarted, session ended meanwhile", etcd, time.Second, endsDuring},
 	} {
 		before := run.Sums().Failed
-		code, err := b.runOutage(c.component, c.downtime, c.ends)
+		code, err := b.runOutage(c.components, c.downtime, c.ends)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
@@ -58,9 +64,9 @@ func (b *bench) outage() error {
 	return nil
 }
 
-// runOutage runs a session while a component is down, and waits until nothing of the session is
+// runOutage runs a session while components are down, and waits until nothing of the session is
 // left. It returns the command's exit code.
-func (b *bench) runOutage(component string, downtime time.Duration, ends int) (int, error) {
+func (b *bench) runOutage(components []string, downtime time.Duration, ends int) (int, error) {
 	if err := b.waitForProgram(2 * time.Minute); err != nil {
 		return 0, err
 	}
@@ -68,7 +74,7 @@ func (b *bench) runOutage(component string, downtime time.Duration, ends int) (i
 		if _, err := b.startDetached("--ttl", "20s"); err != nil {
 			return 0, err
 		}
-		if err := b.stopFor(component, downtime, nil); err != nil {
+		if err := b.stopFor(components, downtime, nil); err != nil {
 			return 0, err
 		}
 		return 0, b.waitForClean(3 * time.Minute)
@@ -89,7 +95,7 @@ func (b *bench) runOutage(component string, downtime time.Duration, ends int) (i
 	if ends == endsDuring {
 		meanwhile = interrupt
 	}
-	if err := b.stopFor(component, downtime, meanwhile); err != nil {
+	if err := b.stopFor(components, downtime, meanwhile); err != nil {
 		return 0, err
 	}
 	if ends == endsAfter {
@@ -109,17 +115,22 @@ func (b *bench) runOutage(component string, downtime time.Duration, ends int) (i
 	return code, b.waitForClean(3 * time.Minute)
 }
 
-// stopFor stops a component for a time and calls do, if not nil, as soon as it is down.
-func (b *bench) stopFor(component string, downtime time.Duration, do func() error) error {
-	if err := b.devcluster(nil, "stop", component); err != nil {
-		return err
-	}
+// stopFor stops components for a time and calls do, if not nil, as soon as the first one is down.
+func (b *bench) stopFor(components []string, downtime time.Duration, do func() error) error {
 	var failed error
-	if do != nil {
-		failed = do()
+	for i, c := range components {
+		if err := b.devcluster(nil, "stop", c); err != nil {
+			return errors.Join(failed, err)
+		}
+		if i == 0 && do != nil {
+			failed = do()
+		}
 	}
 	time.Sleep(downtime)
-	return errors.Join(failed, b.devcluster(nil, "start", component))
+	for _, c := range components {
+		failed = errors.Join(failed, b.devcluster(nil, "start", c))
+	}
+	return failed
 }
 
 // settleTime is longer than Kubernetes needs after an outage to notice that a node's Lease has
