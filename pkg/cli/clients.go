@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"os"
 
 	"k8s.io/client-go/rest"
@@ -53,7 +54,7 @@ func (c *clients) settings(ctx context.Context) (settings.Settings, error) {
 	return settings.Find(ctx, c.Core, c.namespace)
 }
 
-// color says whether stderr shows colours: on a terminal, unless NO_COLOR is set.
-func (a *app) color() bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(a.ErrOut)
+// showsColor says whether a stream shows colours: on a terminal, unless NO_COLOR is set.
+func showsColor(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
 }

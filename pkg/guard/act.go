@@ -123,7 +123,7 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 		return podRecheck, nil
 	}
 	if live == nil {
-		g.forget(k)
+		g.memory.forget(k)
 		return 0, nil
 	}
 	if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, live); err != nil {
@@ -140,7 +140,11 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 // deleteSandbox deletes the objects that certainly belong to a session's sandbox, and returns those that
 // may still exist. Objects that merely have the marks are left alone.
 func (g *Guard) deleteSandbox(ctx context.Context, k key, m *memory, live *routev1.Route) (left []string, err error) {
-	left, deleted, err := g.Cleanup.TeardownOnce(ctx, k.namespace, k.route, k.id, func(ctx context.Context, p store.Part) (bool, error) {
+	var names []string
+	for _, p := range g.cachesOf(k.namespace).podsOf(k) {
+		names = append(names, p.Name)
+	}
+	left, deleted, err := g.Cleanup.TeardownOnce(ctx, k.namespace, k.route, k.id, names, func(ctx context.Context, p store.Part) (bool, error) {
 		if p.Pod != nil && !g.isSandbox(p.Pod) {
 			return false, nil
 		}

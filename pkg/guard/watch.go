@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -90,6 +91,7 @@ func hasLabel(o *metav1.ListOptions) { o.LabelSelector = record.Label }
 // every now and then: see newExpiringWatch.
 func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kind runtime.Object, selected func(*metav1.ListOptions)) cache.SharedIndexInformer {
 	source := cache.NewFilteredListWatchFromClient(client, resource, namespace, selected)
+	source.ListWithContextFunc = pagedList(source.ListWithContextFunc)
 	start := source.WatchFuncWithContext
 	source.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 		w, err := start(ctx, o)
@@ -99,6 +101,45 @@ func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kin
 		return newExpiringWatch(w, g.Relist), nil
 	}
 	return cache.NewSharedIndexInformer(source, kind, 0, cache.Indexers{bySession: indexSession, byNode: indexNode})
+}
+
+// listPage is how many objects are read at a time. Anyone can make many large ones with a session's label.
+const listPage = 100
+
+// pagedList returns a list function that reads page by page and keeps only what the guard reads of each
+// object. (Informers use it where the API server cannot stream a list.)
+func pagedList(list cache.ListWithContextFunc) cache.ListWithContextFunc {
+	return func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		o.Limit, o.ResourceVersion, o.ResourceVersionMatch = listPage, "", "" // from its cache, the API server gives all at once
+		var whole runtime.Object
+		var kept []runtime.Object
+		for {
+			page, err := list(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			err = meta.EachListItem(page, func(item runtime.Object) error {
+				stripped, err := stripObject(item)
+				if o, ok := stripped.(runtime.Object); ok {
+					kept = append(kept, o)
+				}
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			next, err := meta.ListAccessor(page)
+			if err != nil {
+				return nil, err
+			}
+			if whole == nil {
+				whole = page // the other pages are of the same version
+			}
+			if o.Continue = next.GetContinue(); o.Continue == "" {
+				return whole, meta.SetList(whole, kept)
+			}
+		}
+	}
 }
 
 func indexSession(o any) ([]string, error) {
@@ -139,6 +180,9 @@ func (c *caches) keysOf(o any) []key {
 	case *routev1.Route:
 		k.route = m.GetName()
 	case *discoveryv1.EndpointSlice:
+		if m.GetLabels()[discoveryv1.LabelServiceName] != record.ServiceName(k.id) {
+			return nil // of another Service with the label
+		}
 		var out []key
 		for _, r := range objectsOf[*routev1.Route](c.routes, k) {
 			out = append(out, key{k.namespace, k.id, r.Name})
@@ -154,7 +198,7 @@ func (c *caches) keysOf(o any) []key {
 }
 
 // routeNamedBy returns the Route that a session's Service or pod names in its annotations, and "" for
-// an object that cannot belong to a session. A session's Service is named after the session, and a
+// an object that cannot belong to a session. A session's Service and pods are named after the session, and a
 // sandbox pod has a RuntimeClass and a sidecar.
 func routeNamedBy(o any) string {
 	switch o := o.(type) {
@@ -163,7 +207,7 @@ func routeNamedBy(o any) string {
 			return o.Annotations[record.RouteNameKey]
 		}
 	case *corev1.Pod:
-		if o.Spec.RuntimeClassName != nil && hasSidecar(o) {
+		if o.Spec.RuntimeClassName != nil && hasSidecar(o) && record.NamesPod(o.Name, o.Labels[record.Label], nil) {
 			return o.Annotations[record.RouteNameKey]
 		}
 	}
@@ -188,20 +232,22 @@ func stripObject(o any) (any, error) {
 	switch o := o.(type) {
 	case *routev1.Route:
 		spec := routev1.RouteSpec{To: o.Spec.To, AlternateBackends: o.Spec.AlternateBackends, Port: o.Spec.Port}
-		return &routev1.Route{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: spec}, nil
+		meta := stripMeta(&o.ObjectMeta)
+		meta.Annotations = keepKeys(o.Annotations, map[string]int{record.JournalKey: record.MaxJournal})
+		return &routev1.Route{ObjectMeta: meta, Spec: spec}, nil
 	case *corev1.Service:
 		return &corev1.Service{ObjectMeta: stripMeta(&o.ObjectMeta)}, nil
 	case *corev1.Pod:
 		var containers []corev1.Container
-		for _, c := range o.Spec.Containers {
-			containers = append(containers, corev1.Container{Name: c.Name})
+		if hasSidecar(o) {
+			containers = []corev1.Container{{Name: record.Sidecar}}
 		}
 		return &corev1.Pod{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: corev1.PodSpec{
 			RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers,
 		}}, nil
 	case *discoveryv1.EndpointSlice:
 		s := &discoveryv1.EndpointSlice{ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType, Ports: o.Ports}
-		for _, e := range o.Endpoints {
+		for _, e := range o.Endpoints[:min(len(o.Endpoints), record.MaxPods)] {
 			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, TargetRef: e.TargetRef})
 		}
 		return s, nil
@@ -209,31 +255,36 @@ func stripObject(o any) (any, error) {
 	return o, nil
 }
 
+// Longest values that the guard reads of a mark, in bytes: a label, a Route's name and a UID.
+const (
+	maxLabel = 63
+	maxName  = 253
+	maxUID   = 64
+)
+
 // stripMeta keeps the identity of an object and the session and the Route that it names.
 func stripMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp,
-		Labels:      selectKeys(m.Labels, record.Label, discoveryv1.LabelServiceName),
-		Annotations: selectKeys(m.Annotations, record.RouteNameKey, record.RouteUIDKey, record.JournalKey),
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
+		Labels:      keepKeys(m.Labels, map[string]int{record.Label: maxLabel, discoveryv1.LabelServiceName: maxLabel}),
+		Annotations: keepKeys(m.Annotations, map[string]int{record.RouteNameKey: maxName, record.RouteUIDKey: maxUID}),
 	}
 }
 
-// selectKeys returns the entries with these keys, nil for none. It cuts values that are longer than a
-// journal may be, and keeps them too long to be read.
-func selectKeys(set map[string]string, keys ...string) map[string]string {
+// keepKeys returns the entries with these keys, nil for none. It cuts values that are longer than their
+// limit, and keeps them too long to be valid. Values do not share memory with the object.
+func keepKeys(set map[string]string, limits map[string]int) map[string]string {
 	var out map[string]string
-	for _, k := range keys {
+	for k, limit := range limits {
 		v, ok := set[k]
 		if !ok {
 			continue
 		}
-		if len(v) > record.MaxJournal {
-			v = strings.Clone(v[:record.MaxJournal+1])
-		}
 		if out == nil {
 			out = map[string]string{}
 		}
-		out[k] = v
+		out[k] = strings.Clone(v[:min(len(v), limit+1)])
 	}
 	return out
 }
@@ -262,6 +313,19 @@ func (c *caches) countObjects(k key) (n int) {
 		}
 	}
 	return n + len(c.podsOf(k))
+}
+
+// createdAt returns when the first Service or pod of a session was created, zero if there is none.
+func (c *caches) createdAt(k key) (first time.Time) {
+	for _, s := range objectsOf[*corev1.Service](c.services, k) {
+		if routeNamedBy(s) == k.route {
+			first = earliest(first, s.CreationTimestamp.Time)
+		}
+	}
+	for _, p := range c.podsOf(k) {
+		first = earliest(first, p.CreationTimestamp.Time)
+	}
+	return first
 }
 
 // podsOf lists the pods of a session.

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"cmp"
+	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
@@ -76,10 +77,18 @@ func fullMeta(name string) metav1.ObjectMeta {
 func keptMeta(name string) metav1.ObjectMeta {
 	full := fullMeta(name)
 	return metav1.ObjectMeta{
-		Namespace: "shop", Name: name, UID: "uid-1", ResourceVersion: "7", DeletionTimestamp: full.DeletionTimestamp,
+		Namespace: "shop", Name: name, UID: "uid-1", ResourceVersion: "7",
+		CreationTimestamp: full.CreationTimestamp, DeletionTimestamp: full.DeletionTimestamp,
 		Labels:      map[string]string{record.Label: watchedID, discoveryv1.LabelServiceName: record.ServiceName(watchedID)},
-		Annotations: map[string]string{record.RouteNameKey: "web", record.RouteUIDKey: "route-uid", record.JournalKey: "{}"},
+		Annotations: map[string]string{record.RouteNameKey: "web", record.RouteUIDKey: "route-uid"},
 	}
+}
+
+// keptRouteMeta is what the guard reads of a Route's: only there is the journal read.
+func keptRouteMeta(name string) metav1.ObjectMeta {
+	kept := keptMeta(name)
+	kept.Annotations = map[string]string{record.JournalKey: "{}"}
+	return kept
 }
 
 func sandboxService() *corev1.Service {
@@ -144,12 +153,12 @@ func TestTheCachesKeepOnlyWhatTheGuardReads(t *testing.T) {
 	}
 	for _, c := range []struct{ full, want any }{
 		{r, &routev1.Route{
-			ObjectMeta: keptMeta("web"),
+			ObjectMeta: keptRouteMeta("web"),
 			Spec:       routev1.RouteSpec{To: r.Spec.To, AlternateBackends: r.Spec.AlternateBackends, Port: r.Spec.Port},
 		}},
 		{service, &corev1.Service{ObjectMeta: keptMeta(service.Name)}},
 		{pod, &corev1.Pod{ObjectMeta: keptMeta(pod.Name), Spec: corev1.PodSpec{
-			RuntimeClassName: pod.Spec.RuntimeClassName, NodeName: "worker-1", Containers: []corev1.Container{{Name: "web"}, {Name: record.Sidecar}},
+			RuntimeClassName: pod.Spec.RuntimeClassName, NodeName: "worker-1", Containers: []corev1.Container{{Name: record.Sidecar}},
 		}}},
 		{slice, wantSlice},
 		{&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}},
@@ -188,6 +197,32 @@ func TestAJournalThatIsTooLongIsCut(t *testing.T) {
 	}
 	if s := record.Of(cached); s == nil || reason.CodeOf(s.Broken) != reason.JournalTooLong {
 		t.Errorf("session %+v, want %s", s, reason.JournalTooLong)
+	}
+}
+
+// Nobody can fill the guard's memory with objects that have a session's label, however large they are.
+func TestAnObjectIsKeptSmall(t *testing.T) {
+	long := strings.Repeat("x", 48<<10)
+	meta := fullMeta("web")
+	meta.Annotations = map[string]string{record.RouteNameKey: long, record.RouteUIDKey: long, record.JournalKey: long, "example.com/notes": long}
+	pod, slice := sandboxPod(), sandboxSlice()
+	pod.ObjectMeta, slice.ObjectMeta = meta, meta
+	for range 1000 {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: long[:63]})
+		slice.Endpoints = append(slice.Endpoints, slice.Endpoints[0])
+	}
+	for _, o := range []any{&corev1.Service{ObjectMeta: meta}, pod, slice} {
+		kept, err := stripObject(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) > 8<<10 {
+			t.Errorf("%T: %d bytes are kept", o, len(text))
+		}
 	}
 }
 

@@ -49,6 +49,7 @@ type Options struct {
 	plan.Request
 	Interval       time.Duration // between steps
 	FollowRollout  bool          // end the session if the original is rolled out
+	MaxDuration    time.Duration // the administrator's limit for sessions; 0: none
 	For            time.Duration // time that the session is live; 0: until the context ends
 	Drain          time.Duration // least time between restoring the Route and deleting the sandbox
 	Timeout        time.Duration // for the pods to become ready

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
@@ -67,10 +69,38 @@ func (r Rollback) deleteLeftovers(ctx context.Context, left []marks) (failed err
 	}
 	for _, m := range left {
 		r.Report.Step(store.StepDelete, fmt.Sprintf("Service and pods of session %s, which is no longer on route %s", m.id, m.route))
-		failed = errors.Join(failed, r.Teardown(ctx, r.Namespace, m.route, m.id))
 	}
-	return failed
+	// Anyone who can create pods can make some that stay: with a finalizer. So all are deleted before any is
+	// waited for.
+	errs := make([]error, len(left))
+	var running errgroup.Group
+	running.SetLimit(maxDeletions)
+	for i, m := range left {
+		running.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, firstDeletion)
+			defer cancel()
+			errs[i] = r.Teardown(ctx, r.Namespace, m.route, m.id)
+			return nil
+		})
+	}
+	_ = running.Wait() // the errors are in errs
+	for i, m := range left {
+		if errs[i] != nil {
+			running.Go(func() error {
+				errs[i] = r.Teardown(ctx, r.Namespace, m.route, m.id)
+				return nil
+			})
+		}
+	}
+	_ = running.Wait()
+	return errors.Join(errs...)
 }
+
+// maxDeletions is how many sandboxes are deleted at once. A first try waits for pods for firstDeletion only.
+const (
+	maxDeletions  = 20
+	firstDeletion = 5 * time.Second
+)
 
 // listMarked returns the sessions that Services and pods of the namespace belong to, by their
 // marks. Invalid marks are ignored.
@@ -87,7 +117,7 @@ func (r Rollback) listMarked(ctx context.Context) (map[marks]bool, error) {
 	all := map[marks]bool{}
 	note := func(o *metav1.ObjectMeta) {
 		m := marks{o.Labels[record.Label], o.Annotations[record.RouteNameKey], o.Annotations[record.RouteUIDKey]}
-		if record.ValidID(m.id) && m.route != "" {
+		if record.ValidID(m.id) && len(validation.IsDNS1123Subdomain(m.route)) == 0 {
 			all[m] = true
 		}
 	}

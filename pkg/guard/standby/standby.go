@@ -172,9 +172,15 @@ func Find(ctx context.Context, core kubernetes.Interface, namespace string, jour
 	return nil, ownErr
 }
 
-// Read reads the Lease and the status of the guard in namespace home. Errors are those of ReadStatus,
-// or have reason GuardNotFound or GuardLeaseNotHeld.
+// Read reads the Lease and the status of the guard in namespace home. Errors are those of ReadStatus and
+// settings.CheckHome, or have reason GuardNotFound or GuardLeaseNotHeld.
 func Read(ctx context.Context, core kubernetes.Interface, home string) (*Guard, error) {
+	if err := settings.CheckHome(ctx, core, home); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, reason.New(reason.GuardNotFound, "home", home, "lease", settings.LeaseName, "why", err)
+		}
+		return nil, err
+	}
 	lease, err := readLease(ctx, core, home)
 	if err != nil {
 		return nil, err
