@@ -7,13 +7,15 @@ import (
 	"time"
 )
 
-// maxLate is the longest time that Outage.Late returns.
-const maxLate = time.Minute
+// maxPause is the longest pause between two tries of a router's watch to reconnect, with jitter.
+const maxPause = time.Minute
 
 // Outage estimates, from this process's own requests for Routes, how long routers still use old
-// Routes after an outage of the API server. Routers watch Routes too. After an outage a router's
-// watch reconnects after pauses that double, that jitter makes up to twice as long, and that are at
-// most one minute long (client-go's reflector). Until then the router uses the Routes that it knows.
+// Routes after an outage of the API server. Routers watch Routes too, and try to reconnect after
+// pauses that double, that jitter makes up to twice as long, and that are at most maxPause long
+// (client-go's reflector). When the API server is back, the last pause still has to pass. Then the
+// watch learns that the API server does not know its version any more, and pauses once again before it
+// lists. Until then the router uses the Routes that it knows.
 type Outage struct {
 	mu         sync.Mutex
 	lastServed time.Time // the last success of a request for Routes
@@ -21,23 +23,31 @@ type Outage struct {
 	lateUntil  time.Time // until when routers may use old Routes after the last outage
 }
 
-// Late returns for how much longer routers may use old Routes, from 0 to one minute. It returns 0
+// Late returns for how much longer routers may use old Routes, from 0 to two minutes. It returns 0
 // for a nil Outage.
-func (o *Outage) Late(now time.Time) time.Duration {
+func (o *Outage) Late(now time.Time) time.Duration { return max(0, o.LateUntil(now).Sub(now)) }
+
+// LateUntil returns until when routers may use old Routes: a time that has passed after an earlier outage, and
+// zero if there was none.
+func (o *Outage) LateUntil(now time.Time) time.Time {
 	if o == nil {
-		return 0
+		return time.Time{}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	late := max(0, o.lateUntil.Sub(now))
 	if !o.downSince.IsZero() {
-		late = max(late, reconnectTime(now.Sub(o.downSince)))
+		if until := now.Add(reconnectTime(now.Sub(o.downSince))); until.After(o.lateUntil) {
+			return until
+		}
 	}
-	return late
+	return o.lateUntil
 }
 
-// reconnectTime is how long a router may take to reconnect after an outage of this length.
-func reconnectTime(outage time.Duration) time.Duration { return min(2*outage, maxLate) }
+// reconnectTime is how long a router may take to reconnect after an outage of this length: the pause that
+// has begun, and the next one.
+func reconnectTime(outage time.Duration) time.Duration {
+	return min(2*outage, maxPause) + min(4*outage, maxPause)
+}
 
 // noteFailure records that a request sent at this time failed.
 func (o *Outage) noteFailure(sent time.Time) {

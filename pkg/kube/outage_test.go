@@ -23,13 +23,13 @@ func TestRoutersAreLateAfterAnOutage(t *testing.T) {
 	}{
 		"never":                  {nil, 5 * s, 0},
 		"served":                 {[]event{{0, 0, 200}, {s, 0, 404}}, 5 * s, 0},
-		"a moment":               {[]event{{0, 0, 0}, {s, 0, 200}}, 1500 * time.Millisecond, 1500 * time.Millisecond},
+		"a moment":               {[]event{{0, 0, 0}, {s, 0, 200}}, 1500 * time.Millisecond, 5500 * time.Millisecond},
 		"a moment, long ago":     {[]event{{0, 0, 0}, {s, 0, 200}}, 9 * s, 0},
-		"a minute":               {[]event{{0, 0, 0}, {30 * s, 0, 0}, {60 * s, 0, 200}}, 60 * s, time.Minute},
-		"still":                  {[]event{{0, 0, 0}, {8 * s, 0, 503}}, 10 * s, 20 * s},
-		"a minute, and a moment": {[]event{{0, 0, 0}, {60 * s, 0, 200}, {61 * s, 0, 0}, {62 * s, 0, 200}}, 62 * s, 58 * s},
-		"no answer for long":     {[]event{{0, 10 * s, 0}, {11 * s, 0, 200}}, 11 * s, 22 * s},
-		"refused as it starts":   {[]event{{0, 0, 0}, {2 * s, 0, 403}, {4 * s, 0, 200}}, 4 * s, 8 * s},
+		"a minute":               {[]event{{0, 0, 0}, {30 * s, 0, 0}, {60 * s, 0, 200}}, 60 * s, 2 * time.Minute},
+		"still":                  {[]event{{0, 0, 0}, {8 * s, 0, 503}}, 10 * s, time.Minute},
+		"a minute, and a moment": {[]event{{0, 0, 0}, {60 * s, 0, 200}, {61 * s, 0, 0}, {62 * s, 0, 200}}, 62 * s, 118 * s},
+		"no answer for long":     {[]event{{0, 10 * s, 0}, {11 * s, 0, 200}}, 11 * s, 66 * s},
+		"refused as it starts":   {[]event{{0, 0, 0}, {2 * s, 0, 403}, {4 * s, 0, 200}}, 4 * s, 24 * s},
 		"refused for good":       {[]event{{0, 0, 200}, {s, 0, 403}, {60 * s, 0, 401}}, 60 * s, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -43,6 +43,7 @@ type Facts struct {
 	Objects   int             // number of Services and pods of the session
 	Created   time.Time       // when the first of them was created; zero if there are none
 	DrainEnds time.Time       // end of the drain after this guard restored the Route; zero: it did not
+	LateUntil time.Time       // until when routers may use old Routes after an outage; past or zero: they do not
 
 	// Since when the guard has observed each condition; zero: the condition does not hold.
 	UnreadySince, DrainingSince, MarklessSince time.Time
@@ -65,7 +66,7 @@ func Decide(f Facts, l Limits, now time.Time) Verdict {
 		case f.Objects == 0:
 			return Verdict{Action: Nothing}
 		}
-		return onceDue(f.MarklessSince.Add(l.Orphan), now, Verdict{Action: Finish, Reason: reason.Orphaned, Since: f.MarklessSince})
+		return onceDue(later(f.MarklessSince.Add(l.Orphan), f.LateUntil), now, Verdict{Action: Finish, Reason: reason.Orphaned, Since: f.MarklessSince})
 	}
 	j := f.Session.Journal
 	switch {
@@ -89,7 +90,7 @@ func Decide(f Facts, l Limits, now time.Time) Verdict {
 	case j == nil && !f.DrainEnds.IsZero():
 		return onceDue(f.DrainEnds, now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.DrainEnds})
 	case j == nil:
-		return onceDue(f.DrainingSince.Add(l.Drain+l.Courtesy), now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.DrainingSince})
+		return onceDue(later(f.DrainingSince.Add(l.Drain+l.Courtesy), f.LateUntil.Add(l.Drain)), now, Verdict{Action: Finish, Reason: reason.Unfinished, Since: f.DrainingSince})
 	case !f.SameUID:
 		return Verdict{Action: End, Reason: reason.Recreated}
 	case !f.Label:
@@ -123,6 +124,14 @@ func Decide(f Facts, l Limits, now time.Time) Verdict {
 		return v
 	}
 	return expiry
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // onceDue returns the verdict v if its time has come, and otherwise when to check again.

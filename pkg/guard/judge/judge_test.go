@@ -59,6 +59,8 @@ func TestJudge(t *testing.T) {
 		{"held past its end", func(f *Facts) { f.Ready = 0 }, record.Held, 103, End, reason.Expired, 0},
 		{"draining, its command may be at work", func(f *Facts) { f.DrainingSince = at(0) }, record.Draining, 60, Nothing, "", 8 * time.Second},
 		{"draining for too long", func(f *Facts) { f.DrainingSince = at(0) }, record.Draining, 68, Finish, reason.Unfinished, 0},
+		{"draining for too long, routers are late", func(f *Facts) { f.DrainingSince, f.LateUntil = at(0), at(100) }, record.Draining, 68, Nothing, "", 40 * time.Second},
+		{"draining, routers were late before", func(f *Facts) { f.DrainingSince, f.LateUntil = at(0), at(30) }, record.Draining, 68, Finish, reason.Unfinished, 0},
 		{"draining by this guard", func(f *Facts) { f.DrainingSince, f.DrainEnds = at(0), at(8) }, record.Draining, 5, Nothing, "", 3 * time.Second},
 		{"drained by this guard", func(f *Facts) { f.DrainingSince, f.DrainEnds = at(0), at(8) }, record.Draining, 8, Finish, reason.Unfinished, 0},
 		{"label pruned", func(f *Facts) { f.Label = false }, record.Live, 50, End, reason.LabelPruned, 0},
@@ -82,6 +84,7 @@ func TestJudge(t *testing.T) {
 		{"no mark, no object", func(f *Facts) { f.Session, f.Objects = nil, 0 }, record.Live, 50, Nothing, "", 0},
 		{"restored, no mark was left", func(f *Facts) { f.Session, f.DrainEnds = nil, at(8) }, record.Live, 8, Finish, reason.Unfinished, 0},
 		{"no mark since a minute", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, record.Live, 60, Nothing, "", time.Minute},
+		{"no mark since two minutes, routers are late", func(f *Facts) { f.Session, f.MarklessSince, f.LateUntil = nil, at(0), at(150) }, record.Live, 120, Nothing, "", 30 * time.Second},
 		{"no mark since two minutes", func(f *Facts) { f.Session, f.MarklessSince = nil, at(0) }, record.Live, 120, Finish, reason.Orphaned, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
