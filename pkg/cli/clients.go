@@ -20,6 +20,7 @@ type clients struct {
 	config    *rest.Config
 	namespace string
 	clock     *kube.Clock
+	trust     *settings.Trust
 }
 
 func (a *app) clients() (*clients, error) {
@@ -31,7 +32,7 @@ func (a *app) clients() (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &clients{namespace: namespace, clock: &kube.Clock{}}
+	c := &clients{namespace: namespace, clock: &kube.Clock{}, trust: &settings.Trust{}}
 	config.UserAgent = "osc-debug/" + version
 	config.QPS, config.Burst = 50, 100
 	// Warnings of the API server (deprecated fields of the workload's own template) are
@@ -51,7 +52,7 @@ func (c *clients) finder() session.Finder {
 
 // settings are the administrator's; the defaults where there are none to be read.
 func (c *clients) settings(ctx context.Context) (settings.Settings, error) {
-	return settings.Find(ctx, c.Core, c.namespace)
+	return settings.Find(ctx, c.Core, c.trust, c.namespace)
 }
 
 // showsColor says whether a stream shows colours: on a terminal, unless NO_COLOR is set.

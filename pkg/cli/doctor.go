@@ -59,7 +59,7 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 	if err != nil {
 		return err
 	}
-	f.Store, f.Clock, f.Namespace, f.Command = clients.Store, clients.clock, clients.namespace, a.verb
+	f.Store, f.Clock, f.Trust, f.Namespace, f.Command = clients.Store, clients.clock, clients.trust, clients.namespace, a.verb
 	findings := []doctor.Finding{}
 	lacking := 0
 	tell := func(found doctor.Finding) {

@@ -12,6 +12,9 @@ import (
 	"unicode"
 
 	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
@@ -187,6 +190,43 @@ func TestHostileTextInEvents(t *testing.T) {
 				if err := json.NewDecoder(strings.NewReader(got)).Decode(&e); err != nil || e.Comm != strings.ToValidUTF8(text, "\ufffd") && name != "not UTF-8" {
 					t.Errorf("json, %s: read %.60q, %v", name, e.Comm, err)
 				}
+			}
+		}
+	}
+}
+
+// A dry run prints what others wrote into the workload and the Route: YAML and JSON that can
+// be read, JSON with the exact values.
+func TestHostileTextInPreview(t *testing.T) {
+	for name, text := range hostile {
+		meta := metav1.ObjectMeta{Namespace: "shop", Name: "web", Annotations: map[string]string{"example.com/note": text}}
+		p := &session.Preview{
+			Service: &corev1.Service{ObjectMeta: meta}, Budget: &policyv1.PodDisruptionBudget{ObjectMeta: meta},
+			Policies: []*networkingv1.NetworkPolicy{{ObjectMeta: meta}},
+			Pods:     []*corev1.Pod{{ObjectMeta: meta, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Args: []string{text}, Env: []corev1.EnvVar{{Name: "A", Value: text}}}}}}},
+			Before:   hostileRoute(text), Live: hostileRoute(text),
+		}
+		p.Live.Spec.To.Name = text
+		for _, format := range []string{"yaml", "json"} {
+			var out bytes.Buffer
+			if err := printPreview(nil, &out, p, format); err != nil {
+				t.Fatal(err)
+			}
+			checkPrintable(t, "preview in "+format+", "+name, out.String())
+			var pod corev1.Pod
+			if format == "json" {
+				var list struct{ Items []json.RawMessage }
+				if err := json.Unmarshal(out.Bytes(), &list); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if err := json.Unmarshal(list.Items[3], &pod); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+			} else if err := yaml.Unmarshal([]byte(strings.Split(out.String(), "---\n")[4]), &pod); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if got, want := pod.Spec.Containers[0].Args[0], strings.ToValidUTF8(text, "\ufffd"); format == "json" && got != want && name != "not UTF-8" {
+				t.Errorf("preview in %s, %s: read %.60q, want %.60q", format, name, got, want)
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -73,14 +72,20 @@ func typed(o runtime.Object, apiVersion, kind string) runtime.Object {
 	return o
 }
 
-// redact leaves out the TLS key, and all annotations but ours: kubectl, kapp and Fleet keep copies of the
-// whole Route in theirs.
+// redact keeps what a session is about: a Route's name, labels and spec without the TLS key, and our
+// annotation. kubectl, kapp and Fleet keep copies of the whole Route in theirs.
 func redact(r *routev1.Route) *routev1.Route {
-	out := r.DeepCopy()
+	out := &routev1.Route{
+		TypeMeta:   r.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name, Labels: r.Labels},
+		Spec:       *r.Spec.DeepCopy(),
+	}
+	if journal, ok := r.Annotations[record.JournalKey]; ok {
+		out.Annotations = map[string]string{record.JournalKey: journal}
+	}
 	if out.Spec.TLS != nil && out.Spec.TLS.Key != "" {
 		out.Spec.TLS.Key = redacted
 	}
-	maps.DeleteFunc(out.Annotations, func(key, _ string) bool { return key != record.JournalKey })
 	return out
 }
 

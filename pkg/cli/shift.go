@@ -17,7 +17,7 @@ import (
 
 // endingTime bounds how long ending a session may take beyond the drain, after the session's own
 // context has ended: deleting pods waits for their grace period.
-const endingTime = 3 * time.Minute
+const endingTime = 5 * time.Minute
 
 func (a *app) shiftCommand() *cobra.Command {
 	f := &shiftFlags{}
@@ -74,7 +74,7 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 	}
 	report := a.report()
 	client := exec.Client{Config: clients.config, Core: clients.Core}
-	runner := &session.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Report: report,
+	runner := &session.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Trust: clients.trust, Report: report,
 		Connections: func(ctx context.Context, pod string, ports []int32) (int, error) {
 			return session.Connections(ctx, client, f.Namespace, pod, ports)
 		}}

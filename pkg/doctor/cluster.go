@@ -59,7 +59,7 @@ func (d *Doctor) checkPermissions(ctx context.Context) (string, error) {
 func (d *Doctor) checkSettings(ctx context.Context) (string, error) {
 	d.settings = settings.Defaults()
 	for _, home := range []string{settings.Home, d.Namespace} {
-		s, err := settings.Read(ctx, d.Core, home)
+		s, err := settings.Read(ctx, d.Core, d.Trust, home)
 		switch {
 		case err == nil:
 			d.settings = s
@@ -82,11 +82,11 @@ func (d *Doctor) findGuard(ctx context.Context) (*standby.Guard, error) {
 	canEnd := func(g *standby.Guard, err error) bool {
 		return err == nil && g.CheckCanEnd(d.Namespace, record.JournalVersion, d.Clock.Now()) == nil
 	}
-	g, err := standby.Read(ctx, d.Core, settings.Home)
+	g, err := standby.Read(ctx, d.Core, d.Trust, settings.Home)
 	if canEnd(g, err) {
 		return g, nil
 	}
-	own, ownErr := standby.Read(ctx, d.Core, d.Namespace)
+	own, ownErr := standby.Read(ctx, d.Core, d.Trust, d.Namespace)
 	if canEnd(own, ownErr) || err != nil && ownErr == nil {
 		return own, nil
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// maxUnmatched is for how many sessions of a namespace, whose Routes do not have their marks, the guard has
-// memory at a time. Anyone who can create pods can make thousands of such objects. Those over the limit
-// are looked at when the objects are listed again.
+// maxUnmatched limits the sessions of a namespace that the guard remembers although their Routes do not have
+// their marks. Anyone who can create pods can make thousands of such objects. The guard looks at those over the
+// limit when it lists the objects again.
 const maxUnmatched = 1000
 
 // memory holds what no object records about a session. The embedded mutex guards all fields that are not

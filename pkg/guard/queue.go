@@ -20,25 +20,40 @@ const (
 	firstRetry     = 200 * time.Millisecond
 	longestRetry   = 10 * time.Second
 	longestRefused = 5 * time.Minute
+	longestDenied  = time.Minute // an API server that has just started denies everything
 )
 
 // newQueue makes a queue. isMatched reports whether a session's Route is known.
 func newQueue(isMatched func(key) bool) queue {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[key](firstRetry, longestRetry)
+	refusals := workqueue.NewTypedItemExponentialFailureRateLimiter[key](firstRetry, longestRefused)
+	laneOf := func(k key) lane {
+		switch {
+		case !isMatched(k):
+			return unmatched
+		case refusals.NumRequeues(k) > 0:
+			return refused
+		}
+		return matched
+	}
 	return queue{
 		workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[key]{
 			DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[key]{
-				Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[key]{Queue: &fairQueue{isMatched: isMatched}}),
+				Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[key]{Queue: &fairQueue{laneOf: laneOf}}),
 			}),
 		}),
-		workqueue.NewTypedItemExponentialFailureRateLimiter[key](firstRetry, longestRefused),
+		refusals,
 	}
 }
 
 // retry queues a session again after its check failed with err.
 func (q queue) retry(k key, err error) {
 	if isRefusal(err) {
-		q.AddAfter(k, q.refusals.When(k))
+		wait := q.refusals.When(k)
+		if apierrors.IsForbidden(err) {
+			wait = min(wait, longestDenied)
+		}
+		q.AddAfter(k, wait)
 		return
 	}
 	q.AddRateLimited(k)
@@ -56,17 +71,26 @@ func isRefusal(err error) bool {
 }
 
 // fairQueue orders waiting sessions so that no namespace delays another: namespaces take turns, one
-// session each. Within a namespace, sessions on a Route come before objects that name a Route without
-// marks, of which anyone who can create pods can make thousands. It implements workqueue.Queue.
+// session each. Within a namespace, sessions wait in lanes. It implements workqueue.Queue.
 type fairQueue struct {
-	isMatched func(key) bool
-	turns     []string // namespaces with waiting sessions, the next one first
-	waiting   map[string]*lanes
-	n         int
+	laneOf  func(key) lane
+	turns   []string // namespaces with waiting sessions, the next one first
+	waiting map[string]*lanes
+	n       int
 }
 
-// lanes are the waiting sessions of one namespace, each in order of arrival.
-type lanes struct{ matched, others []key }
+// lane is a part of the waiting sessions of a namespace. A session waits for all those in lower lanes.
+type lane int
+
+const (
+	matched   lane = iota // the Route has the session's marks
+	refused               // the same, but the API server rejected the last write
+	unmatched             // objects name a Route without marks: anyone who can create pods can make thousands
+	laneCount
+)
+
+// lanes are the waiting sessions of one namespace, in each lane in order of arrival.
+type lanes [laneCount][]key
 
 // Touch is called for a session that waits already.
 func (q *fairQueue) Touch(key) {}
@@ -82,11 +106,8 @@ func (q *fairQueue) Push(k key) {
 		q.waiting[k.namespace] = l
 		q.turns = append(q.turns, k.namespace)
 	}
-	if q.isMatched(k) {
-		l.matched = append(l.matched, k)
-	} else {
-		l.others = append(l.others, k)
-	}
+	in := q.laneOf(k)
+	l[in] = append(l[in], k)
 	q.n++
 }
 
@@ -97,20 +118,26 @@ func (q *fairQueue) Len() int { return q.n }
 func (q *fairQueue) Pop() key {
 	namespace := q.turns[0]
 	q.turns = q.turns[1:]
-	l := q.waiting[namespace]
-	lane := &l.matched
-	if len(l.matched) == 0 {
-		lane = &l.others
-	}
-	k := (*lane)[0]
-	*lane = (*lane)[1:]
+	k, more := q.waiting[namespace].pop()
 	q.n--
-	if len(l.matched)+len(l.others) == 0 {
-		delete(q.waiting, namespace)
-	} else {
+	if more {
 		q.turns = append(q.turns, namespace)
+	} else {
+		delete(q.waiting, namespace)
 	}
 	return k
+}
+
+// pop removes the first session of the lowest lane. There must be one. more is true if others are left.
+func (l *lanes) pop() (k key, more bool) {
+	popped := false
+	for i := range l {
+		if len(l[i]) > 0 && !popped {
+			k, l[i], popped = l[i][0], l[i][1:], true
+		}
+		more = more || len(l[i]) > 0
+	}
+	return k, more
 }
 
 var _ workqueue.Queue[key] = &fairQueue{}

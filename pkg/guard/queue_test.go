@@ -11,24 +11,27 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Namespaces take turns, and in each of them the sessions on a Route come first.
+// Namespaces take turns. In each of them the sessions on a Route come first, and among these the ones whose
+// writes were not rejected.
 func TestNoNamespaceDelaysAnother(t *testing.T) {
-	q := &fairQueue{isMatched: func(k key) bool { return k.route != "unknown" }}
+	q := &fairQueue{laneOf: func(k key) lane {
+		return map[string]lane{"unknown": unmatched, "stuck": refused}[k.route]
+	}}
 	for i := range 1000 {
 		q.Push(key{"mallory", fmt.Sprint(i), "unknown"})
 	}
-	for _, k := range []key{{"mallory", "own", "web"}, {"shop", "a", "web"}, {"shop", "b", "unknown"}, {"shop", "c", "api"}, {"team", "d", "web"}} {
+	for _, k := range []key{{"mallory", "own", "web"}, {"shop", "s", "stuck"}, {"shop", "a", "web"}, {"shop", "b", "unknown"}, {"shop", "c", "api"}, {"team", "d", "web"}} {
 		q.Push(k)
 	}
-	if q.Len() != 1005 {
+	if q.Len() != 1006 {
 		t.Errorf("%d sessions wait", q.Len())
 	}
 	var got []string
-	for range 8 {
+	for range 9 {
 		k := q.Pop()
 		got = append(got, k.namespace+" "+k.id)
 	}
-	if want := []string{"mallory own", "shop a", "team d", "mallory 0", "shop c", "mallory 1", "shop b", "mallory 2"}; !slices.Equal(got, want) {
+	if want := []string{"mallory own", "shop a", "team d", "mallory 0", "shop c", "mallory 1", "shop s", "mallory 2", "shop b"}; !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 	for q.Len() > 0 {
@@ -75,6 +78,11 @@ func TestRefusedSessionsWaitLonger(t *testing.T) {
 	}
 	if wait := q.refusals.When(k); wait != longestRefused {
 		t.Errorf("refused 20 times: waits %s, want %s", wait, longestRefused)
+	}
+	q.Add(k)
+	q.Add(key{"shop", "b", "api"})
+	if first, _ := q.Get(); first.id != "b" {
+		t.Errorf("%s, which was refused, comes before others", first.id)
 	}
 	q.succeeded(k)
 	if wait := q.refusals.When(k); wait != firstRetry {

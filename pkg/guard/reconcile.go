@@ -104,9 +104,12 @@ func (c *caches) cachedRoute(k key) *routev1.Route {
 	return nil
 }
 
-// maxSlices is how many EndpointSlices of a sandbox's Service are read. One has up to 100 endpoints, and a
-// sandbox has fewer for each of its two address families.
-const maxSlices = 10
+// slicesPage is how many EndpointSlices of a sandbox's Service are read at a time. A sandbox has one for each
+// of its two address families. Others can add more, and only a ready endpoint ends the search early.
+const (
+	slicesPage     = 10
+	maxSlicesPages = 100
+)
 
 // readLive reads the Route from the API server and, if the session may have traffic, its
 // EndpointSlices. The Route is nil if it does not exist or has no mark of this session.
@@ -125,19 +128,34 @@ func (g *Guard) readLive(ctx context.Context, store store.Store, k key) (*routev
 	if s.Journal == nil && s.Broken == nil && !s.Backend {
 		return r, nil, nil
 	}
-	slices, err := store.Core.DiscoveryV1().EndpointSlices(k.namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: discoveryv1.LabelServiceName + "=" + record.ServiceName(k.id), Limit: maxSlices,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("list EndpointSlices: %w", err)
+	slices, err := readSlices(ctx, store, k, r)
+	return r, slices, err
+}
+
+// readSlices reads the EndpointSlices of a sandbox's Service up to the first ready endpoint on the Route.
+func readSlices(ctx context.Context, store store.Store, k key, r *routev1.Route) ([]discoveryv1.EndpointSlice, error) {
+	service := record.ServiceName(k.id)
+	options := metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service, Limit: slicesPage}
+	for range maxSlicesPages {
+		page, err := store.Core.DiscoveryV1().EndpointSlices(k.namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list EndpointSlices: %w", err)
+		}
+		if options.Continue = page.Continue; options.Continue == "" || len(route.Endpoints(r, service, page.Items)) > 0 {
+			return page.Items, nil
+		}
 	}
-	return r, slices.Items, nil
+	return nil, nil // as many as these nobody needs for a sandbox
 }
 
 // gatherFacts collects the facts for a verdict, except Objects and Cordoned. It records in the memory
 // since when each condition holds.
 func (g *Guard) gatherFacts(r *routev1.Route, slices []discoveryv1.EndpointSlice, k key, m *memory, now time.Time) judge.Facts {
 	f := judge.Facts{DrainEnds: m.drainEnds}
+	local := time.Now()
+	if until := g.Urgent.Outage.LateUntil(local); !until.IsZero() {
+		f.LateUntil = now.Add(until.Sub(local)) // on the API server's clock
+	}
 	if r == nil {
 		f.MarklessSince = trackSince(&m.marklessSince, true, now)
 		return f

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
@@ -231,7 +232,13 @@ func (k key) String() string { return k.namespace + "/" + k.route + "/" + k.id }
 func stripObject(o any) (any, error) {
 	switch o := o.(type) {
 	case *routev1.Route:
-		spec := routev1.RouteSpec{To: o.Spec.To, AlternateBackends: o.Spec.AlternateBackends, Port: o.Spec.Port}
+		spec := routev1.RouteSpec{To: stripBackend(o.Spec.To)}
+		for _, b := range o.Spec.AlternateBackends[:min(len(o.Spec.AlternateBackends), maxBackends)] {
+			spec.AlternateBackends = append(spec.AlternateBackends, stripBackend(b))
+		}
+		if p := o.Spec.Port; p != nil {
+			spec.Port = &routev1.RoutePort{TargetPort: intstr.IntOrString{Type: p.TargetPort.Type, IntVal: p.TargetPort.IntVal, StrVal: cut(p.TargetPort.StrVal, maxLabel)}}
+		}
 		meta := stripMeta(&o.ObjectMeta)
 		meta.Annotations = keepKeys(o.Annotations, map[string]int{record.JournalKey: record.MaxJournal})
 		return &routev1.Route{ObjectMeta: meta, Spec: spec}, nil
@@ -246,21 +253,44 @@ func stripObject(o any) (any, error) {
 			RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers,
 		}}, nil
 	case *discoveryv1.EndpointSlice:
-		s := &discoveryv1.EndpointSlice{ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType, Ports: o.Ports}
+		s := &discoveryv1.EndpointSlice{ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType}
+		for _, p := range o.Ports[:min(len(o.Ports), maxPorts)] {
+			s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: p.Name, Port: p.Port})
+		}
 		for _, e := range o.Endpoints[:min(len(o.Endpoints), record.MaxPods)] {
-			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, TargetRef: e.TargetRef})
+			kept := discoveryv1.Endpoint{Addresses: e.Addresses[:min(len(e.Addresses), 1)], Conditions: e.Conditions}
+			if t := e.TargetRef; t != nil {
+				kept.TargetRef = &corev1.ObjectReference{Kind: cut(t.Kind, maxName), Name: cut(t.Name, maxName)}
+			}
+			s.Endpoints = append(s.Endpoints, kept)
 		}
 		return s, nil
 	}
 	return o, nil
 }
 
-// Longest values that the guard reads of a mark, in bytes: a label, a Route's name and a UID.
+// Longest values that the guard reads, in bytes: a label or a port's name, an object's name, and a UID. The API
+// server does not bound the names of a Route's backends.
 const (
 	maxLabel = 63
 	maxName  = 253
 	maxUID   = 64
 )
+
+// How many backends of a Route (OpenShift allows 4) and ports of an EndpointSlice the guard reads.
+const (
+	maxBackends = 8
+	maxPorts    = 100
+)
+
+// stripBackend keeps a backend's name and weight.
+func stripBackend(b routev1.RouteTargetReference) routev1.RouteTargetReference {
+	return routev1.RouteTargetReference{Kind: cut(b.Kind, maxName), Name: cut(b.Name, maxName), Weight: b.Weight}
+}
+
+// cut cuts a value that is longer than limit, and keeps it too long to be valid. The result does not share
+// memory with the value.
+func cut(value string, limit int) string { return strings.Clone(value[:min(len(value), limit+1)]) }
 
 // stripMeta keeps the identity of an object and the session and the Route that it names.
 func stripMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
@@ -272,8 +302,7 @@ func stripMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	}
 }
 
-// keepKeys returns the entries with these keys, nil for none. It cuts values that are longer than their
-// limit, and keeps them too long to be valid. Values do not share memory with the object.
+// keepKeys returns the entries with these keys, cut to their limits, and nil for none.
 func keepKeys(set map[string]string, limits map[string]int) map[string]string {
 	var out map[string]string
 	for k, limit := range limits {
@@ -284,7 +313,7 @@ func keepKeys(set map[string]string, limits map[string]int) map[string]string {
 		if out == nil {
 			out = map[string]string{}
 		}
-		out[k] = strings.Clone(v[:min(len(v), limit+1)])
+		out[k] = cut(v, limit)
 	}
 	return out
 }

@@ -60,7 +60,7 @@ var Guard = []Right{
 
 // CustomHost is what the guard needs to write a Route with an external certificate: OpenShift asks for it
 // whatever changes. Its admission policy keeps it from changing the certificate or the host. Other Routes
-// need it not.
+// do not need it.
 var CustomHost = []Right{{"route.openshift.io", "routes/custom-host", "create"}, {"route.openshift.io", "routes/custom-host", "update"}}
 
 // GuardEvents is what the guard needs to report what it did. It works without.

@@ -45,9 +45,7 @@ func (in Input) podSpec() corev1.PodSpec {
 	spec.RuntimeClassName = &in.RuntimeClass
 	shared, deadline := !in.SeparatePIDs, int64(record.Deadline.Seconds())
 	spec.ShareProcessNamespace, spec.ActiveDeadlineSeconds = &shared, &deadline
-	if grace := int64(record.MaxGrace.Seconds()); spec.TerminationGracePeriodSeconds != nil && *spec.TerminationGracePeriodSeconds > grace {
-		spec.TerminationGracePeriodSeconds = &grace
-	}
+	spec.TerminationGracePeriodSeconds = shortGrace(spec.TerminationGracePeriodSeconds)
 	spec.Volumes = append(spec.Volumes, corev1.Volume{
 		Name: record.Sidecar, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
 	})

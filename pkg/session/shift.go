@@ -19,6 +19,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/plan"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // Forward steps, in order. Package store has those of the rollback.
@@ -72,6 +73,7 @@ type Runner struct {
 	store.Store
 	Options
 	Clock  *kube.Clock
+	Trust  *settings.Trust // whether namespace osc-debug is trusted; nil: read it each time
 	Report Report
 	// OnLive is called once traffic has been shifted. It must return when its context ends; the
 	// rollback does not wait for it. An error is reported, but does not end the session.

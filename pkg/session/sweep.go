@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -37,24 +36,27 @@ func (r Rollback) sweepRoute(ctx context.Context, route, uid string) (swept bool
 // sweepNamespace deletes what sessions left whose Routes no longer have marks or no longer exist.
 // It skips the sessions in ended, which this command has ended. swept is true if there was
 // something.
-func (r Rollback) sweepNamespace(ctx context.Context, ended map[string]bool) (swept bool, failed error) {
+func (r Rollback) sweepNamespace(ctx context.Context, ended map[string]bool) (swept bool, err error) {
 	all, err := r.listMarked(ctx)
 	if err != nil {
 		return false, err
 	}
+	// Read the Routes after the objects: a session marks its Route before it creates any.
+	on, err := Finder{r.Store, r.Namespace}.List(ctx)
+	if err != nil {
+		return false, err
+	}
+	inSession := map[string]bool{}
+	for _, found := range on {
+		inSession[found.Route.Name] = true
+	}
 	var left []marks
 	for m := range all {
-		// Read the Route after the objects: a session marks its Route before it creates any.
-		on, err := r.Routes.RouteV1().Routes(r.Namespace).Get(ctx, m.route, metav1.GetOptions{})
-		switch {
-		case err != nil && !apierrors.IsNotFound(err):
-			failed = errors.Join(failed, fmt.Errorf("route %s/%s: %w", r.Namespace, m.route, err))
-		case err == nil && record.Of(on) != nil, ended[m.id]: // ending the Route's session deletes it
-		default:
+		if !inSession[m.route] && !ended[m.id] { // otherwise ending the Route's session deletes it
 			left = append(left, m)
 		}
 	}
-	return left != nil, errors.Join(failed, r.deleteLeftovers(ctx, left))
+	return left != nil, r.deleteLeftovers(ctx, left)
 }
 
 // deleteLeftovers deletes what sessions left. It drains first, because their Routes may have been

@@ -3,6 +3,7 @@ package settings
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,13 +24,25 @@ const (
 // project's administrator, also after a cluster administrator has applied the manifests to it.
 const requester = "openshift.io/requester"
 
-// CheckHome returns an error with reason HomeNotTrusted if namespace home is Home, but was not set up by a
+// Trust checks that namespace Home is trusted, and remembers if it is: a command reads the namespace once. A
+// nil Trust reads it each time.
+type Trust struct{ trusted atomic.Bool }
+
+// Check returns an error with reason HomeNotTrusted if namespace home is Home, but was not set up by a
 // cluster administrator. A team's own namespace is trusted as the team is. If the namespace cannot be read,
 // the error is the API server's.
-func CheckHome(ctx context.Context, core kubernetes.Interface, home string) error {
-	if home != Home {
+func (t *Trust) Check(ctx context.Context, core kubernetes.Interface, home string) error {
+	if home != Home || t != nil && t.trusted.Load() {
 		return nil
 	}
+	err := checkHome(ctx, core, home)
+	if t != nil && err == nil {
+		t.trusted.Store(true)
+	}
+	return err
+}
+
+func checkHome(ctx context.Context, core kubernetes.Interface, home string) error {
 	ns, err := core.CoreV1().Namespaces().Get(ctx, home, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("read namespace %s: %w", home, err)

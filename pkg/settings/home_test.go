@@ -59,11 +59,11 @@ func TestOnlyATrustedHomeIsBelieved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := settings.Find(t.Context(), core, "shop")
+			got, err := settings.Find(t.Context(), core, nil, "shop")
 			if err != nil || got.MaxDuration.String() != c.want {
 				t.Errorf("sessions last at most %s, want %s; %v", got.MaxDuration, c.want, err)
 			}
-			if _, err := settings.Read(t.Context(), core, settings.Home); reason.CodeOf(err) != c.code || err == nil && c.home == nil || err != nil && c.code == "" && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+			if _, err := settings.Read(t.Context(), core, nil, settings.Home); reason.CodeOf(err) != c.code || err == nil && c.home == nil || err != nil && c.code == "" && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 				t.Errorf("read: %v, want %q", err, c.code)
 			}
 		})

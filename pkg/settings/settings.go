@@ -120,8 +120,8 @@ func (e *Invalid) Reason() *reason.Error {
 
 // Read returns the settings of the guard in namespace home. The error is an *Invalid, has reason
 // HomeNotTrusted, or is the API server's.
-func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings, error) {
-	if err := CheckHome(ctx, core, home); err != nil {
+func Read(ctx context.Context, core kubernetes.Interface, trust *Trust, home string) (Settings, error) {
+	if err := trust.Check(ctx, core, home); err != nil {
 		return Settings{}, err
 	}
 	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, ConfigName, metav1.GetOptions{})
@@ -133,9 +133,9 @@ func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings
 
 // Find returns the settings for sessions in a namespace: those of the cluster's guard, else those of
 // the namespace's own guard, else the defaults. A home that is not trusted counts as none.
-func Find(ctx context.Context, core kubernetes.Interface, namespace string) (Settings, error) {
+func Find(ctx context.Context, core kubernetes.Interface, trust *Trust, namespace string) (Settings, error) {
 	for _, home := range []string{Home, namespace} {
-		s, err := Read(ctx, core, home)
+		s, err := Read(ctx, core, trust, home)
 		switch {
 		case err == nil:
 			return s, nil

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"sync"
@@ -8,14 +9,20 @@ import (
 	"unicode/utf8"
 )
 
-// The only control sequences that a Writer passes on: those of Bold.
-const (
-	bold  = "\x1b[1m"
-	plain = "\x1b[0m"
+// The only control sequences that a Writer writes. In its input they are marks that nobody can guess, so what
+// others wrote cannot be bold.
+var (
+	bold  = newMark("\x1b[1m")
+	plain = newMark("\x1b[0m")
 )
 
+// mark stands for a control sequence. It begins with an escape character.
+type mark struct{ text, sequence string }
+
+func newMark(sequence string) mark { return mark{"\x1b" + rand.Text(), sequence} }
+
 // Bold returns text that a terminal shows in bold, for a Writer that was made with bold.
-func Bold(s string) string { return bold + s + plain }
+func Bold(s string) string { return bold.text + s + plain.text }
 
 // Writer passes on printable text, line ends and tabs, and replaces everything else. What others wrote
 // into the cluster can therefore neither steer the reader's terminal nor hide or reorder text, wherever
@@ -25,11 +32,11 @@ type Writer struct {
 	w      io.Writer
 	escape func(out []byte, r rune) []byte // for what is not printable
 	bold   bool
-	rest   []byte // the beginning of a rune, or of a control sequence, at the end of the last Write
+	rest   []byte // the beginning of a rune, or of a mark, at the end of the last Write
 }
 
-// NewWriter returns a Writer that replaces what is not printable with U+FFFD. With bold, it passes on the
-// sequences of Bold.
+// NewWriter returns a Writer that replaces what is not printable with U+FFFD. With bold, it shows
+// what Bold returns in bold.
 func NewWriter(w io.Writer, bold bool) *Writer {
 	replace := func(out []byte, _ rune) []byte { return utf8.AppendRune(out, unicode.ReplacementChar) }
 	return &Writer{w: w, bold: bold, escape: replace}
@@ -47,7 +54,7 @@ func NewJSONWriter(w io.Writer) *Writer {
 	}}
 }
 
-// Write writes p. It keeps a rune that p does not complete for the next Write.
+// Write writes p. It keeps a rune or a mark that p does not complete for the next Write.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,13 +65,12 @@ func (w *Writer) Write(p []byte) (int, error) {
 	}
 	out := make([]byte, 0, len(in))
 	for len(in) > 0 {
-		if w.bold && in[0] == bold[0] {
-			if sequence := in[:min(len(in), len(bold))]; string(sequence) == bold || string(sequence) == plain {
-				out, in = append(out, sequence...), in[len(sequence):]
-				continue
-			}
+		found, whole := w.mark(in)
+		if whole {
+			out, in = append(out, found.sequence...), in[len(found.text):]
+			continue
 		}
-		if !utf8.FullRune(in) {
+		if found != nil || !utf8.FullRune(in) {
 			w.rest = append([]byte(nil), in...)
 			break
 		}
@@ -81,4 +87,18 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// mark returns the mark that the input begins with, nil for none, and whether the input has all of it.
+func (w *Writer) mark(in []byte) (found *mark, whole bool) {
+	if !w.bold || in[0] != bold.text[0] {
+		return nil, false
+	}
+	for _, m := range []*mark{&bold, &plain} {
+		n := min(len(in), len(m.text))
+		if m.text[:n] == string(in[:n]) {
+			return m, n == len(m.text)
+		}
+	}
+	return nil, false
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,22 +53,6 @@ func (e *env) memoryMiB(r *running, key string) int {
 	}
 	e.t.Fatalf("/proc/PID/status has no %s", key)
 	return 0
-}
-
-// judge prints a figure with its target and verdict, and fails the test on a miss.
-func (e *env) judge(what string, ok bool, got, target string) {
-	e.t.Helper()
-	verdict := "met"
-	if !ok {
-		verdict = "MISSED"
-		e.t.Fail()
-	}
-	summarize(e.t, "%-66s %-30s target %-22s %s", what, got, target, verdict)
-}
-
-func median(d []time.Duration) time.Duration {
-	s := slices.Sorted(slices.Values(d))
-	return s[len(s)/2]
 }
 
 // waitForRestores watches until Routes shop-FIRST and so on have their weights back, and returns how long

@@ -18,6 +18,13 @@ func fieldAttempts() map[string]attempt {
 	grace := func(seconds int64) func(*corev1.Pod) {
 		return func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = &seconds }
 	}
+	probe := func(of func(*corev1.Container) **corev1.Probe, seconds int64) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			*of(&p.Spec.Containers[0]) = &corev1.Probe{TerminationGracePeriodSeconds: &seconds, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"false"}}}}
+		}
+	}
+	liveness := func(c *corev1.Container) **corev1.Probe { return &c.LivenessProbe }
+	startup := func(c *corev1.Container) **corev1.Probe { return &c.StartupProbe }
 	field := func(name string, change func(*corev1.Pod)) attempt {
 		return attempt{change, nil, deniedBy(reason.FieldNotAllowed, name)}
 	}
@@ -55,6 +62,8 @@ func fieldAttempts() map[string]attempt {
 		"an address of the node":      {func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].HostIP = "127.0.0.1" }, nil, deniedBy(reason.HostPortNotAllowed)},
 		"a grace period of 61 s":      {grace(61), grace(60), deniedBy(gracePeriodTooLong)},
 		"a grace period of a year":    {grace(31_536_000), grace(0), deniedBy(gracePeriodTooLong)},
+		"a year after a probe fails":  {probe(liveness, 31_536_000), probe(liveness, 60), deniedBy(gracePeriodTooLong)},
+		"61 s after a probe fails":    {probe(startup, 61), probe(startup, 60), deniedBy(gracePeriodTooLong)},
 		"a name of its own":           {func(p *corev1.Pod) { p.Name = "web" }, nil, deniedBy(sandboxNameNotAllowed)},
 		"the name of another session": {func(p *corev1.Pod) { p.Name = record.PodName("kjhgfdcb", 0) }, nil, deniedBy(sandboxNameNotAllowed)},
 		"a longer name":               {func(p *corev1.Pod) { p.Name += "b" }, func(p *corev1.Pod) { p.Name = record.PodName("bcdfghjk", 25) }, deniedBy(sandboxNameNotAllowed)},

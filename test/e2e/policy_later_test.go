@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -61,6 +62,7 @@ func (e *env) tryUpdates(h holder, expect func(name string, d denial, err, twin 
 		"another Route's UID":    {func(p *corev1.Pod) { p.Annotations[record.RouteUIDKey] = "other" }, harmless, deniedBy(sandboxMarksChanged)},
 		"runtime annotation":     {func(p *corev1.Pod) { p.Annotations["io.katacontainers.config.agent.debug_console"] = "x" }, harmless, deniedBy(reason.AnnotationNotAllowed)},
 		"a note":                 {func(p *corev1.Pod) { p.Annotations["example.com/note"] = "x" }, harmless, deniedBy(reason.AnnotationNotAllowed)},
+		"a finalizer":            {func(p *corev1.Pod) { p.Finalizers = []string{"example.com/stay"} }, func(p *corev1.Pod) { p.Finalizers = []string{"foregroundDeletion"} }, deniedBy(finalizerNotAllowed)},
 		"no owner":               {func(p *corev1.Pod) { p.OwnerReferences = nil }, harmless, deniedBy(sandboxWithoutRoute)},
 		"another owner":          {owner(func(r *metav1.OwnerReference) { r.UID = "other" }), harmless, deniedBy(sandboxWithoutRoute)},
 		"its Route controls it":  {owner(func(r *metav1.OwnerReference) { r.Controller = &yes }), harmless, deniedBy(sandboxWithoutRoute)},
@@ -73,11 +75,6 @@ func (e *env) tryUpdates(h holder, expect func(name string, d denial, err, twin 
 	} {
 		expect(name, c.denial, update(c.change), update(c.twin))
 	}
-	remove := func(grace int64) error {
-		return pods.Delete(ctx, created.Name, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}, GracePeriodSeconds: &grace})
-	}
-	expect("deleted with a year's grace", deniedBy(gracePeriodTooLong), remove(31_536_000), remove(60))
-	expect("deleted with 61 s grace", deniedBy(gracePeriodTooLong), remove(61), remove(0))
 	for name, c := range map[string]struct {
 		offence, twin corev1.EphemeralContainerCommon
 	}{
@@ -86,6 +83,21 @@ func (e *env) tryUpdates(h holder, expect func(name string, d denial, err, twin 
 	} {
 		expect(name, deniedBy(reason.ImageNotAllowed, "late with quay.io/evil/tools:1"), ephemeral(c.offence), ephemeral(c.twin))
 	}
+	// Without a node, the API server sets the grace period to 0 before policies see it.
+	e.ok(core.CoreV1().Pods(e.ns).Bind(ctx, &corev1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Name: created.Name}, Target: corev1.ObjectReference{Kind: "Node", Name: fakeNode},
+	}, metav1.CreateOptions{}))
+	remove := func(grace int64) error {
+		return pods.Delete(ctx, created.Name, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}, GracePeriodSeconds: &grace})
+	}
+	expect("deleted with a year's grace", deniedBy(gracePeriodTooLong), remove(31_536_000), remove(60))
+	expect("deleted with 61 s grace", deniedBy(gracePeriodTooLong), remove(61), remove(0))
+	evict := func(grace *int64) error {
+		return pods.EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: created.Name},
+			DeleteOptions: &metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}, GracePeriodSeconds: grace}})
+	}
+	year, minute := int64(31_536_000), int64(60)
+	expect("evicted with a year's grace", deniedBy(gracePeriodTooLong), evict(&year), evict(&minute))
 	return created.Name
 }
 

@@ -63,7 +63,7 @@ func keepParameters(ctx context.Context) error {
 // parameters.
 func (e *env) installPolicy() {
 	e.t.Helper()
-	e.installPolicies("osc-debug-sandbox", "osc-debug-scc", "osc-debug-deletion")
+	e.installPolicies("osc-debug-sandbox", "osc-debug-scc", "osc-debug-deletion", "osc-debug-eviction")
 	e.setParameters(parameters())
 }
 
@@ -310,10 +310,10 @@ func TestTheSandboxPolicy(t *testing.T) {
 		if err := h.create(e, asOrdinaryPod(func(*corev1.Pod) {})); err != nil {
 			t.Errorf("%s: an ordinary pod was rejected: %v", name, err)
 		}
-		// An existing sandbox can still be deleted (here: get a finalizer) but not changed. Without
+		// An existing sandbox can still be deleted (here: get the finalizer of a deletion) but not changed. Without
 		// parameters the API server rejects both, because it does not evaluate the policy.
 		if c.data != nil {
-			_, err = alice.Patch(t.Context(), there[h.name], types.MergePatchType, []byte(`{"metadata":{"finalizers":["example.com/gc"]}}`), dryRun)
+			_, err = alice.Patch(t.Context(), there[h.name], types.MergePatchType, []byte(`{"metadata":{"finalizers":["foregroundDeletion"]}}`), dryRun)
 		} else {
 			err = nil
 		}

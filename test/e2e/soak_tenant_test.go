@@ -15,7 +15,7 @@ const latestBesideTenants = 5 * time.Second
 // TestSoakTwoTenantsCannotStarveTheGuard is TestTwoTenantsCannotStarveTheGuard with ten times the load, and a
 // verdict on the times.
 func TestSoakTwoTenantsCannotStarveTheGuard(t *testing.T) {
-	starve(t, load{objects: 5000, routes: 1000, sessions: 20}, func(e *env, without, with []time.Duration, most int) {
+	starve(t, load{objects: 5000, routes: 1000, sessions: 20, restart: true}, func(e *env, without, with []time.Duration, most int) {
 		later := slices.Max(with) - slices.Max(without)
 		e.judge(fmt.Sprintf("others' restores beside two tenants (without them %.1f s late)", slices.Max(without).Seconds()),
 			later <= latestBesideTenants, fmt.Sprintf("%.1f s later", later.Seconds()), "<= 5 s later")

@@ -52,7 +52,8 @@ func (e *env) tryBeyondSessions() {
 		"port":              `[{"op":"add","path":"/spec/port","value":{"targetPort":"other"}}]`,
 		"primary backend":   `[{"op":"replace","path":"/spec/to/name","value":"evil"}]`,
 		"alternate backend": `[{"op":"add","path":"/spec/alternateBackends","value":[{"kind":"Service","name":"evil","weight":50}]}]`,
-		"wildcard":          `[{"op":"add","path":"/spec/wildcardPolicy","value":"Subdomain"}]`,
+		"a Service that only looks like a session's": `[{"op":"add","path":"/spec/alternateBackends","value":[{"kind":"Service","name":"osc-debug-shop","weight":50}]}]`,
+		"wildcard": `[{"op":"add","path":"/spec/wildcardPolicy","value":"Subdomain"}]`,
 	} {
 		expect("Route: "+name, patch(text), weight)
 	}

@@ -211,7 +211,7 @@ func TestAGuardIsReadFromItsLeaseAndStatus(t *testing.T) {
 			if c.status != nil {
 				o[statusPath("home")] = c.status
 			}
-			g, err := standby.Read(t.Context(), apiServer(t, o), "home")
+			g, err := standby.Read(t.Context(), apiServer(t, o), nil, "home")
 			if reason.CodeOf(err) != c.want || (err == nil) != (c.want == "") {
 				t.Fatalf("got %v, want %q", err, c.want)
 			}
@@ -258,7 +258,7 @@ func TestWhichGuardIsUsed(t *testing.T) {
 		{"the same, beside the namespace's own", beside, "shop", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g, err := standby.Find(t.Context(), apiServer(t, c.objects), "shop", version, func() time.Time { return now })
+			g, err := standby.Find(t.Context(), apiServer(t, c.objects), nil, "shop", version, func() time.Time { return now })
 			if reason.CodeOf(err) != c.code || (err == nil) != (c.code == "") {
 				t.Fatalf("got %v, want %q", err, c.code)
 			}

@@ -38,9 +38,10 @@ func (p Part) delete(ctx context.Context) error {
 	return p.remove(ctx, p.Name, o)
 }
 
-// parts lists the Service and pods that have a session's label and name its Route. The Service must have the session's name, and pods a name of the session's and a RuntimeClass. pods is
-// the list of all pods with the label, from which a watch can start. The session's disruption
-// budget and NetworkPolicies are owned by its Service and deleted with it.
+// parts lists the Service and pods that have a session's label and name its Route. The Service must have the
+// session's name. Pods must have a name of the session's and a RuntimeClass. pods is the list of all pods with
+// the label, from which a watch can start. The session's disruption budget and NetworkPolicies are owned by its
+// Service and deleted with it.
 func (s Store) parts(ctx context.Context, namespace, route, id string) (parts []Part, pods *corev1.PodList, err error) {
 	serviceClient, podClient := s.Core.CoreV1().Services(namespace), s.Core.CoreV1().Pods(namespace)
 	services, servicesErr := serviceClient.List(ctx, sessionListOptions(id))
