@@ -105,7 +105,7 @@ func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kin
 }
 
 // listPage is how many objects are read at a time. Anyone can make many large ones with a session's label.
-const listPage = 100
+const listPage = 25
 
 // pagedList returns a list function that reads page by page and keeps only what the guard reads of each
 // object. (Informers use it where the API server cannot stream a list.)
@@ -137,10 +137,22 @@ func pagedList(list cache.ListWithContextFunc) cache.ListWithContextFunc {
 				whole = page // the other pages are of the same version
 			}
 			if o.Continue = next.GetContinue(); o.Continue == "" {
-				return whole, meta.SetList(whole, kept)
+				return whole, finishList(whole, kept)
 			}
 		}
 	}
+}
+
+// finishList makes a list of all items out of its first page. Without a continue token: with one, the informer
+// would read the other pages again.
+func finishList(list runtime.Object, items []runtime.Object) error {
+	m, err := meta.ListAccessor(list)
+	if err != nil {
+		return err
+	}
+	m.SetContinue("")
+	m.SetRemainingItemCount(nil)
+	return meta.SetList(list, items)
 }
 
 func indexSession(o any) ([]string, error) {
@@ -241,13 +253,18 @@ func stripObject(o any) (any, error) {
 		}
 		meta := stripMeta(&o.ObjectMeta)
 		meta.Annotations = keepKeys(o.Annotations, map[string]int{record.JournalKey: record.MaxJournal})
+		if j, err := record.Decode(meta.Annotations[record.JournalKey]); err == nil {
+			if short, err := j.Encode(); err == nil {
+				meta.Annotations[record.JournalKey] = short // without what others added
+			}
+		}
 		return &routev1.Route{ObjectMeta: meta, Spec: spec}, nil
 	case *corev1.Service:
 		return &corev1.Service{ObjectMeta: stripMeta(&o.ObjectMeta)}, nil
 	case *corev1.Pod:
 		var containers []corev1.Container
 		if hasSidecar(o) {
-			containers = []corev1.Container{{Name: record.Sidecar}}
+			containers = onlySidecar
 		}
 		return &corev1.Pod{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: corev1.PodSpec{
 			RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers,
@@ -268,6 +285,9 @@ func stripObject(o any) (any, error) {
 	}
 	return o, nil
 }
+
+// onlySidecar are the containers of all cached sandboxes, which share them.
+var onlySidecar = []corev1.Container{{Name: record.Sidecar}}
 
 // Longest values that the guard reads, in bytes: a label or a port's name, an object's name, and a UID. The API
 // server does not bound the names of a Route's backends.

@@ -2,9 +2,11 @@ package guard
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/cache"
 
@@ -279,5 +282,36 @@ func TestWhichSessionAnObjectBelongsTo(t *testing.T) {
 				t.Errorf("as cached: got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// A list is read page by page, each page once, and the informer gets it as one page.
+func TestAListIsReadPageByPage(t *testing.T) {
+	const objects = 2*listPage + 1
+	calls := 0
+	list := pagedList(func(_ context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		calls++
+		first, _ := strconv.Atoi(o.Continue)
+		page := &corev1.ServiceList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}}
+		for n := first; n < min(objects, first+int(o.Limit)); n++ {
+			page.Items = append(page.Items, corev1.Service{ObjectMeta: fullMeta(strconv.Itoa(n))})
+		}
+		if left := int64(objects - first - len(page.Items)); left > 0 {
+			page.Continue, page.RemainingItemCount = strconv.Itoa(first+len(page.Items)), &left
+		}
+		return page, nil
+	})
+	got, err := list(t.Context(), metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := got.(*corev1.ServiceList)
+	if calls != 3 || len(whole.Items) != objects || whole.Continue != "" || whole.RemainingItemCount != nil || whole.ResourceVersion != "7" {
+		t.Errorf("%d pages, %d objects, %+v", calls, len(whole.Items), whole.ListMeta)
+	}
+	for n, s := range whole.Items {
+		if s.Name != strconv.Itoa(n) || len(s.Annotations) != 2 {
+			t.Fatalf("object %d is %+v", n, s.ObjectMeta)
+		}
 	}
 }
