@@ -3,7 +3,6 @@ package guard
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -13,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
@@ -104,57 +102,6 @@ func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kin
 	return cache.NewSharedIndexInformer(source, kind, 0, cache.Indexers{bySession: indexSession, byNode: indexNode})
 }
 
-// listPage is how many objects are read at a time. Anyone can make many large ones with a session's label.
-const listPage = 25
-
-// pagedList returns a list function that reads page by page and keeps only what the guard reads of each
-// object. (Informers use it where the API server cannot stream a list.)
-func pagedList(list cache.ListWithContextFunc) cache.ListWithContextFunc {
-	return func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-		o.Limit, o.ResourceVersion, o.ResourceVersionMatch = listPage, "", "" // from its cache, the API server gives all at once
-		var whole runtime.Object
-		var kept []runtime.Object
-		for {
-			page, err := list(ctx, o)
-			if err != nil {
-				return nil, err
-			}
-			err = meta.EachListItem(page, func(item runtime.Object) error {
-				stripped, err := stripObject(item)
-				if o, ok := stripped.(runtime.Object); ok {
-					kept = append(kept, o)
-				}
-				return err
-			})
-			if err != nil {
-				return nil, err
-			}
-			next, err := meta.ListAccessor(page)
-			if err != nil {
-				return nil, err
-			}
-			if whole == nil {
-				whole = page // the other pages are of the same version
-			}
-			if o.Continue = next.GetContinue(); o.Continue == "" {
-				return whole, finishList(whole, kept)
-			}
-		}
-	}
-}
-
-// finishList makes a list of all items out of its first page. Without a continue token: with one, the informer
-// would read the other pages again.
-func finishList(list runtime.Object, items []runtime.Object) error {
-	m, err := meta.ListAccessor(list)
-	if err != nil {
-		return err
-	}
-	m.SetContinue("")
-	m.SetRemainingItemCount(nil)
-	return meta.SetList(list, items)
-}
-
 func indexSession(o any) ([]string, error) {
 	m, err := meta.Accessor(o)
 	if err != nil {
@@ -238,105 +185,6 @@ func namespaceOf(o any) string {
 
 // String returns namespace/route/id, for the log.
 func (k key) String() string { return k.namespace + "/" + k.route + "/" + k.id }
-
-// stripObject keeps only the fields of an object that the guard reads. A thousand sessions then need
-// little memory, and other users cannot fill it with labelled objects.
-func stripObject(o any) (any, error) {
-	switch o := o.(type) {
-	case *routev1.Route:
-		spec := routev1.RouteSpec{To: stripBackend(o.Spec.To)}
-		for _, b := range o.Spec.AlternateBackends[:min(len(o.Spec.AlternateBackends), maxBackends)] {
-			spec.AlternateBackends = append(spec.AlternateBackends, stripBackend(b))
-		}
-		if p := o.Spec.Port; p != nil {
-			spec.Port = &routev1.RoutePort{TargetPort: intstr.IntOrString{Type: p.TargetPort.Type, IntVal: p.TargetPort.IntVal, StrVal: cut(p.TargetPort.StrVal, maxLabel)}}
-		}
-		meta := stripMeta(&o.ObjectMeta)
-		meta.Annotations = keepKeys(o.Annotations, map[string]int{record.JournalKey: record.MaxJournal})
-		if j, err := record.Decode(meta.Annotations[record.JournalKey]); err == nil {
-			if short, err := j.Encode(); err == nil {
-				meta.Annotations[record.JournalKey] = short // without what others added
-			}
-		}
-		return &routev1.Route{ObjectMeta: meta, Spec: spec}, nil
-	case *corev1.Service:
-		return &corev1.Service{ObjectMeta: stripMeta(&o.ObjectMeta)}, nil
-	case *corev1.Pod:
-		var containers []corev1.Container
-		if hasSidecar(o) {
-			containers = onlySidecar
-		}
-		return &corev1.Pod{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: corev1.PodSpec{
-			RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers,
-		}}, nil
-	case *discoveryv1.EndpointSlice:
-		s := &discoveryv1.EndpointSlice{ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType}
-		for _, p := range o.Ports[:min(len(o.Ports), maxPorts)] {
-			s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: p.Name, Port: p.Port})
-		}
-		for _, e := range o.Endpoints[:min(len(o.Endpoints), record.MaxPods)] {
-			kept := discoveryv1.Endpoint{Addresses: e.Addresses[:min(len(e.Addresses), 1)], Conditions: e.Conditions}
-			if t := e.TargetRef; t != nil {
-				kept.TargetRef = &corev1.ObjectReference{Kind: cut(t.Kind, maxName), Name: cut(t.Name, maxName)}
-			}
-			s.Endpoints = append(s.Endpoints, kept)
-		}
-		return s, nil
-	}
-	return o, nil
-}
-
-// onlySidecar are the containers of all cached sandboxes, which share them.
-var onlySidecar = []corev1.Container{{Name: record.Sidecar}}
-
-// Longest values that the guard reads, in bytes: a label or a port's name, an object's name, and a UID. The API
-// server does not bound the names of a Route's backends.
-const (
-	maxLabel = 63
-	maxName  = 253
-	maxUID   = 64
-)
-
-// How many backends of a Route (OpenShift allows 4) and ports of an EndpointSlice the guard reads.
-const (
-	maxBackends = 8
-	maxPorts    = 100
-)
-
-// stripBackend keeps a backend's name and weight.
-func stripBackend(b routev1.RouteTargetReference) routev1.RouteTargetReference {
-	return routev1.RouteTargetReference{Kind: cut(b.Kind, maxName), Name: cut(b.Name, maxName), Weight: b.Weight}
-}
-
-// cut cuts a value that is longer than limit, and keeps it too long to be valid. The result does not share
-// memory with the value.
-func cut(value string, limit int) string { return strings.Clone(value[:min(len(value), limit+1)]) }
-
-// stripMeta keeps the identity of an object and the session and the Route that it names.
-func stripMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
-		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
-		Labels:      keepKeys(m.Labels, map[string]int{record.Label: maxLabel, discoveryv1.LabelServiceName: maxLabel}),
-		Annotations: keepKeys(m.Annotations, map[string]int{record.RouteNameKey: maxName, record.RouteUIDKey: maxUID}),
-	}
-}
-
-// keepKeys returns the entries with these keys, cut to their limits, and nil for none.
-func keepKeys(set map[string]string, limits map[string]int) map[string]string {
-	var out map[string]string
-	for k, limit := range limits {
-		v, ok := set[k]
-		if !ok {
-			continue
-		}
-		if out == nil {
-			out = map[string]string{}
-		}
-		out[k] = cut(v, limit)
-	}
-	return out
-}
 
 // objectsOf lists the objects in a cache that have a session's label. Some may belong to another Route
 // than the key's.
