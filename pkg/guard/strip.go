@@ -87,11 +87,17 @@ func cut(value string, limit int) string { return strings.Clone(value[:min(len(v
 
 // stripMeta keeps the identity of an object and the session and the Route that it names.
 func stripMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
+	kept := identity(m)
+	kept.Labels = keepKeys(m.Labels, map[string]int{record.Label: maxLabel, discoveryv1.LabelServiceName: maxLabel})
+	kept.Annotations = keepKeys(m.Annotations, map[string]int{record.RouteNameKey: maxName, record.RouteUIDKey: maxUID})
+	return kept
+}
+
+// identity keeps the identity of an object, and when it was created and deleted.
+func identity(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
-		Labels:      keepKeys(m.Labels, map[string]int{record.Label: maxLabel, discoveryv1.LabelServiceName: maxLabel}),
-		Annotations: keepKeys(m.Annotations, map[string]int{record.RouteNameKey: maxName, record.RouteUIDKey: maxUID}),
 	}
 }
 

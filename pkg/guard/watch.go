@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -60,7 +61,7 @@ func (g *Guard) newCaches(namespace string, changed func(k key, urgent bool)) (*
 		}
 	}
 	for _, i := range c.all() {
-		if err := i.SetTransform(stripObject); err != nil {
+		if err := i.SetTransform(keep); err != nil {
 			return nil, err
 		}
 		err := i.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
@@ -103,6 +104,12 @@ func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kin
 }
 
 func indexSession(o any) ([]string, error) {
+	if p := partOf(o); p != nil {
+		if p.route == "" {
+			return nil, nil
+		}
+		return []string{sessionIndex(p.Namespace, p.id)}, nil
+	}
 	m, err := meta.Accessor(o)
 	if err != nil {
 		return nil, err
@@ -111,8 +118,8 @@ func indexSession(o any) ([]string, error) {
 }
 
 func indexNode(o any) ([]string, error) {
-	if p, ok := o.(*corev1.Pod); ok && p.Spec.NodeName != "" {
-		return []string{p.Spec.NodeName}, nil
+	if p := partOf(o); p != nil && p.node != "" {
+		return []string{p.node}, nil
 	}
 	return nil, nil
 }
@@ -131,6 +138,12 @@ func (c *caches) isUrgent(k key, o any) bool {
 // keysOf lists the sessions that an object belongs to. A Route has its own marks, a session's Service
 // or pod names its Route, and an EndpointSlice belongs to every Route with the same label.
 func (c *caches) keysOf(o any) []key {
+	if p := partOf(o); p != nil {
+		if p.route == "" {
+			return nil // it names no Route, so it is not a session's
+		}
+		return []key{{p.Namespace, p.id, p.route}}
+	}
 	m, err := meta.Accessor(o)
 	if err != nil {
 		return nil
@@ -139,6 +152,7 @@ func (c *caches) keysOf(o any) []key {
 	switch o.(type) {
 	case *routev1.Route:
 		k.route = m.GetName()
+		return []key{k}
 	case *discoveryv1.EndpointSlice:
 		if m.GetLabels()[discoveryv1.LabelServiceName] != record.ServiceName(k.id) {
 			return nil // of another Service with the label
@@ -148,30 +162,8 @@ func (c *caches) keysOf(o any) []key {
 			out = append(out, key{k.namespace, k.id, r.Name})
 		}
 		return out
-	default:
-		k.route = routeNamedBy(o)
 	}
-	if k.route == "" {
-		return nil // it names no Route, so it is not a session's
-	}
-	return []key{k}
-}
-
-// routeNamedBy returns the Route that a session's Service or pod names in its annotations, and "" for
-// an object that cannot belong to a session. A session's Service and pods are named after the session, and a
-// sandbox pod has a RuntimeClass and a sidecar.
-func routeNamedBy(o any) string {
-	switch o := o.(type) {
-	case *corev1.Service:
-		if o.Name == record.ServiceName(o.Labels[record.Label]) {
-			return o.Annotations[record.RouteNameKey]
-		}
-	case *corev1.Pod:
-		if o.Spec.RuntimeClassName != nil && hasSidecar(o) && record.NamesPod(o.Name, o.Labels[record.Label], nil) {
-			return o.Annotations[record.RouteNameKey]
-		}
-	}
-	return ""
+	return nil
 }
 
 // namespaceOf returns the namespace of an object, "" if it has no metadata.
@@ -203,34 +195,22 @@ func objectsOf[T any](i cache.SharedIndexInformer, k key) []T {
 }
 
 // countObjects counts the Services and pods of a session.
-func (c *caches) countObjects(k key) (n int) {
-	for _, s := range objectsOf[*corev1.Service](c.services, k) {
-		if routeNamedBy(s) == k.route {
-			n++
-		}
-	}
-	return n + len(c.podsOf(k))
-}
+func (c *caches) countObjects(k key) int { return len(c.servicesOf(k)) + len(c.podsOf(k)) }
 
 // createdAt returns when the first Service or pod of a session was created, zero if there is none.
 func (c *caches) createdAt(k key) (first time.Time) {
-	for _, s := range objectsOf[*corev1.Service](c.services, k) {
-		if routeNamedBy(s) == k.route {
-			first = earliest(first, s.CreationTimestamp.Time)
-		}
-	}
-	for _, p := range c.podsOf(k) {
+	for _, p := range slices.Concat(c.servicesOf(k), c.podsOf(k)) {
 		first = earliest(first, p.CreationTimestamp.Time)
 	}
 	return first
 }
 
+// servicesOf lists the Services of a session.
+func (c *caches) servicesOf(k key) []*part { return partsOf(c.services, k) }
+
 // podsOf lists the pods of a session.
-func (c *caches) podsOf(k key) (out []*corev1.Pod) {
-	for _, p := range objectsOf[*corev1.Pod](c.pods, k) {
-		if routeNamedBy(p) == k.route {
-			out = append(out, p)
-		}
-	}
-	return out
+func (c *caches) podsOf(k key) []*part { return partsOf(c.pods, k) }
+
+func partsOf(i cache.SharedIndexInformer, k key) []*part {
+	return slices.DeleteFunc(objectsOf[*part](i, k), func(p *part) bool { return p.route != k.route })
 }

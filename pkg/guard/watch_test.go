@@ -315,3 +315,32 @@ func TestAListIsReadPageByPage(t *testing.T) {
 		}
 	}
 }
+
+// The caches keep little of a Service or pod, and do not index one that cannot be a session's.
+func TestWhatTheCachesKeepOfAPart(t *testing.T) {
+	misnamed := sandboxPod()
+	misnamed.Name = "web-7d44d67cbb-mmrw6"
+	for name, c := range map[string]struct {
+		object      any
+		route, node string
+	}{
+		"Service":          {sandboxService(), "web", ""},
+		"pod":              {sandboxPod(), "web", "worker-1"},
+		"stripped pod":     {asCached(t, sandboxPod()), "web", "worker-1"},
+		"a pod's own name": {misnamed, "", "worker-1"},
+	} {
+		kept, err := keep(c.object)
+		p, ok := kept.(*part)
+		if err != nil || !ok {
+			t.Fatalf("%s is kept as %T: %v", name, kept, err)
+		}
+		if p.route != c.route || p.node != c.node || p.id != watchedID || p.UID != "uid-1" || p.Labels != nil || p.Annotations != nil {
+			t.Errorf("%s is kept as %+v", name, p)
+		}
+		again, _ := keep(p)
+		values, err := indexSession(p)
+		if again != any(p) || err != nil || len(values) != len(sessionsOf(&caches{}, p)) || (len(values) == 1) != (c.route != "") {
+			t.Errorf("%s is indexed by %q: %v", name, values, err)
+		}
+	}
+}
