@@ -22,8 +22,7 @@ var policyCodes = []reason.Code{
 	reason.VolumeKindNotAllowed,
 	reason.RawDeviceNotAllowed,
 	reason.NodeDeviceNotAllowed,
-	reason.AnnotationNotAllowed,
-	reason.FieldNotAllowed,
+	reason.RuntimeAnnotationNotAllowed,
 	reason.SELinuxNotAllowed,
 	reason.ImageNotAllowed,
 }
