@@ -110,7 +110,7 @@ bench: devcluster ## Measure the figures and compare them with their targets; ex
 bench-cold: devcluster ## Time a build of everything with empty caches; takes up to 12 min
 	$(call run-bench,cold)
 
-soak: ## Run the long tests that are due, in parts of at most 30 min each; PART=… runs one, PART=list lists them
+soak: ## Run the long tests that are due, in parts of at most 30 min each; PART=… runs one, PART=a+b two in one cluster, PART=list lists them
 	@go run ./test/soak $(PART)
 
 # cover measures which statements the unit and end-to-end tests reach in the commands that the

@@ -1,7 +1,7 @@
 // Command soak runs the long tests in parts of at most half an hour each. Without arguments it runs
 // the parts whose code has changed since they last passed; arguments name the parts to run. It
 // records in docs/reliability.md at which commit each part last passed, so an interrupted soak
-// continues where it stopped.
+// continues where it stopped. Parts of end-to-end tests can share a cluster: "kills+races".
 package main
 
 import (
@@ -48,11 +48,11 @@ func run(ctx context.Context, names []string) error {
 // choose returns the named parts, or without names those that are due.
 func choose(ctx context.Context, record *record, names []string) (out []part, err error) {
 	for _, name := range names {
-		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("unknown part %q; 'make soak PART=list' lists the parts", name)
+		p, err := find(name)
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, parts[i])
+		out = append(out, p)
 	}
 	if names != nil {
 		return out, nil
@@ -63,6 +63,24 @@ func choose(ctx context.Context, record *record, names []string) (out []part, er
 		}
 	}
 	return out, nil
+}
+
+// find returns the part with a name, or joins parts of end-to-end tests: "kills+races".
+func find(name string) (joined part, err error) {
+	for i, one := range strings.Split(name, "+") {
+		at := slices.IndexFunc(parts, func(p part) bool { return p.name == one })
+		switch {
+		case at < 0:
+			return part{}, fmt.Errorf("unknown part %q; 'make soak PART=list' lists the parts", one)
+		case i == 0:
+			joined = parts[at]
+		case joined.tests == "" || parts[at].tests == "":
+			return part{}, fmt.Errorf("parts %q cannot share a cluster: only those of end-to-end tests can", name)
+		default:
+			joined = join(joined, parts[at])
+		}
+	}
+	return joined, nil
 }
 
 // list prints when each part last passed, and whether the soak is complete.
@@ -124,7 +142,9 @@ func (p part) run(ctx context.Context, record *record) error {
 		return nil
 	}
 	fmt.Printf("== %s passed in %s\n", p.name, took)
-	record.rows[p.name] = row{commit: commit, date: begin.UTC().Format("2006-01-02"), took: took.String()}
+	for _, name := range p.all {
+		record.rows[name] = row{commit: commit, date: begin.UTC().Format("2006-01-02"), took: took.String()}
+	}
 	return record.write()
 }
 

@@ -1,12 +1,16 @@
 package main
 
+import "slices"
+
 // part is a long run of at most half an hour.
 type part struct {
-	name string
-	what string
-	make []string // arguments of make
-	env  []string
-	code []string // paths (as git takes them) whose changes make the part due again
+	name  string
+	what  string
+	make  []string // arguments of make
+	env   []string
+	code  []string // paths (as git takes them) whose changes make the part due again
+	tests string   // pattern of the end-to-end tests; "": the part is not one of them
+	all   []string // names under which a run is recorded
 }
 
 // product is the code that nearly all parts test.
@@ -18,11 +22,21 @@ func bench(name, what string, args string, others ...string) part {
 	for _, file := range others {
 		code = append(code, ":(exclude)test/bench/"+file)
 	}
-	return part{name: name, what: what, make: []string{"bench", "ARGS=" + args}, code: code}
+	return part{name: name, what: what, make: []string{"bench", "ARGS=" + args}, all: []string{name}, code: code}
 }
 
 func e2e(name, what, run string, env ...string) part {
-	return part{name: name, what: what, make: []string{"e2e", "ARGS=-tags e2e,soak -v -timeout 40m -run '" + run + "'"}, env: env, code: append([]string{"test/e2e"}, product...)}
+	return part{
+		name: name, what: what, tests: run, all: []string{name}, env: env, code: append([]string{"test/e2e"}, product...),
+		make: []string{"e2e", "ARGS=-tags e2e,soak -v -timeout 40m -run '" + run + "'"},
+	}
+}
+
+// join makes one part out of several of end-to-end tests, which then share a cluster.
+func join(a, b part) part {
+	j := e2e(a.name+"+"+b.name, a.what+"; "+b.what, a.tests+"|"+b.tests, slices.Concat(a.env, b.env)...)
+	j.all = slices.Concat(a.all, b.all)
+	return j
 }
 
 // parts are all parts of the soak, in the order in which they run.
@@ -41,6 +55,6 @@ var parts = []part{
 	e2e("races", "two users start a session at the same moment, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
 	e2e("versions", "sessions begun, continued and ended by an old and today's command and guard", "^TestSoakSessionsOfAnOldVersion"),
 	e2e("clock", "a command whose clock is an hour off", "^TestSoakACommandWhoseClock"),
-	{name: "routes", what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},
-	{name: "fuzz", what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz"}, code: []string{"pkg/session/record"}},
+	{name: "routes", all: []string{"routes"}, what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},
+	{name: "fuzz", all: []string{"fuzz"}, what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz"}, code: []string{"pkg/session/record"}},
 }

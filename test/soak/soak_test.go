@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -24,5 +25,18 @@ func TestRecord(t *testing.T) {
 	again, err := readRecord(file)
 	if err != nil || len(again.rows) != 1 || again.rows["crash"] != want || again.before != "# before\n" || again.after != "after | a | table\n" {
 		t.Errorf("%+v, %v", again, err)
+	}
+}
+
+// Parts of end-to-end tests share a cluster, and each is recorded. Others run alone.
+func TestJoinedParts(t *testing.T) {
+	p, err := find("faults+races")
+	if err != nil || p.tests != "^TestFaults|^TestTwoUsersAt" || !slices.Equal(p.env, []string{"OSC_DEBUG_SESSIONS=1000", "OSC_DEBUG_RACES=150"}) || !slices.Equal(p.all, []string{"faults", "races"}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for _, bad := range []string{"faults+crash", "fuzz+faults", "faults+", "unknown"} {
+		if p, err := find(bad); err == nil {
+			t.Errorf("%s: %+v", bad, p)
+		}
 	}
 }
