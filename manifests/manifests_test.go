@@ -14,6 +14,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/manifests"
 	"github.com/osc-debug/osc-debug/pkg/rights"
+	"github.com/osc-debug/osc-debug/pkg/sandbox"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -86,7 +87,7 @@ func TestTheGuardsRolesGrantWhatItNeeds(t *testing.T) {
 		rules []rbacv1.PolicyRule
 		want  []string
 	}{
-		{"ClusterRole osc-debug-guard", inCluster.Rules, inNamespace},
+		{"ClusterRole osc-debug-guard", inCluster.Rules, sortedTexts(rights.Guard, rights.GuardEvents, rights.CustomHost)},
 		{"a team's Role osc-debug-guard", team.Rules, inNamespace},
 		{"ClusterRole osc-debug-guard-nodes", nodes.Rules, sortedTexts(rights.Nodes)},
 	} {
@@ -117,8 +118,8 @@ func TestTheUsersRoleGrantsWhatASessionNeeds(t *testing.T) {
 // allows the deadline that sandboxes have.
 func TestNamesAndTimesAreThoseOfTheCode(t *testing.T) {
 	var config, status corev1.ConfigMap
-	object(t, "guard-base/config.yaml", "ConfigMap", settings.ConfigName, &config)
-	object(t, "guard-base/config.yaml", "ConfigMap", settings.StatusName, &status)
+	object(t, "settings/config.yaml", "ConfigMap", settings.ConfigName, &config)
+	object(t, "guard-base/home.yaml", "ConfigMap", settings.StatusName, &status)
 	var home rbacv1.Role
 	object(t, "guard-base/home.yaml", "Role", "osc-debug-guard-home", &home)
 	if !slices.ContainsFunc(home.Rules, func(r rbacv1.PolicyRule) bool {
@@ -127,14 +128,14 @@ func TestNamesAndTimesAreThoseOfTheCode(t *testing.T) {
 		t.Errorf("the guard has no permission for Lease %s", settings.LeaseName)
 	}
 	for file, want := range map[string][]string{
-		"scc/scc.yaml":         {"name: " + rights.SCC + "\n"},
-		"guard/namespace.yaml": {settings.Home},
+		"scc/scc.yaml":        {"name: " + rights.SCC + "\n"},
+		"home/namespace.yaml": {"name: " + settings.Home, settings.TrustLabel + ": " + settings.Trusted},
 		"policy/policy.yaml": {
 			"'" + rights.SCC + "'", "SCC " + rights.SCC,
 			"name: " + settings.ConfigName, "namespace: " + settings.Home,
 			fmt.Sprintf("activeDeadlineSeconds.orValue(0) <= %d\n", int(record.Deadline.Seconds())),
 			fmt.Sprintf("at most %d)", int(record.Deadline.Seconds())),
-			record.Label, record.RouteNameKey,
+			record.Label, record.RouteNameKey, rights.SessionsLabel + ": " + rights.SessionsAllowed,
 		},
 	} {
 		for _, w := range want {
@@ -142,5 +143,34 @@ func TestNamesAndTimesAreThoseOfTheCode(t *testing.T) {
 				t.Errorf("manifests/%s does not have %q", file, w)
 			}
 		}
+	}
+}
+
+// The sandbox policy admits every annotation that a clone may keep.
+func TestThePolicyAdmitsTheClonesAnnotations(t *testing.T) {
+	policy := text(t, "policy/policy.yaml")
+	for _, key := range sandbox.KeptAnnotations() {
+		if !strings.Contains(policy, "'"+key+"'") {
+			t.Errorf("the sandbox policy does not admit annotation %s", key)
+		}
+	}
+}
+
+// Every manifest is YAML.
+func TestTheManifestsAreYAML(t *testing.T) {
+	err := fs.WalkDir(manifests.Files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".yaml") {
+			return err
+		}
+		for document := range strings.SplitSeq(text(t, path), "\n---\n") {
+			var meta metav1.PartialObjectMetadata
+			if err := yaml.Unmarshal([]byte(document), &meta); err != nil || meta.Kind == "" {
+				t.Errorf("%s: kind %q, %v", path, meta.Kind, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"os"
 
 	"k8s.io/client-go/rest"
@@ -19,6 +20,7 @@ type clients struct {
 	config    *rest.Config
 	namespace string
 	clock     *kube.Clock
+	trust     *settings.Trust
 }
 
 func (a *app) clients() (*clients, error) {
@@ -30,7 +32,7 @@ func (a *app) clients() (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &clients{namespace: namespace, clock: &kube.Clock{}}
+	c := &clients{namespace: namespace, clock: &kube.Clock{}, trust: &settings.Trust{}}
 	config.UserAgent = "osc-debug/" + version
 	config.QPS, config.Burst = 50, 100
 	// Warnings of the API server (deprecated fields of the workload's own template) are
@@ -50,10 +52,10 @@ func (c *clients) finder() session.Finder {
 
 // settings are the administrator's; the defaults where there are none to be read.
 func (c *clients) settings(ctx context.Context) (settings.Settings, error) {
-	return settings.Find(ctx, c.Core, c.namespace)
+	return settings.Find(ctx, c.Core, c.trust, c.namespace)
 }
 
-// color says whether stderr shows colours: on a terminal, unless NO_COLOR is set.
-func (a *app) color() bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(a.ErrOut)
+// showsColor says whether a stream shows colours: on a terminal, unless NO_COLOR is set.
+func showsColor(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
 }

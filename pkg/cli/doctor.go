@@ -59,7 +59,7 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 	if err != nil {
 		return err
 	}
-	f.Store, f.Clock, f.Namespace, f.Command = clients.Store, clients.clock, clients.namespace, a.verb
+	f.Store, f.Clock, f.Trust, f.Namespace, f.Command = clients.Store, clients.clock, clients.trust, clients.namespace, a.verb
 	findings := []doctor.Finding{}
 	lacking := 0
 	tell := func(found doctor.Finding) {
@@ -84,7 +84,7 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 		}
 	}
 	if f.output == "json" {
-		encoder := json.NewEncoder(a.Out)
+		encoder := json.NewEncoder(terminal.NewJSONWriter(a.raw.Out))
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(map[string]any{"namespace": f.Namespace, "findings": findings}); err != nil {
 			return err
@@ -101,7 +101,7 @@ func (a *app) printFinding(f doctor.Finding) {
 	if f.Code != "" {
 		code = " (" + string(f.Code) + ")"
 	}
-	fmt.Fprintf(a.Out, "%-8s %-20s %s%s\n", f.Status, f.Check, terminal.Text(f.Detail), code)
+	fmt.Fprintf(a.Out, "%-8s %-20s %s%s\n", f.Status, f.Check, continued(strings.Repeat(" ", 30), f.Detail), code)
 	if f.Mend != "" {
 		fmt.Fprintln(a.Out, indented(strings.Repeat(" ", 30), "fix: "+terminal.Text(f.Mend)))
 	}

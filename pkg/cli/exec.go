@@ -53,7 +53,7 @@ func (a *app) runExec(c *cobra.Command, f *execFlags, args []string) error {
 		return usage(c, fmt.Errorf("put -- before the command: %s", a.command("exec", append([]string{"--"}, args...)...)))
 	}
 	if len(args) == 0 {
-		args, f.stdin, f.tty = []string{"bash"}, true, isTerminal(a.Out)
+		args, f.stdin, f.tty = []string{"bash"}, true, isTerminal(a.raw.Out)
 	}
 	clients, err := a.clients()
 	if err != nil {
@@ -66,7 +66,7 @@ func (a *app) runExec(c *cobra.Command, f *execFlags, args []string) error {
 	if target.Session == nil {
 		return target.None()
 	}
-	streams := remotecommand.StreamOptions{Stdout: a.Out, Stderr: a.ErrOut, Tty: f.tty}
+	streams := remotecommand.StreamOptions{Stdout: a.raw.Out, Stderr: a.raw.ErrOut, Tty: f.tty}
 	if f.stdin {
 		streams.Stdin = a.In
 	}
@@ -76,7 +76,7 @@ func (a *app) runExec(c *cobra.Command, f *execFlags, args []string) error {
 	}
 	if f.tty {
 		streams.Stderr = nil // a terminal has one stream
-		tty := term.TTY{In: a.In, Out: a.Out, Raw: true}
+		tty := term.TTY{In: a.In, Out: a.raw.Out, Raw: true}
 		if tty.IsTerminalIn() {
 			streams.TerminalSizeQueue = sizes{tty.MonitorSize(tty.GetSize())}
 		}

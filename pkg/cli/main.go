@@ -18,14 +18,17 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/klog/v2"
+
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 )
 
 // app is what every command works with.
 type app struct {
-	genericiooptions.IOStreams
-	flags     *genericclioptions.ConfigFlags
-	interrupt *interrupt
-	name      string // what the user calls us by: see displayName
+	genericiooptions.IOStreams                            // escapes what is not printable: see terminal.Writer
+	raw                        genericiooptions.IOStreams // for what must arrive as it is
+	flags                      *genericclioptions.ConfigFlags
+	interrupt                  *interrupt
+	name                       string // what the user calls us by: see displayName
 }
 
 // Main runs the command line and returns its exit code.
@@ -35,11 +38,12 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
 	klog.SetLogger(logr.Discard()) // client-go's log is not for users: errors are returned
 	a := &app{
-		IOStreams: genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut},
+		IOStreams: genericiooptions.IOStreams{In: in, Out: terminal.NewWriter(out, false), ErrOut: terminal.NewWriter(errOut, showsColor(errOut))},
+		raw:       genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut},
 		flags:     genericclioptions.NewConfigFlags(true),
 		name:      displayName(args[0]),
 	}
-	ctx, interrupt := watchSignals(errOut)
+	ctx, interrupt := watchSignals(a.ErrOut)
 	defer interrupt.stop()
 	a.interrupt = interrupt
 	root := a.root()

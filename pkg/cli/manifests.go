@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"path"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -15,19 +17,21 @@ import (
 
 	"github.com/osc-debug/osc-debug/manifests"
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// guardImage is what the manifests name where nobody says which image.
-const guardImage = "quay.io/osc-debug/guard"
+// guardImage is what the manifests name where nobody says which image. No such host can exist (RFC 6761),
+// so nobody else can publish that image.
+const guardImage = "registry.invalid/osc-debug/guard"
 
 // parts of the manifests, with what each is.
 var parts = map[string]string{
 	"guard":                "the guard, its settings, rights and admission policy",
 	"guard-all-namespaces": "the same, for all namespaces",
 	"guard-team":           "a guard in a team's own namespace (-n); role admin there is enough to install it",
-	"policy":               "the admission policy of sandbox pods; apply the guard first, because the policy reads its ConfigMap",
+	"policy":               "the admission policies of sandbox pods and of users of sessions, and the settings that they read",
 	"rbac":                 "the ClusterRoles of application teams: osc-debug-user, osc-debug-viewer",
-	"scc":                  "the SecurityContextConstraints of sandboxes (OpenShift)",
+	"scc":                  "the SecurityContextConstraints of sandboxes (OpenShift), and the namespace of the settings",
 }
 
 func (a *app) manifestsCommand() *cobra.Command {
@@ -57,11 +61,32 @@ func (a *app) manifestsCommand() *cobra.Command {
 			if image == "" && strings.HasPrefix(args[0], "guard") {
 				fmt.Fprintln(a.ErrOut, "osc-debug: "+coded(reason.New(reason.GuardImageUnpublished, "image", guardImage)))
 			}
+			if err := a.checkHome(c.Context(), args[0]); err != nil {
+				return err
+			}
 			return a.printManifests(args[0], image)
 		},
 	}
 	c.Flags().StringVar(&image, "image", "", "image of the guard, by digest")
 	return c
+}
+
+// homeTimeout is how long checkHome waits for an API server.
+const homeTimeout = 3 * time.Second
+
+// checkHome refuses to print what an administrator would apply to a project that someone else requested. If
+// no API server answers, it does not know of any.
+func (a *app) checkHome(ctx context.Context, part string) error {
+	if part == "rbac" || part == "guard-team" {
+		return nil // they have no namespace
+	}
+	clients, err := a.clients()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, homeTimeout)
+	defer cancel()
+	return settings.CheckBeforeInstall(ctx, clients.Core)
 }
 
 // printManifests prints what 'kubectl kustomize' makes of a part.

@@ -9,13 +9,13 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/yaml"
 
 	"github.com/osc-debug/osc-debug/pkg/session"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 )
 
 // redacted stands where a TLS key would be printed.
@@ -45,8 +45,9 @@ func printPreview(c *cobra.Command, w io.Writer, p *session.Preview, format stri
 	}
 	switch format {
 	case "", "yaml":
+		w = terminal.NewWriter(w, false)
 		for _, o := range objects {
-			data, err := yaml.Marshal(o)
+			data, err := marshalYAML(o)
 			if err != nil {
 				return err
 			}
@@ -56,7 +57,7 @@ func printPreview(c *cobra.Command, w io.Writer, p *session.Preview, format stri
 			p.Before.Namespace, p.Before.Name, p.Share.Percent(), changes)
 		return nil
 	case "json":
-		encoder := json.NewEncoder(w)
+		encoder := json.NewEncoder(terminal.NewJSONWriter(w))
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(map[string]any{
 			"apiVersion": "v1", "kind": "List", "items": objects,
@@ -71,13 +72,20 @@ func typed(o runtime.Object, apiVersion, kind string) runtime.Object {
 	return o
 }
 
-// redact leaves out the TLS key, and the annotation in which kubectl keeps a copy of it.
+// redact keeps what a session is about: a Route's name, labels and spec without the TLS key, and our
+// annotation. kubectl, kapp and Fleet keep copies of the whole Route in theirs.
 func redact(r *routev1.Route) *routev1.Route {
-	out := r.DeepCopy()
+	out := &routev1.Route{
+		TypeMeta:   r.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name, Labels: r.Labels},
+		Spec:       *r.Spec.DeepCopy(),
+	}
+	if journal, ok := r.Annotations[record.JournalKey]; ok {
+		out.Annotations = map[string]string{record.JournalKey: journal}
+	}
 	if out.Spec.TLS != nil && out.Spec.TLS.Key != "" {
 		out.Spec.TLS.Key = redacted
 	}
-	delete(out.Annotations, corev1.LastAppliedConfigAnnotation)
 	return out
 }
 
@@ -86,7 +94,7 @@ func redact(r *routev1.Route) *routev1.Route {
 func routeDifference(before, after *routev1.Route) (string, error) {
 	side := func(r *routev1.Route) ([]byte, error) {
 		r = redact(r)
-		return yaml.Marshal(map[string]any{
+		return marshalYAML(map[string]any{
 			"metadata": map[string]any{"labels": r.Labels, "annotations": r.Annotations},
 			"spec":     map[string]any{"to": r.Spec.To, "alternateBackends": r.Spec.AlternateBackends},
 		})

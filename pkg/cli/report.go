@@ -27,14 +27,14 @@ type report struct {
 
 func (a *app) report() *report {
 	bold := func(s string) string { return s }
-	if a.color() {
-		bold = func(s string) string { return "\x1b[1m" + s + "\x1b[0m" }
+	if showsColor(a.raw.ErrOut) {
+		bold = terminal.Bold
 	}
 	return &report{w: a.ErrOut, begin: time.Now(), bold: bold, fixes: a.fixes}
 }
 
 func (r *report) Step(name, detail string) {
-	r.print("%5.1fs  %s  %s\n", time.Since(r.begin).Seconds(), r.bold(fmt.Sprintf("%-9s", name)), terminal.Text(detail))
+	r.print("%5.1fs  %s  %s\n", time.Since(r.begin).Seconds(), r.bold(fmt.Sprintf("%-9s", name)), continued(margin, detail))
 	for i, hint := range r.hints[name] {
 		if i == 0 {
 			r.print("%sin another terminal:\n", margin)
@@ -47,7 +47,7 @@ func (r *report) Step(name, detail string) {
 const margin = "                   "
 
 func (r *report) Note(format string, args ...any) {
-	r.print("%s%s\n", margin, terminal.Text(fmt.Sprintf(format, args...)))
+	r.print("%s%s\n", margin, continued(margin, fmt.Sprintf(format, args...)))
 }
 
 // Warn prints a warning and what to do about it, unless --force lifted it.

@@ -76,12 +76,12 @@ func (a *app) runRollback(c *cobra.Command, f *rollbackFlags) (err error) {
 	ctx, cancel := context.WithTimeout(c.Context(), f.timeout+f.drain)
 	defer cancel()
 	if f.drain > set.Drain+settings.Courtesy {
-		if _, err := standby.Find(ctx, clients.Core, clients.namespace, record.JournalVersion, clients.clock.Now); err == nil {
+		if _, err := standby.Find(ctx, clients.Core, clients.trust, clients.namespace, record.JournalVersion, clients.clock.Now); err == nil {
 			return tooLongDrain(f.drain, set)
 		}
 	}
 	if !f.wait {
-		if _, err := standby.Find(ctx, clients.Core, clients.namespace, record.JournalVersion, clients.clock.Now); err != nil {
+		if _, err := standby.Find(ctx, clients.Core, clients.trust, clients.namespace, record.JournalVersion, clients.clock.Now); err != nil {
 			return reason.New(reason.NoGuardForSandbox, "why", err)
 		}
 	}

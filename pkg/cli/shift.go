@@ -74,7 +74,7 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 	}
 	report := a.report()
 	client := exec.Client{Config: clients.config, Core: clients.Core}
-	runner := &session.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Report: report,
+	runner := &session.Runner{Store: clients.Store, Options: f.Options, Clock: clients.clock, Trust: clients.trust, Report: report,
 		Connections: func(ctx context.Context, pod string, ports []int32) (int, error) {
 			return session.Connections(ctx, client, f.Namespace, pod, ports)
 		}}
@@ -83,11 +83,11 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		if err != nil {
 			return err
 		}
-		return printPreview(c, a.Out, preview, f.output)
+		return printPreview(c, a.raw.Out, preview, f.output)
 	}
 	a.interrupt.changes("rolling back", a.command("rollback", "--route", f.Options.Route, "-n", f.Namespace))
 	if len(f.traces) > 0 {
-		printer, err := trace.NewPrinter(a.Out, f.output, isTerminal(a.Out))
+		printer, err := trace.NewPrinter(a.raw.Out, f.output, isTerminal(a.raw.Out))
 		if err != nil {
 			return usage(c, err)
 		}

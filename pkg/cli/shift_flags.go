@@ -150,7 +150,8 @@ func (f *shiftFlags) settle(c *cobra.Command, clients *clients) error {
 	if !c.Flags().Changed("drain") {
 		f.Drain = set.Drain
 	}
-	f.ReloadInterval, f.Guarded = set.ReloadInterval, !f.noGuard
+	f.MaxDuration = set.MaxDuration
+	f.ReloadInterval, f.Guarded, f.Annotations = set.ReloadInterval, !f.noGuard, set.Annotations
 	f.Floor = floor(f.Guarded, f.exact, f.failover)
 	if !c.Flags().Changed("ttl") && f.For+session.RampTime < set.MaxDuration {
 		f.TTL = min(f.TTL, set.MaxDuration)

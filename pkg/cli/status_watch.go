@@ -58,7 +58,7 @@ type shownStatus struct {
 func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error {
 	s := &statusWatch{
 		clients: c, statusPrinter: a.statusPrinter(f), routes: map[string]*routev1.Route{}, printed: map[string]string{}, due: map[string]bool{},
-		redraws: isTerminal(a.Out) && os.Getenv("TERM") != "dumb" && slices.Contains(drawnFormats, f.output), shown: map[string]shownStatus{},
+		redraws: isTerminal(a.raw.Out) && os.Getenv("TERM") != "dumb" && slices.Contains(drawnFormats, f.output), shown: map[string]shownStatus{},
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	events := make(chan watch.Event)
@@ -256,7 +256,8 @@ func (s *statusWatch) draw() {
 		return
 	}
 	now := s.clock.Now()
-	fmt.Fprintf(s.Out, "%s%s, Ctrl-C to quit\n\n", home, clockTime(now))
+	fmt.Fprint(s.raw.Out, home)
+	fmt.Fprintf(s.Out, "%s, Ctrl-C to quit\n\n", clockTime(now))
 	if !s.failing.IsZero() {
 		fmt.Fprintf(s.Out, "The API server has not answered since %s. Last seen:\n\n", clockTime(s.failing))
 	}

@@ -17,7 +17,8 @@ import (
 // server is away, the screen says since when. Text from the cluster stays on its line.
 func TestTheScreenIsOfNow(t *testing.T) {
 	var out, errOut bytes.Buffer
-	a := &app{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &errOut}}
+	streams := genericiooptions.IOStreams{Out: &out, ErrOut: &errOut}
+	a := &app{IOStreams: streams, raw: streams}
 	s := &statusWatch{
 		clients: &clients{clock: &kube.Clock{}}, statusPrinter: a.statusPrinter(&statusFlags{watch: true}), redraws: true,
 		shown: map[string]shownStatus{"shop/web": {

@@ -24,7 +24,7 @@ type jsonError struct {
 func (a *app) printError(c *cobra.Command, err error) {
 	fixes := a.fixes(err)
 	if f := c.Flags().Lookup("output"); f != nil && f.Value.String() == "json" {
-		encoder := json.NewEncoder(a.ErrOut)
+		encoder := json.NewEncoder(terminal.NewJSONWriter(a.raw.ErrOut))
 		encoder.SetEscapeHTML(false)
 		failure := jsonError{reason.CodeOf(err), err.Error(), strings.Join(fixes, "\n")}
 		_ = encoder.Encode(map[string]jsonError{"error": failure}) // there is nowhere left to report a failure to
@@ -36,9 +36,10 @@ func (a *app) printError(c *cobra.Command, err error) {
 	}
 }
 
-// coded is an error's text with the code of its first reason.
+// coded is an error's text with the code of its first reason. Lines after the first are indented: the text
+// may have line ends that others wrote, and must not look like another message.
 func coded(err error) string {
-	text := terminal.Text(strings.TrimRight(err.Error(), "\n"))
+	text := continued("  ", strings.TrimRight(err.Error(), "\n"))
 	if code := reason.CodeOf(err); code != "" {
 		return text + " (" + string(code) + ")"
 	}
@@ -63,6 +64,11 @@ func (a *app) namespace() string {
 		return "NAMESPACE"
 	}
 	return namespace
+}
+
+// continued is text whose lines after the first begin with a prefix. It has only printable characters.
+func continued(prefix, text string) string {
+	return strings.ReplaceAll(terminal.Text(text), "\n", "\n"+prefix)
 }
 
 // indented puts a prefix before each line.

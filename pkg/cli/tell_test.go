@@ -18,7 +18,8 @@ import (
 func appOf() (*app, *bytes.Buffer) {
 	flags, namespace, out := genericclioptions.NewConfigFlags(true), "web", &bytes.Buffer{}
 	flags.Namespace = &namespace
-	return &app{IOStreams: genericiooptions.IOStreams{ErrOut: out}, flags: flags, name: "oc osc-debug"}, out
+	streams := genericiooptions.IOStreams{ErrOut: out}
+	return &app{IOStreams: streams, raw: streams, flags: flags, name: "oc osc-debug"}, out
 }
 
 func TestAnErrorIsPrintedWithItsCodeAndFix(t *testing.T) {
@@ -30,7 +31,7 @@ func TestAnErrorIsPrintedWithItsCodeAndFix(t *testing.T) {
 	}{
 		{errors.New("no answer"), "", "osc-debug: no answer\n"},
 		{past, "yaml", "osc-debug: outside: the session is past its end time (SessionPastItsTime)\n  end it: oc osc-debug rollback --route shop -n web\n"},
-		{errors.Join(past, past), "", "osc-debug: outside: the session is past its end time\noutside: the session is past its end time (SessionPastItsTime)\n  end it: oc osc-debug rollback --route shop -n web\n"},
+		{errors.Join(past, past), "", "osc-debug: outside: the session is past its end time\n  outside: the session is past its end time (SessionPastItsTime)\n  end it: oc osc-debug rollback --route shop -n web\n"},
 		{errors.New("no answer"), "json", `{"error":{"message":"no answer"}}` + "\n"},
 		{past, "json", `{"error":{"code":"SessionPastItsTime","message":"outside: the session is past its end time","fix":"end it: oc osc-debug rollback --route shop -n web"}}` + "\n"},
 	} {

@@ -46,7 +46,7 @@ session is held, or began with 0 %), it is proven first.`,
 			o.Namespace, o.Route, o.Percent = target.Route.Namespace, target.Route.Name, percent
 			failover = failover || target.Session.Journal.Failover && !exact
 			o.Guarded, o.Floor, o.ReloadInterval = !noGuard, floor(!noGuard, exact, failover), set.ReloadInterval
-			runner := &session.Runner{Store: clients.Store, Options: o, Clock: clients.clock, Report: a.report()}
+			runner := &session.Runner{Store: clients.Store, Options: o, Clock: clients.clock, Trust: clients.trust, Report: a.report()}
 			j, err := runner.Weigh(c.Context(), target.Route, target.Session)
 			if err != nil {
 				return err

@@ -59,11 +59,13 @@ func (d *Doctor) checkPermissions(ctx context.Context) (string, error) {
 func (d *Doctor) checkSettings(ctx context.Context) (string, error) {
 	d.settings = settings.Defaults()
 	for _, home := range []string{settings.Home, d.Namespace} {
-		s, err := settings.Read(ctx, d.Core, home)
+		s, err := settings.Read(ctx, d.Core, d.Trust, home)
 		switch {
 		case err == nil:
 			d.settings = s
 			return fmt.Sprintf("ConfigMap %s/%s: sessions last at most %s, routers reload every %s", home, settings.ConfigName, s.MaxDuration, s.ReloadInterval), nil
+		case reason.Is(err, reason.HomeNotTrusted):
+			return "", err
 		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
 			if reason.Of(err) == nil {
 				err = reason.New(reason.SettingsNotRead, "configmap", settings.ConfigName, "home", home, "why", err)
@@ -80,11 +82,11 @@ func (d *Doctor) findGuard(ctx context.Context) (*standby.Guard, error) {
 	canEnd := func(g *standby.Guard, err error) bool {
 		return err == nil && g.CheckCanEnd(d.Namespace, record.JournalVersion, d.Clock.Now()) == nil
 	}
-	g, err := standby.Read(ctx, d.Core, settings.Home)
+	g, err := standby.Read(ctx, d.Core, d.Trust, settings.Home)
 	if canEnd(g, err) {
 		return g, nil
 	}
-	own, ownErr := standby.Read(ctx, d.Core, d.Namespace)
+	own, ownErr := standby.Read(ctx, d.Core, d.Trust, d.Namespace)
 	if canEnd(own, ownErr) || err != nil && ownErr == nil {
 		return own, nil
 	}
@@ -123,6 +125,9 @@ func (d *Doctor) checkPodSecurity(ctx context.Context) (string, error) {
 	}
 	switch level := ns.Labels["pod-security.kubernetes.io/enforce"]; level {
 	case "privileged":
+		if ns.Labels[rights.SessionsLabel] != rights.SessionsAllowed {
+			return "", asWarning(reason.New(reason.WindowsPodsAllowed, "namespace", d.Namespace))
+		}
 		return "namespace " + d.Namespace + " allows privileged pods; SCCs and the sandbox policy restrict them", nil
 	case "":
 		return "", asWarning(reason.New(reason.PodSecurityUnset, "namespace", d.Namespace))
@@ -136,17 +141,26 @@ func (d *Doctor) checkSCC(ctx context.Context) (string, error) {
 	if !d.serves("security.openshift.io") {
 		return "", asUnknown(reason.New(reason.SCCNotServed))
 	}
-	review, err := d.Core.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: d.Namespace, Group: "security.openshift.io", Resource: "securitycontextconstraints", Name: rights.SCC, Verb: "use"}},
-	}, metav1.CreateOptions{})
+	allowed, err := d.mayUseSCC(ctx, rights.SCC)
 	if err != nil {
 		return "", err
 	}
-	if !review.Status.Allowed {
+	if !allowed {
 		return "", reason.New(reason.SCCNotUsable, "user", d.user)
 	}
 	return d.user + " can use SCC " + rights.SCC, nil
+}
+
+// mayUseSCC reports whether the user can use an SCC in the namespace.
+func (d *Doctor) mayUseSCC(ctx context.Context, name string) (bool, error) {
+	review, err := d.Core.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: d.Namespace, Group: "security.openshift.io", Resource: "securitycontextconstraints", Name: name, Verb: "use"}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	return review.Status.Allowed, nil
 }
 
 // checkRuntimeClass checks that the settings allow the RuntimeClass and that it exists.
@@ -205,10 +219,17 @@ func (d *Doctor) checkSCCPolicy(ctx context.Context) (string, error) {
 	p := d.newPod()
 	delete(p.Labels, record.Label)
 	admitted, err := d.dryRun(ctx, p)
-	if err == nil && admitted.Annotations["openshift.io/scc"] == rights.SCC {
-		return "", reason.New(reason.SCCPolicyNotInForce)
+	if err != nil || admitted.Annotations["openshift.io/scc"] != rights.SCC {
+		return "a privileged pod outside a VM is rejected", nil
 	}
-	return "a privileged pod outside a VM is rejected", nil
+	privileged, err := d.mayUseSCC(ctx, "privileged")
+	if err != nil {
+		return "", err
+	}
+	if privileged {
+		return "", asUnknown(reason.New(reason.SCCPolicyNotSeen, "user", d.user))
+	}
+	return "", reason.New(reason.SCCPolicyNotInForce)
 }
 
 // checkSandboxPolicy checks by a dry run that the sandbox policy rejects a sandbox pod without a

@@ -37,7 +37,8 @@ type Finding struct {
 // Doctor checks one namespace.
 type Doctor struct {
 	store.Store
-	Clock        *kube.Clock // the API server's time
+	Clock        *kube.Clock     // the API server's time
+	Trust        *settings.Trust // whether namespace osc-debug is trusted; nil: read it each time
 	Namespace    string
 	RuntimeClass string // of the sandbox
 	Image        string // of the sidecar

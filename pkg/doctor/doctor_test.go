@@ -20,6 +20,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/doctor"
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/rights"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/test/canned"
 )
@@ -58,7 +59,7 @@ func rules(granted ...authorizationv1.ResourceRule) *authorizationv1.SelfSubject
 func namespace(level string) *corev1.Namespace {
 	ns := &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 	if level != "" {
-		ns.Labels = map[string]string{"pod-security.kubernetes.io/enforce": level}
+		ns.Labels = map[string]string{"pod-security.kubernetes.io/enforce": level, rights.SessionsLabel: rights.SessionsAllowed}
 	}
 	return ns
 }
@@ -113,6 +114,11 @@ func TestHowBadAFindingIs(t *testing.T) {
 		{"no settings", nil, reason.SettingsMissing, doctor.Missing},
 		{"no guard", nil, reason.GuardMissing, doctor.Missing},
 		{"rights of a guard that is not there", nil, reason.NoGuardToCheck, doctor.Unknown},
+		{"Windows pods are not rejected", func(a canned.Answers) {
+			ns := namespace("privileged")
+			delete(ns.Labels, rights.SessionsLabel)
+			a[askNamespace] = ns
+		}, reason.WindowsPodsAllowed, doctor.Warning},
 		{"pod security is not set", nil, reason.PodSecurityUnset, doctor.Warning},
 		{"pod security forbids the sidecar", func(a canned.Answers) { a[askNamespace] = namespace("restricted") }, reason.PodSecurityEnforced, doctor.Missing},
 		{"pod security cannot be read", func(a canned.Answers) { a[askNamespace] = http.StatusForbidden }, reason.PodSecurityNotRead, doctor.Unknown},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -123,7 +124,7 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 		return podRecheck, nil
 	}
 	if live == nil {
-		g.forget(k)
+		g.memory.forget(k)
 		return 0, nil
 	}
 	if err := g.Cleanup.Close(ctx, k.namespace, k.route, k.id, live); err != nil {
@@ -140,11 +141,17 @@ func (g *Guard) finish(ctx context.Context, k key, m *memory, live *routev1.Rout
 // deleteSandbox deletes the objects that certainly belong to a session's sandbox, and returns those that
 // may still exist. Objects that merely have the marks are left alone.
 func (g *Guard) deleteSandbox(ctx context.Context, k key, m *memory, live *routev1.Route) (left []string, err error) {
-	left, deleted, err := g.Cleanup.TeardownOnce(ctx, k.namespace, k.route, k.id, func(ctx context.Context, p store.Part) (bool, error) {
+	var names []string
+	for _, p := range g.cachesOf(k.namespace).podsOf(k) {
+		names = append(names, p.Name)
+	}
+	// The parts are read first. So a Route that is read after them shows every session that they may be of.
+	readAgain := sync.OnceValues(func() (*routev1.Route, error) { return g.readRoute(ctx, k) })
+	left, deleted, err := g.Cleanup.TeardownOnce(ctx, k.namespace, k.route, k.id, names, func(_ context.Context, p store.Part) (bool, error) {
 		if p.Pod != nil && !g.isSandbox(p.Pod) {
 			return false, nil
 		}
-		return g.belongsToSession(ctx, k, live, p.ObjectMeta)
+		return belongsToSession(k, live, p.ObjectMeta, readAgain)
 	})
 	m.deleted = m.deleted || deleted
 	return left, err
@@ -169,7 +176,7 @@ func hasSidecar(p *corev1.Pod) bool {
 // belongsToSession reports whether an object that names the Route belongs to the session on it, by the
 // Route's UID. If live is nil, the Route had no mark of the session; the object then belongs to the
 // session unless a new read of that same Route shows a mark.
-func (g *Guard) belongsToSession(ctx context.Context, k key, live *routev1.Route, o *metav1.ObjectMeta) (bool, error) {
+func belongsToSession(k key, live *routev1.Route, o *metav1.ObjectMeta, readAgain func() (*routev1.Route, error)) (bool, error) {
 	uid := o.Annotations[record.RouteUIDKey]
 	if uid == "" {
 		return false, nil
@@ -177,13 +184,22 @@ func (g *Guard) belongsToSession(ctx context.Context, k key, live *routev1.Route
 	if live != nil {
 		return uid == string(live.UID), nil
 	}
-	r, err := g.Cleanup.Routes.RouteV1().Routes(k.namespace).Get(ctx, k.route, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read route %s/%s: %w", k.namespace, k.route, err)
+	r, err := readAgain()
+	if err != nil || r == nil {
+		return err == nil, err
 	}
 	s := record.Of(r)
 	return string(r.UID) != uid || s == nil || s.ID != k.id, nil
+}
+
+// readRoute reads a session's Route, nil if there is none.
+func (g *Guard) readRoute(ctx context.Context, k key) (*routev1.Route, error) {
+	r, err := g.Cleanup.Routes.RouteV1().Routes(k.namespace).Get(ctx, k.route, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read route %s/%s: %w", k.namespace, k.route, err)
+	}
+	return r, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/guard/lead"
 	"github.com/osc-debug/osc-debug/pkg/kube"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/rights"
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
@@ -21,12 +22,13 @@ import (
 // errRestart is the cause that ends a Guard because its settings or permissions have changed.
 var errRestart = errors.New("settings or permissions changed")
 
-// readSettings reads the settings. If the ConfigMap is invalid or was deleted, it returns the last valid
-// settings, so that running sessions stay protected.
+// readSettings reads the settings. If the ConfigMap is invalid, was deleted or is no longer trusted, it returns
+// the last valid settings, so that running sessions stay protected.
 func (g *Guard) readSettings(ctx context.Context) (settings.Settings, error) {
-	s, err := settings.Read(ctx, g.Urgent.Core, g.Home)
+	s, err := settings.Read(ctx, g.Urgent.Core, nil, g.Home)
 	invalid := (*settings.Invalid)(nil)
-	if (errors.As(err, &invalid) || apierrors.IsNotFound(err)) && g.lastSettings != nil {
+	unusable := errors.As(err, &invalid) || apierrors.IsNotFound(err) || reason.Is(err, reason.HomeNotTrusted)
+	if unusable && g.lastSettings != nil {
 		g.Log.Error("cannot use the settings; keeping the previous ones", "error", err)
 		return *g.lastSettings, nil
 	}
@@ -65,8 +67,12 @@ func (g *Guard) waitForRights(ctx context.Context, missing []string) error {
 }
 
 // checkRights checks the guard's permissions in a namespace (or AllNamespaces) in which a request was
-// forbidden. If one is missing, it ends this Guard; the next one does not watch that namespace.
+// forbidden, at most every rightsPause. If one is missing, it ends this Guard; the next one does not watch that
+// namespace.
 func (g *Guard) checkRights(ctx context.Context, namespace string) {
+	if !g.rights.isDue(namespace, g.Clock.Now()) {
+		return
+	}
 	if lacks, err := missingRight(ctx, g.Urgent.Core, namespace, rights.Guard); err == nil && lacks != "" {
 		g.Log.Warn("lost a permission", "namespace", namespace, "right", lacks)
 		g.rights.set(namespace, false)
@@ -83,7 +89,7 @@ func (g *Guard) waitForSettings(ctx context.Context, current settings.Settings) 
 		// API server's cache, which may be behind.
 		m, err := configMaps.Get(ctx, settings.ConfigName, metav1.GetOptions{})
 		if err == nil {
-			if g.settingsDiffer(m, current) {
+			if g.settingsDiffer(ctx, m, current) {
 				return errRestart
 			}
 			err = g.watchConfigMap(ctx, m, current)
@@ -108,16 +114,20 @@ func (g *Guard) watchConfigMap(ctx context.Context, m *corev1.ConfigMap, current
 	}
 	defer w.Stop()
 	for event := range w.ResultChan() {
-		if m, ok := event.Object.(*corev1.ConfigMap); ok && g.settingsDiffer(m, current) {
+		if m, ok := event.Object.(*corev1.ConfigMap); ok && g.settingsDiffer(ctx, m, current) {
 			return errRestart
 		}
 	}
 	return nil
 }
 
-// settingsDiffer reports whether a ConfigMap has valid settings that differ from current.
-func (g *Guard) settingsDiffer(m *corev1.ConfigMap, current settings.Settings) bool {
+// settingsDiffer reports whether a ConfigMap has settings that differ from current, are valid, and are in a
+// trusted namespace.
+func (g *Guard) settingsDiffer(ctx context.Context, m *corev1.ConfigMap, current settings.Settings) bool {
 	read, err := settings.Parse(g.Home, m.Data)
+	if err == nil && !reflect.DeepEqual(read, current) {
+		err = (*settings.Trust)(nil).Check(ctx, g.Urgent.Core, g.Home)
+	}
 	if err != nil {
 		g.Log.Error("cannot use the new settings; keeping the old ones", "error", err)
 		return false

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -16,13 +17,10 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 
 	"github.com/osc-debug/osc-debug/pkg/guard/judge"
 	"github.com/osc-debug/osc-debug/pkg/kube"
-	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/pkg/settings"
@@ -53,23 +51,8 @@ type Guard struct {
 	rights       *rightsCache            // shared with the next Guard
 	term         context.Context         // term of the Lease in which memory was collected
 	leaving      []string                // namespaces removed from the settings, whose sessions are still ended
-	mu           sync.Mutex              // guards memory, the map
-	memory       map[key]*memory
+	memory       *memories
 	synced       atomic.Bool
-}
-
-// memory holds what no object records about a session. The embedded mutex guards all fields except
-// firstEvent; a worker holds it while it works on the session.
-type memory struct {
-	sync.Mutex
-	unreadySince, drainingSince, marklessSince time.Time
-	drainEnds                                  time.Time            // end of the drain after this guard restored the Route; zero: it did not
-	deleted                                    bool                 // this guard deleted an object of the session
-	closed                                     bool                 // this guard removed the last mark
-	changed                                    time.Time            // time of the event that caused the check; zero: no event did
-	routeUID                                   types.UID            // UID of the Route that had the session's marks
-	firstEvent                                 atomic.Int64         // Unix time in ns of the first event not yet checked; 0: none
-	reported                                   map[reason.Code]bool // Events that have been written
 }
 
 // Numbers of workers of the two queues, which mostly wait for the API server.
@@ -87,7 +70,7 @@ const cacheLag = 5 * time.Second
 
 // limits returns the durations that the verdicts depend on.
 func (g *Guard) limits() judge.Limits {
-	return judge.Limits{Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: record.OrphanAge}
+	return judge.Limits{Longest: g.Settings.MaxDuration, Grace: g.Settings.Grace, Drain: g.Settings.Drain, Courtesy: settings.Courtesy, Orphan: record.OrphanAge}
 }
 
 // watchedNamespaces lists the namespaces to watch, or only AllNamespaces if that is among them.
@@ -104,7 +87,7 @@ func (g *Guard) watchedNamespaces() []string {
 func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
 	g.caches = map[string]*caches{}
 	if g.memory == nil {
-		g.memory = map[key]*memory{}
+		g.memory = &memories{}
 	}
 	g.events = make(chan func(context.Context), maxQueuedEvents)
 	var synced []cache.InformerSynced
@@ -175,18 +158,21 @@ func (g *Guard) enqueue(k key, urgent bool) {
 	if !g.acting.Load() || !record.ValidID(k.id) {
 		return
 	}
-	g.memoryOf(k).firstEvent.CompareAndSwap(0, g.Clock.Now().UnixNano())
+	limit := math.MaxInt
+	if !urgent {
+		limit = maxUnmatched
+	}
+	m := g.memory.within(k, limit)
+	if m == nil {
+		g.Metrics.overLimit.Inc()
+		return
+	}
+	m.firstEvent.CompareAndSwap(0, g.Clock.Now().UnixNano())
 	if urgent {
 		g.urgent.Add(k)
 	} else {
 		g.cleanup.Add(k)
 	}
-}
-
-type queue = workqueue.TypedRateLimitingInterface[key]
-
-func newQueue() queue {
-	return workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[key](200*time.Millisecond, 10*time.Second))
 }
 
 // work checks sessions from a queue until the queue is shut down. Only workers of the cleanup queue
@@ -225,17 +211,32 @@ func (g *Guard) reconcileSafely(ctx context.Context, k key, deletes bool) (reque
 func (g *Guard) requeue(q queue, k key, after time.Duration, err error) {
 	switch {
 	case apierrors.IsConflict(err): // the Route has changed since it was read: decide again
-		q.AddRateLimited(k)
+		q.retry(k, err)
 	case err != nil:
 		g.Metrics.failures.Inc()
 		g.Log.Error("cannot end session, retrying", "session", k.String(), "error", err)
-		q.AddRateLimited(k)
+		q.retry(k, err)
 	case after > 0:
-		q.Forget(k)
-		g.urgent.AddAfter(k, after)
+		q.succeeded(k)
+		g.recheck(k, after)
 	default:
-		q.Forget(k)
+		q.succeeded(k)
 	}
+}
+
+// recheck queues a session to be checked after a time: with the urgent ones only if its Route is known.
+func (g *Guard) recheck(k key, after time.Duration) {
+	if g.isMatched(k) {
+		g.urgent.AddAfter(k, after)
+	} else {
+		g.cleanup.AddAfter(k, after)
+	}
+}
+
+// isMatched reports whether a session's Route has its marks, or had them when this guard last saw them.
+func (g *Guard) isMatched(k key) bool {
+	c := g.cachesOf(k.namespace)
+	return c != nil && c.cachedRoute(k) != nil || g.memory.wasOnRoute(k)
 }
 
 // scope returns the key of g.caches for a namespace: AllNamespaces if all are watched.
@@ -249,30 +250,4 @@ func (g *Guard) scope(namespace string) string {
 // cachesOf returns the caches that contain a namespace, nil if it is not watched.
 func (g *Guard) cachesOf(namespace string) *caches {
 	return g.caches[g.scope(namespace)]
-}
-
-// memoryOf returns the memory of a session, and creates it if necessary.
-func (g *Guard) memoryOf(k key) *memory {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	m := g.memory[k]
-	if m == nil {
-		m = &memory{reported: map[reason.Code]bool{}}
-		g.memory[k] = m
-	}
-	return m
-}
-
-// forgetAll deletes the memory of all sessions.
-func (g *Guard) forgetAll() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	clear(g.memory)
-}
-
-// forget deletes the memory of a session.
-func (g *Guard) forget(k key) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.memory, k)
 }

@@ -17,6 +17,7 @@ type Metrics struct {
 	failures   prometheus.Counter
 	orphans    prometheus.Counter
 	unreadable prometheus.Counter
+	overLimit  prometheus.Counter
 	leader     prometheus.Gauge
 }
 
@@ -35,10 +36,12 @@ func NewMetrics() *Metrics {
 			Help: "Sessions whose sandbox was deleted because their Route had no mark of them."}),
 		unreadable: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "unreadable_journals_total",
 			Help: "Sessions left alone because their journal cannot be read."}),
+		overLimit: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "over_limit_total",
+			Help: "Objects without a mark on their Route that were set aside, because their namespace has too many. They are checked when all objects are listed again."}),
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "leader",
 			Help: "1 while this replica holds the Lease."}),
 	}
-	m.Registry.MustRegister(m.restores, m.seconds, m.failures, m.orphans, m.unreadable, m.leader,
+	m.Registry.MustRegister(m.restores, m.seconds, m.failures, m.orphans, m.unreadable, m.overLimit, m.leader,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

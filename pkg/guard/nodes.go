@@ -66,8 +66,8 @@ func (g *Guard) cordonedNodes(c *caches, k key, r *routev1.Route) []string {
 		if !record.NamesPod(p.Name, k.id, j) {
 			continue
 		}
-		if _, found, err := g.nodes.GetStore().GetByKey(p.Spec.NodeName); err == nil && found {
-			out = append(out, p.Spec.NodeName)
+		if _, found, err := g.nodes.GetStore().GetByKey(p.node); err == nil && found {
+			out = append(out, p.node)
 		}
 	}
 	return out

@@ -23,7 +23,7 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	if c == nil {
 		return 0, nil
 	}
-	m := g.memoryOf(k)
+	m := g.memory.of(k)
 	m.Lock()
 	defer m.Unlock()
 	cached := c.cachedRoute(k)
@@ -31,20 +31,22 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	objects := c.countObjects(k)
 	now := g.Clock.Now()
 	if m.closed && cached == nil && objects == 0 {
-		g.forget(k) // the change is the guard's own
+		g.memory.forget(k) // the change is the guard's own
 		return 0, nil
 	}
 	if ns := m.firstEvent.Swap(0); ns != 0 && m.changed.IsZero() {
 		m.changed = time.Unix(0, ns)
 	}
 	facts := g.gatherFacts(cached, deref(objectsOf[*discoveryv1.EndpointSlice](c.slices, k)), k, m, now)
-	facts.Objects, facts.Cordoned = objects, len(nodes) > 0
+	m.created = earliest(m.created, c.createdAt(k))
+	facts.Objects, facts.Created, facts.Cordoned = objects, m.created, len(nodes) > 0
 	verdict := judge.Decide(facts, g.limits(), now)
 	// The cache shows marks that this guard's restore should have removed. Only a live read shows whether
 	// the cache lags or the restore did not happen.
 	doubtful := !m.drainEnds.IsZero() && facts.Session.Unended()
 	if cached != nil {
 		m.routeUID = cached.UID
+		m.onRoute.Store(true)
 	}
 	if verdict.Action == judge.Nothing && cached != nil && !doubtful {
 		m.changed = time.Time{}
@@ -68,13 +70,13 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 		m.drainEnds = time.Time{} // the restore whose response was lost did not happen
 	}
 	facts = g.gatherFacts(live, slices, k, m, now)
-	facts.Objects = objects
+	facts.Objects, facts.Created = objects, m.created
 	if facts.Cordoned, err = g.anyStillCordoned(ctx, nodes); err != nil {
 		return 0, err
 	}
 	verdict = judge.Decide(facts, g.limits(), now)
 	if live == nil && objects == 0 && verdict.Action == judge.Nothing && verdict.RequeueAfter == 0 {
-		g.forget(k) // the session is over
+		g.memory.forget(k) // the session is over
 		return 0, nil
 	}
 	if verdict.Action == judge.Finish && !deletes {
@@ -95,13 +97,19 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 
 // cachedRoute returns the Route with the session's label from the cache, nil for none.
 func (c *caches) cachedRoute(k key) *routev1.Route {
-	for _, r := range objectsOf[*routev1.Route](c.routes, k) {
-		if r.Name == k.route {
-			return r
-		}
+	o, _, err := c.routes.GetIndexer().GetByKey(k.namespace + "/" + k.route)
+	if r, ok := o.(*routev1.Route); err == nil && ok && r.Labels[record.Label] == k.id {
+		return r
 	}
 	return nil
 }
+
+// slicesPage is how many EndpointSlices of a sandbox's Service are read at a time. A sandbox has one for each
+// of its two address families. Others can add more, and only a ready endpoint ends the search early.
+const (
+	slicesPage     = 10
+	maxSlicesPages = 100
+)
 
 // readLive reads the Route from the API server and, if the session may have traffic, its
 // EndpointSlices. The Route is nil if it does not exist or has no mark of this session.
@@ -120,11 +128,24 @@ func (g *Guard) readLive(ctx context.Context, store store.Store, k key) (*routev
 	if s.Journal == nil && s.Broken == nil && !s.Backend {
 		return r, nil, nil
 	}
-	slices, err := store.Core.DiscoveryV1().EndpointSlices(k.namespace).List(ctx, metav1.ListOptions{LabelSelector: record.Label + "=" + k.id})
-	if err != nil {
-		return nil, nil, fmt.Errorf("list EndpointSlices: %w", err)
+	slices, err := readSlices(ctx, store, k, r)
+	return r, slices, err
+}
+
+// readSlices reads the EndpointSlices of a sandbox's Service up to the first ready endpoint on the Route.
+func readSlices(ctx context.Context, store store.Store, k key, r *routev1.Route) ([]discoveryv1.EndpointSlice, error) {
+	service := record.ServiceName(k.id)
+	options := metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service, Limit: slicesPage}
+	for range maxSlicesPages {
+		page, err := store.Core.DiscoveryV1().EndpointSlices(k.namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list EndpointSlices: %w", err)
+		}
+		if options.Continue = page.Continue; options.Continue == "" || len(route.Endpoints(r, service, page.Items)) > 0 {
+			return page.Items, nil
+		}
 	}
-	return r, slices.Items, nil
+	return nil, nil // as many as these nobody needs for a sandbox
 }
 
 // gatherFacts collects the facts for a verdict, except Objects and Cordoned. It records in the memory
@@ -160,6 +181,14 @@ func (g *Guard) gatherFacts(r *routev1.Route, slices []discoveryv1.EndpointSlice
 	f.UnreadySince = trackSince(&m.unreadySince, f.Session.State == record.Live && f.Ready == 0, now)
 	f.DrainingSince = trackSince(&m.drainingSince, f.Session.State == record.Draining, now)
 	return f
+}
+
+// earliest returns the earlier of two times. The zero time counts as unknown.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // trackSince stores in t since when a condition holds, zero if it does not hold, and returns that.

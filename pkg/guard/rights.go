@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,6 +46,26 @@ func (g *Guard) splitByRights(ctx context.Context, namespaces []string) (allowed
 type rightsCache struct {
 	mu      sync.Mutex
 	allowed map[string]bool
+	asked   map[string]time.Time // when isDue last returned true
+}
+
+// rightsPause is how long after a check of the permissions in a namespace another one would only repeat it.
+// Each check takes as many requests as there are permissions, and a tenant can have thousands forbidden.
+const rightsPause = 30 * time.Second
+
+// isDue reports whether the permissions in a namespace were not checked within rightsPause, and notes that
+// they are now.
+func (r *rightsCache) isDue(namespace string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked == nil {
+		r.asked = map[string]time.Time{}
+	}
+	if last, ok := r.asked[namespace]; ok && now.Sub(last) < rightsPause {
+		return false
+	}
+	r.asked[namespace] = now
+	return true
 }
 
 // isAllowed reports whether the guard had all required permissions in a namespace when last checked.

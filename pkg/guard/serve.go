@@ -74,7 +74,8 @@ func Serve(ctx context.Context, o Options) error {
 	var previous *Guard
 	for ctx.Err() == nil {
 		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics,
-			rights: rights, urgent: newQueue(), cleanup: newQueue()}
+			rights: rights}
+		g.urgent, g.cleanup = newQueue(g.isMatched), newQueue(g.isMatched)
 		if previous != nil {
 			g.lastSettings, g.memory, g.term = previous.lastSettings, previous.memory, previous.term
 		}
@@ -180,7 +181,7 @@ func (g *Guard) run(processCtx context.Context, campaign *lead.Campaign) error {
 	campaign.Start()
 	if term := campaign.WaitForTerm(ctx); term != nil {
 		if term != g.term {
-			g.forgetAll() // another replica may have led since, so the recorded times are no longer valid
+			g.memory.forgetAll() // another replica may have led since, so the recorded times are no longer valid
 		}
 		g.term = term
 		defer context.AfterFunc(term, func() { cancel(lead.ErrLost) })()

@@ -3,7 +3,8 @@ package guard
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
+	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -60,7 +61,7 @@ func (g *Guard) newCaches(namespace string, changed func(k key, urgent bool)) (*
 		}
 	}
 	for _, i := range c.all() {
-		if err := i.SetTransform(stripObject); err != nil {
+		if err := i.SetTransform(keep); err != nil {
 			return nil, err
 		}
 		err := i.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
@@ -90,6 +91,7 @@ func hasLabel(o *metav1.ListOptions) { o.LabelSelector = record.Label }
 // every now and then: see newExpiringWatch.
 func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kind runtime.Object, selected func(*metav1.ListOptions)) cache.SharedIndexInformer {
 	source := cache.NewFilteredListWatchFromClient(client, resource, namespace, selected)
+	source.ListWithContextFunc = pagedList(source.ListWithContextFunc)
 	start := source.WatchFuncWithContext
 	source.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 		w, err := start(ctx, o)
@@ -102,6 +104,12 @@ func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kin
 }
 
 func indexSession(o any) ([]string, error) {
+	if p := partOf(o); p != nil {
+		if p.route == "" {
+			return nil, nil
+		}
+		return []string{sessionIndex(p.Namespace, p.id)}, nil
+	}
 	m, err := meta.Accessor(o)
 	if err != nil {
 		return nil, err
@@ -110,8 +118,8 @@ func indexSession(o any) ([]string, error) {
 }
 
 func indexNode(o any) ([]string, error) {
-	if p, ok := o.(*corev1.Pod); ok && p.Spec.NodeName != "" {
-		return []string{p.Spec.NodeName}, nil
+	if p := partOf(o); p != nil && p.node != "" {
+		return []string{p.node}, nil
 	}
 	return nil, nil
 }
@@ -130,6 +138,12 @@ func (c *caches) isUrgent(k key, o any) bool {
 // keysOf lists the sessions that an object belongs to. A Route has its own marks, a session's Service
 // or pod names its Route, and an EndpointSlice belongs to every Route with the same label.
 func (c *caches) keysOf(o any) []key {
+	if p := partOf(o); p != nil {
+		if p.route == "" {
+			return nil // it names no Route, so it is not a session's
+		}
+		return []key{{p.Namespace, p.id, p.route}}
+	}
 	m, err := meta.Accessor(o)
 	if err != nil {
 		return nil
@@ -138,36 +152,18 @@ func (c *caches) keysOf(o any) []key {
 	switch o.(type) {
 	case *routev1.Route:
 		k.route = m.GetName()
+		return []key{k}
 	case *discoveryv1.EndpointSlice:
+		if m.GetLabels()[discoveryv1.LabelServiceName] != record.ServiceName(k.id) {
+			return nil // of another Service with the label
+		}
 		var out []key
 		for _, r := range objectsOf[*routev1.Route](c.routes, k) {
 			out = append(out, key{k.namespace, k.id, r.Name})
 		}
 		return out
-	default:
-		k.route = routeNamedBy(o)
 	}
-	if k.route == "" {
-		return nil // it names no Route, so it is not a session's
-	}
-	return []key{k}
-}
-
-// routeNamedBy returns the Route that a session's Service or pod names in its annotations, and "" for
-// an object that cannot belong to a session. A session's Service is named after the session, and a
-// sandbox pod has a RuntimeClass and a sidecar.
-func routeNamedBy(o any) string {
-	switch o := o.(type) {
-	case *corev1.Service:
-		if o.Name == record.ServiceName(o.Labels[record.Label]) {
-			return o.Annotations[record.RouteNameKey]
-		}
-	case *corev1.Pod:
-		if o.Spec.RuntimeClassName != nil && hasSidecar(o) {
-			return o.Annotations[record.RouteNameKey]
-		}
-	}
-	return ""
+	return nil
 }
 
 // namespaceOf returns the namespace of an object, "" if it has no metadata.
@@ -181,62 +177,6 @@ func namespaceOf(o any) string {
 
 // String returns namespace/route/id, for the log.
 func (k key) String() string { return k.namespace + "/" + k.route + "/" + k.id }
-
-// stripObject keeps only the fields of an object that the guard reads. A thousand sessions then need
-// little memory, and other users cannot fill it with labelled objects.
-func stripObject(o any) (any, error) {
-	switch o := o.(type) {
-	case *routev1.Route:
-		spec := routev1.RouteSpec{To: o.Spec.To, AlternateBackends: o.Spec.AlternateBackends, Port: o.Spec.Port}
-		return &routev1.Route{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: spec}, nil
-	case *corev1.Service:
-		return &corev1.Service{ObjectMeta: stripMeta(&o.ObjectMeta)}, nil
-	case *corev1.Pod:
-		var containers []corev1.Container
-		for _, c := range o.Spec.Containers {
-			containers = append(containers, corev1.Container{Name: c.Name})
-		}
-		return &corev1.Pod{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: corev1.PodSpec{
-			RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers,
-		}}, nil
-	case *discoveryv1.EndpointSlice:
-		s := &discoveryv1.EndpointSlice{ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType, Ports: o.Ports}
-		for _, e := range o.Endpoints {
-			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, TargetRef: e.TargetRef})
-		}
-		return s, nil
-	}
-	return o, nil
-}
-
-// stripMeta keeps the identity of an object and the session and the Route that it names.
-func stripMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, DeletionTimestamp: m.DeletionTimestamp,
-		Labels:      selectKeys(m.Labels, record.Label, discoveryv1.LabelServiceName),
-		Annotations: selectKeys(m.Annotations, record.RouteNameKey, record.RouteUIDKey, record.JournalKey),
-	}
-}
-
-// selectKeys returns the entries with these keys, nil for none. It cuts values that are longer than a
-// journal may be, and keeps them too long to be read.
-func selectKeys(set map[string]string, keys ...string) map[string]string {
-	var out map[string]string
-	for _, k := range keys {
-		v, ok := set[k]
-		if !ok {
-			continue
-		}
-		if len(v) > record.MaxJournal {
-			v = strings.Clone(v[:record.MaxJournal+1])
-		}
-		if out == nil {
-			out = map[string]string{}
-		}
-		out[k] = v
-	}
-	return out
-}
 
 // objectsOf lists the objects in a cache that have a session's label. Some may belong to another Route
 // than the key's.
@@ -255,21 +195,22 @@ func objectsOf[T any](i cache.SharedIndexInformer, k key) []T {
 }
 
 // countObjects counts the Services and pods of a session.
-func (c *caches) countObjects(k key) (n int) {
-	for _, s := range objectsOf[*corev1.Service](c.services, k) {
-		if routeNamedBy(s) == k.route {
-			n++
-		}
+func (c *caches) countObjects(k key) int { return len(c.servicesOf(k)) + len(c.podsOf(k)) }
+
+// createdAt returns when the first Service or pod of a session was created, zero if there is none.
+func (c *caches) createdAt(k key) (first time.Time) {
+	for _, p := range slices.Concat(c.servicesOf(k), c.podsOf(k)) {
+		first = earliest(first, p.CreationTimestamp.Time)
 	}
-	return n + len(c.podsOf(k))
+	return first
 }
 
+// servicesOf lists the Services of a session.
+func (c *caches) servicesOf(k key) []*part { return partsOf(c.services, k) }
+
 // podsOf lists the pods of a session.
-func (c *caches) podsOf(k key) (out []*corev1.Pod) {
-	for _, p := range objectsOf[*corev1.Pod](c.pods, k) {
-		if routeNamedBy(p) == k.route {
-			out = append(out, p)
-		}
-	}
-	return out
+func (c *caches) podsOf(k key) []*part { return partsOf(c.pods, k) }
+
+func partsOf(i cache.SharedIndexInformer, k key) []*part {
+	return slices.DeleteFunc(objectsOf[*part](i, k), func(p *part) bool { return p.route != k.route })
 }

@@ -2,8 +2,11 @@ package guard
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/cache"
 
@@ -76,10 +80,18 @@ func fullMeta(name string) metav1.ObjectMeta {
 func keptMeta(name string) metav1.ObjectMeta {
 	full := fullMeta(name)
 	return metav1.ObjectMeta{
-		Namespace: "shop", Name: name, UID: "uid-1", ResourceVersion: "7", DeletionTimestamp: full.DeletionTimestamp,
+		Namespace: "shop", Name: name, UID: "uid-1", ResourceVersion: "7",
+		CreationTimestamp: full.CreationTimestamp, DeletionTimestamp: full.DeletionTimestamp,
 		Labels:      map[string]string{record.Label: watchedID, discoveryv1.LabelServiceName: record.ServiceName(watchedID)},
-		Annotations: map[string]string{record.RouteNameKey: "web", record.RouteUIDKey: "route-uid", record.JournalKey: "{}"},
+		Annotations: map[string]string{record.RouteNameKey: "web", record.RouteUIDKey: "route-uid"},
 	}
+}
+
+// keptRouteMeta is what the guard reads of a Route's: only there is the journal read.
+func keptRouteMeta(name string) metav1.ObjectMeta {
+	kept := keptMeta(name)
+	kept.Annotations = map[string]string{record.JournalKey: "{}"}
+	return kept
 }
 
 func sandboxService() *corev1.Service {
@@ -144,12 +156,12 @@ func TestTheCachesKeepOnlyWhatTheGuardReads(t *testing.T) {
 	}
 	for _, c := range []struct{ full, want any }{
 		{r, &routev1.Route{
-			ObjectMeta: keptMeta("web"),
+			ObjectMeta: keptRouteMeta("web"),
 			Spec:       routev1.RouteSpec{To: r.Spec.To, AlternateBackends: r.Spec.AlternateBackends, Port: r.Spec.Port},
 		}},
 		{service, &corev1.Service{ObjectMeta: keptMeta(service.Name)}},
 		{pod, &corev1.Pod{ObjectMeta: keptMeta(pod.Name), Spec: corev1.PodSpec{
-			RuntimeClassName: pod.Spec.RuntimeClassName, NodeName: "worker-1", Containers: []corev1.Container{{Name: "web"}, {Name: record.Sidecar}},
+			RuntimeClassName: pod.Spec.RuntimeClassName, NodeName: "worker-1", Containers: []corev1.Container{{Name: record.Sidecar}},
 		}}},
 		{slice, wantSlice},
 		{&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}},
@@ -188,6 +200,37 @@ func TestAJournalThatIsTooLongIsCut(t *testing.T) {
 	}
 	if s := record.Of(cached); s == nil || reason.CodeOf(s.Broken) != reason.JournalTooLong {
 		t.Errorf("session %+v, want %s", s, reason.JournalTooLong)
+	}
+}
+
+// Nobody can fill the guard's memory with objects that have a session's label, however large they are.
+func TestAnObjectIsKeptSmall(t *testing.T) {
+	long := strings.Repeat("x", 48<<10)
+	meta := fullMeta("web")
+	meta.Annotations = map[string]string{record.RouteNameKey: long, record.RouteUIDKey: long, record.JournalKey: long, "example.com/notes": long}
+	pod, slice, r := sandboxPod(), sandboxSlice(), &routev1.Route{Spec: routev1.RouteSpec{Host: long, Path: long, Port: &routev1.RoutePort{TargetPort: intstr.FromString(long)}}}
+	pod.ObjectMeta, slice.ObjectMeta, r.ObjectMeta = meta, meta, meta
+	backend := routev1.RouteTargetReference{Kind: long, Name: long}
+	r.Spec.To = backend
+	slice.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: long, Namespace: long, Name: long, FieldPath: long}
+	for range 1000 {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: long[:63]})
+		slice.Endpoints = append(slice.Endpoints, slice.Endpoints[0])
+		slice.Ports = append(slice.Ports, slice.Ports[0])
+		r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, backend)
+	}
+	for o, most := range map[any]int{&corev1.Service{ObjectMeta: meta}: 1 << 10, pod: 1 << 10, slice: 25 << 10, r: 10 << 10} {
+		kept, err := stripObject(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) > most {
+			t.Errorf("%T: %d bytes are kept, want at most %d", o, len(text), most)
+		}
 	}
 }
 
@@ -239,5 +282,65 @@ func TestWhichSessionAnObjectBelongsTo(t *testing.T) {
 				t.Errorf("as cached: got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// A list is read page by page, each page once, and the informer gets it as one page.
+func TestAListIsReadPageByPage(t *testing.T) {
+	const objects = 2*listPage + 1
+	calls := 0
+	list := pagedList(func(_ context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		calls++
+		first, _ := strconv.Atoi(o.Continue)
+		page := &corev1.ServiceList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}}
+		for n := first; n < min(objects, first+int(o.Limit)); n++ {
+			page.Items = append(page.Items, corev1.Service{ObjectMeta: fullMeta(strconv.Itoa(n))})
+		}
+		if left := int64(objects - first - len(page.Items)); left > 0 {
+			page.Continue, page.RemainingItemCount = strconv.Itoa(first+len(page.Items)), &left
+		}
+		return page, nil
+	})
+	got, err := list(t.Context(), metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := got.(*corev1.ServiceList)
+	if calls != 3 || len(whole.Items) != objects || whole.Continue != "" || whole.RemainingItemCount != nil || whole.ResourceVersion != "7" {
+		t.Errorf("%d pages, %d objects, %+v", calls, len(whole.Items), whole.ListMeta)
+	}
+	for n, s := range whole.Items {
+		if s.Name != strconv.Itoa(n) || len(s.Annotations) != 2 {
+			t.Fatalf("object %d is %+v", n, s.ObjectMeta)
+		}
+	}
+}
+
+// The caches keep little of a Service or pod, and do not index one that cannot be a session's.
+func TestWhatTheCachesKeepOfAPart(t *testing.T) {
+	misnamed := sandboxPod()
+	misnamed.Name = "web-7d44d67cbb-mmrw6"
+	for name, c := range map[string]struct {
+		object      any
+		route, node string
+	}{
+		"Service":          {sandboxService(), "web", ""},
+		"pod":              {sandboxPod(), "web", "worker-1"},
+		"stripped pod":     {asCached(t, sandboxPod()), "web", "worker-1"},
+		"a pod's own name": {misnamed, "", "worker-1"},
+	} {
+		kept, err := keep(c.object)
+		p, ok := kept.(*part)
+		if err != nil || !ok {
+			t.Fatalf("%s is kept as %T: %v", name, kept, err)
+		}
+		if p.route != c.route || p.node != c.node || p.id != watchedID || p.UID != "uid-1" || p.Labels != nil || p.Annotations != nil {
+			t.Errorf("%s is kept as %+v", name, p)
+		}
+		again, _ := keep(p)
+		values, err := indexSession(p)
+		if again != any(p) || err != nil || len(values) != len(sessionsOf(&caches{}, p)) || (len(values) == 1) != (c.route != "") {
+			t.Errorf("%s is indexed by %q: %v", name, values, err)
+		}
 	}
 }

@@ -22,7 +22,8 @@ var policyCodes = []reason.Code{
 	reason.VolumeKindNotAllowed,
 	reason.RawDeviceNotAllowed,
 	reason.NodeDeviceNotAllowed,
-	reason.RuntimeAnnotationNotAllowed,
+	reason.AnnotationNotAllowed,
+	reason.FieldNotAllowed,
 	reason.SELinuxNotAllowed,
 	reason.ImageNotAllowed,
 }

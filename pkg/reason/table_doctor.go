@@ -14,6 +14,7 @@ const (
 	PodSecurityNotRead  Code = "PodSecurityNotRead"
 	PodSecurityUnset    Code = "PodSecurityUnset"
 	PodSecurityEnforced Code = "PodSecurityEnforced"
+	WindowsPodsAllowed  Code = "WindowsPodsAllowed"
 	SCCNotServed        Code = "SCCNotServed"
 	SCCNotUsable        Code = "SCCNotUsable"
 
@@ -26,6 +27,7 @@ const (
 	SidecarImageNotAllowed Code = "SidecarImageNotAllowed"
 
 	SCCPolicyNotInForce     Code = "SCCPolicyNotInForce"
+	SCCPolicyNotSeen        Code = "SCCPolicyNotSeen"
 	SCCWithoutSandboxPolicy Code = "SCCWithoutSandboxPolicy"
 	SandboxPolicyNotInForce Code = "SandboxPolicyNotInForce"
 	SandboxPolicyNotSeen    Code = "SandboxPolicyNotSeen"
@@ -67,12 +69,17 @@ if one is installed, check its pods:
 	{
 		PodSecurityUnset, Finding, "namespace {namespace} has no label pod-security.kubernetes.io/enforce; newer versions of OpenShift then enforce restricted",
 		`The namespace must allow privileged pods; SCCs and the sandbox policy still restrict them. Ask an administrator to run:
-  oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite`,
+  oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false osc-debug.dev/sessions=allowed --overwrite`,
+	},
+	{
+		WindowsPodsAllowed, Finding, "namespace {namespace} allows privileged pods, and SCCs do not restrict pods on Windows nodes",
+		`Ask an administrator to run the following; policy osc-debug-windows then rejects Windows pods in the namespace:
+  oc label namespace {namespace} osc-debug.dev/sessions=allowed`,
 	},
 	{
 		PodSecurityEnforced, Finding, `namespace {namespace} enforces pod security "{level}", which forbids the privileged sidecar`,
 		`The namespace must allow privileged pods; SCCs and the sandbox policy still restrict them. Ask an administrator to run:
-  oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false --overwrite`,
+  oc label namespace {namespace} pod-security.kubernetes.io/enforce=privileged security.openshift.io/scc.podSecurityLabelSync=false osc-debug.dev/sessions=allowed --overwrite`,
 	},
 	{SCCNotServed, Finding, "this cluster has no SecurityContextConstraints; only admission policies restrict pods", ""},
 	{
@@ -98,6 +105,10 @@ if one is installed, check its pods:
 		"use an allowed one with --sidecar-image, or ask an administrator to add it to data.images: oc edit configmap osc-debug -n osc-debug",
 	},
 
+	{
+		SCCPolicyNotSeen, Finding, "{user} may use SCC privileged, which policy osc-debug-scc leaves alone; whether the policy is in force cannot be seen as this user",
+		"run this check as a user with role osc-debug-user",
+	},
 	{
 		SCCPolicyNotInForce, Finding,
 		"policy osc-debug-scc is not in force: with SCC osc-debug-kata you can create a privileged pod without a session label, which no policy checks",

@@ -30,6 +30,7 @@ const (
 	// Problems with the settings, or in finding a guard.
 	SettingsInvalid    Code = "SettingsInvalid"
 	GuardNotFound      Code = "GuardNotFound"
+	HomeNotTrusted     Code = "HomeNotTrusted"
 	GuardLeaseNotHeld  Code = "GuardLeaseNotHeld"
 	GuardLeaseStale    Code = "GuardLeaseStale"
 	GuardStatusMissing Code = "GuardStatusMissing"
@@ -71,6 +72,10 @@ var guardReasons = []Reason{
 	},
 
 	{SettingsInvalid, Refusal, "ConfigMap {namespace}/{configmap}: invalid data.{key}: {why}", "correct it: oc edit configmap {configmap} -n {namespace}"},
+	{
+		HomeNotTrusted, Refusal, "namespace {home} is not trusted: {why}",
+		"Settings and guards of this namespace apply to the whole cluster. Ask a cluster administrator to check who can write in it, or to delete it, and to apply 'osc-debug manifests guard' again.",
+	},
 	{GuardNotFound, Refusal, "Lease {home}/{lease}: {why}", ""},
 	{GuardLeaseNotHeld, Refusal, "Lease {home}/{lease} is not held", ""},
 	{

@@ -74,15 +74,16 @@ const (
 
 	// Rejections by the sandbox policy; the messages in manifests/policy/policy.yaml begin with these
 	// codes.
-	SandboxNotInVM              Code = "SandboxNotInVM"
-	HostNamespaceNotAllowed     Code = "HostNamespaceNotAllowed"
-	HostPortNotAllowed          Code = "HostPortNotAllowed"
-	VolumeKindNotAllowed        Code = "VolumeKindNotAllowed"
-	RawDeviceNotAllowed         Code = "RawDeviceNotAllowed"
-	NodeDeviceNotAllowed        Code = "NodeDeviceNotAllowed"
-	RuntimeAnnotationNotAllowed Code = "RuntimeAnnotationNotAllowed"
-	SELinuxNotAllowed           Code = "SELinuxNotAllowed"
-	ImageNotAllowed             Code = "ImageNotAllowed"
+	SandboxNotInVM          Code = "SandboxNotInVM"
+	HostNamespaceNotAllowed Code = "HostNamespaceNotAllowed"
+	HostPortNotAllowed      Code = "HostPortNotAllowed"
+	VolumeKindNotAllowed    Code = "VolumeKindNotAllowed"
+	RawDeviceNotAllowed     Code = "RawDeviceNotAllowed"
+	NodeDeviceNotAllowed    Code = "NodeDeviceNotAllowed"
+	AnnotationNotAllowed    Code = "AnnotationNotAllowed"
+	FieldNotAllowed         Code = "FieldNotAllowed"
+	SELinuxNotAllowed       Code = "SELinuxNotAllowed"
+	ImageNotAllowed         Code = "ImageNotAllowed"
 )
 
 const (
@@ -203,7 +204,8 @@ var preflightReasons = []Reason{
 	{VolumeKindNotAllowed, Refusal, apiServerRefuses, emptyInstead},
 	{RawDeviceNotAllowed, Refusal, apiServerRefuses, ""},
 	{NodeDeviceNotAllowed, Refusal, apiServerRefuses, ""},
-	{RuntimeAnnotationNotAllowed, Refusal, apiServerRefuses, ""},
+	{FieldNotAllowed, Refusal, apiServerRefuses, "this version of osc-debug does not know these fields; ask an administrator whether a newer 'osc-debug manifests policy' does"},
+	{AnnotationNotAllowed, Refusal, apiServerRefuses, "ask an administrator to add the annotations' domains to data.annotations in ConfigMap osc-debug/osc-debug"},
 	{SELinuxNotAllowed, Refusal, apiServerRefuses, ""},
 	{ImageNotAllowed, Refusal, apiServerRefuses,
 		`Ask an administrator to add the image, by digest, to data.images. On OpenShift, capabilities that the container adds must also be in the SCC's allowedCapabilities:

@@ -144,7 +144,7 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	{SessionEndedMeanwhile, Failure, "the session was ended by the guard or another user before it was verified", ""},
 	{ShareTakenBack, Failure, "{why}; the session is now held", ""},
 	{TrafficNotTakenBack, Failure, "cannot take the traffic back from the sandbox: {why}", "end the session: {osc-debug} rollback --route {route} -n {namespace}"},
-	{EndsEarlier, Warning, "the sandbox pods took {took} to become ready; the session ends {earlier} earlier than requested, before the pods' own deadline", ""},
+	{EndsEarlier, Warning, "the sandbox pods took {took} to become ready; the session ends {earlier} earlier than requested, within the pods' deadline and the administrator's maxDuration", ""},
 	{EventNotWritten, Warning, "cannot write an Event: {why}", ""},
 
 	// While the session is live.

@@ -5,6 +5,12 @@ package rights
 // SCC is the SecurityContextConstraints that admits privileged pods in a VM.
 const SCC = "osc-debug-kata"
 
+// SessionsLabel marks namespaces for sessions. Policy osc-debug-windows rejects Windows pods in them.
+const (
+	SessionsLabel   = "osc-debug.dev/sessions"
+	SessionsAllowed = "allowed"
+)
+
 // Right is permission to do something with a resource.
 type Right struct {
 	Group, Resource, Verb string // of the API; group "" is core
@@ -51,6 +57,11 @@ var Guard = []Right{
 	{"discovery.k8s.io", "endpointslices", "list"},
 	{"discovery.k8s.io", "endpointslices", "watch"},
 }
+
+// CustomHost is what the guard needs to write a Route with an external certificate: OpenShift asks for it
+// whatever changes. Its admission policy keeps it from changing the certificate or the host. Other Routes
+// do not need it.
+var CustomHost = []Right{{"route.openshift.io", "routes/custom-host", "create"}, {"route.openshift.io", "routes/custom-host", "update"}}
 
 // GuardEvents is what the guard needs to report what it did. It works without.
 var GuardEvents = []Right{{"", "events", "create"}}

@@ -25,6 +25,11 @@ func (in Input) pinContainers(containers, live []corev1.Container, statuses []co
 		if !in.KeepsLiveness {
 			c.LivenessProbe = nil
 		}
+		for _, p := range []*corev1.Probe{c.LivenessProbe, c.StartupProbe} {
+			if p != nil {
+				p.TerminationGracePeriodSeconds = shortGrace(p.TerminationGracePeriodSeconds)
+			}
+		}
 		c.ResizePolicy = nil // not allowed for a container that is never restarted
 		for p := range c.Ports {
 			c.Ports[p].HostPort, c.Ports[p].HostIP = 0, ""
@@ -50,6 +55,14 @@ func (in Input) pinContainers(containers, live []corev1.Container, statuses []co
 			c.Env = append(c.Env, e)
 		}
 	}
+}
+
+// shortGrace returns a grace period in seconds that is at most record.MaxGrace, and nil for nil.
+func shortGrace(seconds *int64) *int64 {
+	if longest := int64(record.MaxGrace.Seconds()); seconds != nil && *seconds > longest {
+		return &longest
+	}
+	return seconds
 }
 
 var labelField = regexp.MustCompile(`^metadata\.labels\['(.+)'\]$`)

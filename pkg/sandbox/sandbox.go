@@ -25,6 +25,9 @@ type Input struct {
 	RuntimeClass string
 	Image        string // of the sidecar
 	Replicas     int
+	// AnnotationDomains are the domains of annotations that the administrator allows, in addition to the
+	// usual ones.
+	AnnotationDomains []string
 	Changes
 }
 

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -86,6 +87,7 @@ func ptr[T any](v T) *T { return &v }
 func input() Input {
 	return Input{
 		Session: "bcdfghjk", RuntimeClass: "kata", Image: "quay.io/osc-debug/sidecar@sha256:1", Replicas: 2,
+		AnnotationDomains: []string{"example.com"},
 		Route: &routev1.Route{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "sample", Name: "shop", UID: "uid-1"},
 			Spec:       routev1.RouteSpec{Port: &routev1.RoutePort{TargetPort: intstr.FromString("http")}},
@@ -95,7 +97,10 @@ func input() Input {
 		}}},
 		Program: &workload.Program{
 			Kind: "Deployment", Name: "web", Labels: map[string]string{"app": "web", "pod-template-hash": "abc"},
-			Annotations: map[string]string{"team": "shop", "openshift.io/scc": "restricted-v2"},
+			Annotations: map[string]string{
+				"kubectl.kubernetes.io/restartedAt": "2026-01-02", "example.com/team": "shop", "team": "shop", "prometheus.io/scrape": "true",
+				"openshift.io/scc": "restricted-v2",
+			},
 			Spec: corev1.PodSpec{
 				PriorityClassName: "high", ServiceAccountName: "web",
 				Containers: []corev1.Container{
@@ -144,13 +149,22 @@ func TestTheCloneIsTheRunningProgram(t *testing.T) {
 		"label app is kept":              p.Labels["app"] == "web",
 		"no template hash":               p.Labels["pod-template-hash"] == "",
 		"session label":                  p.Labels[record.Label] == "bcdfghjk",
-		"annotation is kept":             p.Annotations["team"] == "shop",
+		"known annotation is kept":       p.Annotations["kubectl.kubernetes.io/restartedAt"] == "2026-01-02",
+		"allowed annotation is kept":     p.Annotations["example.com/team"] == "shop",
+		"other annotations are not":      p.Annotations["team"] == "" && p.Annotations["prometheus.io/scrape"] == "",
 		"admission's annotation is not":  p.Annotations["openshift.io/scc"] == "",
 		"Route owns it":                  p.OwnerReferences[0].UID == "uid-1" && p.OwnerReferences[0].BlockOwnerDeletion == nil,
 	} {
 		if !ok {
 			t.Errorf("not true: %s", what)
 		}
+	}
+}
+
+// The annotations that a clone does not get are named, but not those that admission writes anew.
+func TestAnnotationsLeftOffAreNamed(t *testing.T) {
+	if got, want := input().LeftOffAnnotations(), []string{"prometheus.io/scrape", "team"}; !slices.Equal(got, want) {
+		t.Errorf("left off %q, want %q", got, want)
 	}
 }
 

@@ -2,7 +2,6 @@ package session
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -18,10 +17,16 @@ import (
 // established is the state of an open connection in /proc/net/tcp (include/net/tcp_states.h).
 const established = "01"
 
+// Longest output that is read of a sandbox, in bytes. A line of the table has 150 bytes.
+const (
+	maxTable  = 8 << 20
+	maxStderr = 4 << 10
+)
+
 // Connections counts the open TCP connections to some ports of a sandbox pod. It reads the pod's
 // /proc/net/tcp and tcp6 through the sidecar.
 func Connections(ctx context.Context, client exec.Client, namespace, pod string, ports []int32) (int, error) {
-	var out, errOut bytes.Buffer
+	out, errOut := exec.Limited{Limit: maxTable}, exec.Limited{Limit: maxStderr, Cut: true}
 	err := client.Stream(ctx, namespace, pod, record.Sidecar, []string{"cat", "/proc/net/tcp", "/proc/net/tcp6"}, remotecommand.StreamOptions{Stdout: &out, Stderr: &errOut})
 	if err != nil {
 		return 0, fmt.Errorf("count connections of pod %s: %w %s", pod, err, strings.TrimSpace(errOut.String()))

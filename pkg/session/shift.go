@@ -19,6 +19,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/plan"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // Forward steps, in order. Package store has those of the rollback.
@@ -49,6 +50,7 @@ type Options struct {
 	plan.Request
 	Interval       time.Duration // between steps
 	FollowRollout  bool          // end the session if the original is rolled out
+	MaxDuration    time.Duration // the administrator's limit for sessions; 0: none
 	For            time.Duration // time that the session is live; 0: until the context ends
 	Drain          time.Duration // least time between restoring the Route and deleting the sandbox
 	Timeout        time.Duration // for the pods to become ready
@@ -71,6 +73,7 @@ type Runner struct {
 	store.Store
 	Options
 	Clock  *kube.Clock
+	Trust  *settings.Trust // whether namespace osc-debug is trusted; nil: read it each time
 	Report Report
 	// OnLive is called once traffic has been shifted. It must return when its context ends; the
 	// rollback does not wait for it. An error is reported, but does not end the session.

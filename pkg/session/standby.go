@@ -18,7 +18,7 @@ func (r *Runner) findGuard(ctx context.Context) error {
 	if !r.Guarded {
 		return nil
 	}
-	g, err := standby.Find(ctx, r.Core, r.Namespace, record.JournalVersion, r.Clock.Now)
+	g, err := standby.Find(ctx, r.Core, r.Trust, r.Namespace, record.JournalVersion, r.Clock.Now)
 	switch {
 	case apierrors.IsForbidden(err):
 		return reason.Forbidden(reason.GuardNotRunning, "why", err)

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
@@ -35,24 +36,27 @@ func (r Rollback) sweepRoute(ctx context.Context, route, uid string) (swept bool
 // sweepNamespace deletes what sessions left whose Routes no longer have marks or no longer exist.
 // It skips the sessions in ended, which this command has ended. swept is true if there was
 // something.
-func (r Rollback) sweepNamespace(ctx context.Context, ended map[string]bool) (swept bool, failed error) {
+func (r Rollback) sweepNamespace(ctx context.Context, ended map[string]bool) (swept bool, err error) {
 	all, err := r.listMarked(ctx)
 	if err != nil {
 		return false, err
 	}
+	// Read the Routes after the objects: a session marks its Route before it creates any.
+	on, err := Finder{r.Store, r.Namespace}.List(ctx)
+	if err != nil {
+		return false, err
+	}
+	inSession := map[string]bool{}
+	for _, found := range on {
+		inSession[found.Route.Name] = true
+	}
 	var left []marks
 	for m := range all {
-		// Read the Route after the objects: a session marks its Route before it creates any.
-		on, err := r.Routes.RouteV1().Routes(r.Namespace).Get(ctx, m.route, metav1.GetOptions{})
-		switch {
-		case err != nil && !apierrors.IsNotFound(err):
-			failed = errors.Join(failed, fmt.Errorf("route %s/%s: %w", r.Namespace, m.route, err))
-		case err == nil && record.Of(on) != nil, ended[m.id]: // ending the Route's session deletes it
-		default:
+		if !inSession[m.route] && !ended[m.id] { // otherwise ending the Route's session deletes it
 			left = append(left, m)
 		}
 	}
-	return left != nil, errors.Join(failed, r.deleteLeftovers(ctx, left))
+	return left != nil, r.deleteLeftovers(ctx, left)
 }
 
 // deleteLeftovers deletes what sessions left. It drains first, because their Routes may have been
@@ -67,10 +71,38 @@ func (r Rollback) deleteLeftovers(ctx context.Context, left []marks) (failed err
 	}
 	for _, m := range left {
 		r.Report.Step(store.StepDelete, fmt.Sprintf("Service and pods of session %s, which is no longer on route %s", m.id, m.route))
-		failed = errors.Join(failed, r.Teardown(ctx, r.Namespace, m.route, m.id))
 	}
-	return failed
+	// Anyone who can create pods can make some that stay: with a finalizer. So all are deleted before any is
+	// waited for.
+	errs := make([]error, len(left))
+	var running errgroup.Group
+	running.SetLimit(maxDeletions)
+	for i, m := range left {
+		running.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, firstDeletion)
+			defer cancel()
+			errs[i] = r.Teardown(ctx, r.Namespace, m.route, m.id)
+			return nil
+		})
+	}
+	_ = running.Wait() // the errors are in errs
+	for i, m := range left {
+		if errs[i] != nil {
+			running.Go(func() error {
+				errs[i] = r.Teardown(ctx, r.Namespace, m.route, m.id)
+				return nil
+			})
+		}
+	}
+	_ = running.Wait()
+	return errors.Join(errs...)
 }
+
+// maxDeletions is how many sandboxes are deleted at once. A first try waits for pods for firstDeletion only.
+const (
+	maxDeletions  = 20
+	firstDeletion = 5 * time.Second
+)
 
 // listMarked returns the sessions that Services and pods of the namespace belong to, by their
 // marks. Invalid marks are ignored.
@@ -87,7 +119,7 @@ func (r Rollback) listMarked(ctx context.Context) (map[marks]bool, error) {
 	all := map[marks]bool{}
 	note := func(o *metav1.ObjectMeta) {
 		m := marks{o.Labels[record.Label], o.Annotations[record.RouteNameKey], o.Annotations[record.RouteUIDKey]}
-		if record.ValidID(m.id) && m.route != "" {
+		if record.ValidID(m.id) && len(validation.IsDNS1123Subdomain(m.route)) == 0 {
 			all[m] = true
 		}
 	}

@@ -27,9 +27,13 @@ func (r *Runner) originalBackends(slices []discoveryv1.EndpointSlice) []route.Ba
 }
 
 // endTime returns when a session that goes live now ends: after TTL, but before its pods reach
-// their own deadline, however long they took to start.
+// their own deadline, and before the guard finds that it lasts too long, however long the pods took to
+// start.
 func (r *Runner) endTime(now time.Time) time.Time {
 	end, last := now.Add(r.TTL), r.buildStarted.Add(record.Longest)
+	if r.MaxDuration > 0 {
+		last = r.buildStarted.Add(min(record.Longest, record.Preparation+r.MaxDuration))
+	}
 	if !r.buildStarted.IsZero() && end.After(last) {
 		r.Report.Warn(reason.New(reason.EndsEarlier, "took", now.Sub(r.buildStarted).Round(time.Second).String(), "earlier", end.Sub(last).Round(time.Second).String()))
 		end = last

@@ -14,6 +14,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -42,6 +43,7 @@ type Settings struct {
 	MaxDuration    time.Duration // maximum length of a session, including extensions
 	RuntimeClasses []string      // RuntimeClasses that sandboxes may use; empty, for any, only in Defaults
 	Images         []string      // allowed sidecar images, by digest; empty: any
+	Annotations    []string      // domains of annotations that sandboxes may have, in addition to the usual ones
 }
 
 // Defaults returns the settings that apply without a ConfigMap. They allow any RuntimeClass. A
@@ -68,7 +70,7 @@ func Parse(home string, data map[string]string) (Settings, error) {
 	durations := map[string]*time.Duration{
 		"reloadInterval": &s.ReloadInterval, "drain": &s.Drain, "grace": &s.Grace, "maxDuration": &s.MaxDuration,
 	}
-	lists := map[string]*[]string{"namespaces": &s.Namespaces, "runtimeClasses": &s.RuntimeClasses, "images": &s.Images}
+	lists := map[string]*[]string{"namespaces": &s.Namespaces, "runtimeClasses": &s.RuntimeClasses, "images": &s.Images, "annotations": &s.Annotations}
 	for key, text := range data {
 		if d := durations[key]; d != nil {
 			value, err := time.ParseDuration(strings.TrimSpace(text))
@@ -90,6 +92,8 @@ func Parse(home string, data map[string]string) (Settings, error) {
 		return s, &Invalid{home, "maxDuration", fmt.Errorf("must be at most %s, because a sandbox pod lives for 4h", record.Longest)}
 	case len(s.RuntimeClasses) == 0:
 		return s, &Invalid{home, "runtimeClasses", errors.New("must name at least one RuntimeClass")}
+	case slices.ContainsFunc(s.Annotations, func(domain string) bool { return len(validation.IsDNS1123Subdomain(domain)) > 0 }):
+		return s, &Invalid{home, "annotations", errors.New("must list domains of annotations, such as example.com")}
 	case len(s.Namespaces) > 1 && slices.Contains(s.Namespaces, AllNamespaces):
 		return s, &Invalid{home, "namespaces", fmt.Errorf("%s cannot be combined with other namespaces", AllNamespaces)}
 	}
@@ -114,9 +118,12 @@ func (e *Invalid) Reason() *reason.Error {
 	return reason.New(reason.SettingsInvalid, "namespace", e.Home, "configmap", ConfigName, "key", e.Key, "why", e.Err)
 }
 
-// Read returns the settings of the guard in namespace home. The error is an *Invalid, or the API
-// server's.
-func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings, error) {
+// Read returns the settings of the guard in namespace home. The error is an *Invalid, has reason
+// HomeNotTrusted, or is the API server's.
+func Read(ctx context.Context, core kubernetes.Interface, trust *Trust, home string) (Settings, error) {
+	if err := trust.Check(ctx, core, home); err != nil {
+		return Settings{}, err
+	}
 	m, err := core.CoreV1().ConfigMaps(home).Get(ctx, ConfigName, metav1.GetOptions{})
 	if err != nil {
 		return Settings{}, err
@@ -125,14 +132,14 @@ func Read(ctx context.Context, core kubernetes.Interface, home string) (Settings
 }
 
 // Find returns the settings for sessions in a namespace: those of the cluster's guard, else those of
-// the namespace's own guard, else the defaults.
-func Find(ctx context.Context, core kubernetes.Interface, namespace string) (Settings, error) {
+// the namespace's own guard, else the defaults. A home that is not trusted counts as none.
+func Find(ctx context.Context, core kubernetes.Interface, trust *Trust, namespace string) (Settings, error) {
 	for _, home := range []string{Home, namespace} {
-		s, err := Read(ctx, core, home)
+		s, err := Read(ctx, core, trust, home)
 		switch {
 		case err == nil:
 			return s, nil
-		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
+		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !reason.Is(err, reason.HomeNotTrusted):
 			return s, fmt.Errorf("read the settings: %w", err)
 		}
 	}

@@ -10,13 +10,13 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	got, err := Parse("home", map[string]string{"namespaces": " shop  team ", "drain": "12s", "maxDuration": "1h", "runtimeClasses": "kata", "images": ""})
+	got, err := Parse("home", map[string]string{"namespaces": " shop  team ", "drain": "12s", "maxDuration": "1h", "runtimeClasses": "kata", "images": "", "annotations": "example.com\tteam.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Defaults()
 	want.Namespaces, want.Drain, want.MaxDuration, want.RuntimeClasses = []string{"shop", "team"}, 12*time.Second, time.Hour, []string{"kata"}
-	want.Images = []string{}
+	want.Images, want.Annotations = []string{}, []string{"example.com", "team.example.com"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, wanted %+v", got, want)
 	}
@@ -32,6 +32,7 @@ func TestParse(t *testing.T) {
 		"must name at least one": {"runtimeClasses": " "},
 		"runtimeClasses: must":   {"drain": "8s"},
 		"namespaces: * cannot":   {"namespaces": "* shop", "runtimeClasses": "kata"},
+		"annotations: must list": {"annotations": "example.com/x", "runtimeClasses": "kata"},
 	} {
 		if _, err := Parse("home", data); !reason.Is(err, reason.SettingsInvalid) || !strings.Contains(err.Error(), text) {
 			t.Errorf("%v: wanted %s with %q, got %v", data, reason.SettingsInvalid, text, err)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -18,13 +19,13 @@ type Printer interface {
 }
 
 // NewPrinter returns a printer for a format, "columns" or "json". "" means columns if w is a terminal and
-// JSON lines otherwise.
-func NewPrinter(w io.Writer, format string, terminal bool) (Printer, error) {
+// JSON lines otherwise. The printer escapes what is not printable.
+func NewPrinter(w io.Writer, format string, isTerminal bool) (Printer, error) {
 	switch {
-	case format == "columns" || format == "" && terminal:
-		return &columnPrinter{w: w}, nil
+	case format == "columns" || format == "" && isTerminal:
+		return &columnPrinter{w: terminal.NewWriter(w, false)}, nil
 	case format == "json" || format == "":
-		return &jsonPrinter{encoder: json.NewEncoder(w)}, nil
+		return &jsonPrinter{encoder: json.NewEncoder(terminal.NewJSONWriter(w))}, nil
 	}
 	return nil, fmt.Errorf("--output %q: must be columns or json", format)
 }
@@ -69,24 +70,27 @@ func (p *columnPrinter) Print(_, gadget string, e *frame.Event) error {
 	case e.Open != nil:
 		result := fmt.Sprintf("fd %d", e.Open.FD)
 		if e.Open.Error != "" {
-			result = e.Open.Error
+			result = terminal.Line(e.Open.Error)
 		}
 		detail = fmt.Sprintf("%s  %s  %s", terminal.Line(e.Open.Path), result, formatDuration(e.Open.Took))
 	case e.TCP != nil:
-		name = e.TCP.Op
-		detail = fmt.Sprintf("%s -> %s", e.TCP.Local, e.TCP.Remote)
+		name = terminal.Line(e.TCP.Op)
+		detail = fmt.Sprintf("%s -> %s", address(e.TCP.Local), address(e.TCP.Remote))
 		switch {
 		case e.TCP.Op == "accept":
-			detail = fmt.Sprintf("%s <- %s", e.TCP.Local, e.TCP.Remote)
+			detail = fmt.Sprintf("%s <- %s", address(e.TCP.Local), address(e.TCP.Remote))
 		case e.TCP.Op == "close":
 			detail += fmt.Sprintf("  sent %d B  received %d B  %s", e.TCP.Sent, e.TCP.Received, formatDuration(e.TCP.Took))
 		case e.TCP.Error != "":
-			detail += "  " + e.TCP.Error
+			detail += "  " + terminal.Line(e.TCP.Error)
 		}
 	}
 	_, err := fmt.Fprintf(p.w, rowFormat, e.Time.Local().Format("15:04:05.000"), e.PID, terminal.Line(e.Comm), name, detail)
 	return err
 }
+
+// address is an address and a port on one line: the zone of an IPv6 address may be any text.
+func address(a netip.AddrPort) string { return terminal.Line(a.String()) }
 
 // formatDuration formats a duration with at least three significant digits.
 func formatDuration(d time.Duration) string {

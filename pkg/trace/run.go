@@ -4,12 +4,12 @@ package trace
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,11 +19,19 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/kube/exec"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/terminal"
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
 // stopTimeout is how long a tracer may take to detach and send its ledgers.
 const stopTimeout = 10 * time.Second
+
+// Longest line of frames, and longest error output of a tracer, in bytes. Whoever is root in the sandbox
+// can send any.
+const (
+	maxFrame  = 64 << 10
+	maxStderr = 64 << 10
+)
 
 // Request says what to trace.
 type Request struct {
@@ -83,18 +91,26 @@ func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p P
 	in, heartbeats := io.Pipe()
 	go sendHeartbeats(ctx, heartbeats, cancelStream)
 	out, frames := io.Pipe()
-	reader := &frameReader{pod: pod, printer: p, note: note, ledgers: Ledgers{}}
+	reader := &frameReader{pod: pod, gadgets: r.Gadgets, printer: p, note: note, ledgers: Ledgers{}}
 	done := make(chan error, 1)
-	go func() { done <- reader.read(out) }()
-	var stderr bytes.Buffer
+	go func() {
+		err := reader.read(out)
+		if err != nil {
+			cancelStream() // client-go reads on after an error of Write
+		}
+		done <- err
+	}()
+	stderr := exec.Limited{Limit: maxStderr, Cut: true}
 	err := e.Stream(streamContext, r.Namespace, pod, record.Sidecar, []string{
 		"/usr/bin/osc-tracer", "run", "--gadgets=" + strings.Join(r.Gadgets, ","), "--container-id=" + id, "--container-name=" + r.Container,
 	}, remotecommand.StreamOptions{Stdin: in, Stdout: frames, Stderr: &stderr})
 	in.Close()
 	frames.Close()
-	err = errors.Join(err, <-done)
-	if err != nil && stderr.Len() > 0 {
-		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
+	if wrong := <-done; wrong != nil {
+		err = wrong
+	}
+	if said := strings.TrimSpace(stderr.String()); err != nil && said != "" {
+		err = fmt.Errorf("%w: %s", err, said)
 	}
 	return reader.ledgers, err
 }
@@ -121,36 +137,49 @@ func sendHeartbeats(ctx context.Context, w *io.PipeWriter, cancelStream context.
 // frameReader reads the frames of one tracer.
 type frameReader struct {
 	pod     string
+	gadgets []string // that run; frames of others are an error
 	printer Printer
 	note    func(string, ...any)
 	ledgers Ledgers
 	seq     uint64
 }
 
+// read reads frames until the stream ends, or something is wrong with it.
 func (r *frameReader) read(in *io.PipeReader) error {
-	decoder := json.NewDecoder(bufio.NewReaderSize(in, 64<<10))
-	for {
-		var f frame.Frame
-		if err := decoder.Decode(&f); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 4<<10), maxFrame)
+	for lines.Scan() {
+		if err := r.handle(lines.Bytes()); err != nil {
 			in.CloseWithError(err)
-			return fmt.Errorf("read the tracer's frames: %w", err)
-		}
-		if r.seq++; f.Seq != r.seq {
-			in.CloseWithError(io.ErrUnexpectedEOF)
-			return reason.New(reason.TraceFramesLost, "got", f.Seq, "last", r.seq-1)
-		}
-		switch {
-		case f.Status != nil:
-			r.note("%s: gadget %s %s (%s)", r.pod, f.Gadget, f.Status.State, f.Status.Reason)
-		case f.Event != nil:
-			if err := r.printer.Print(r.pod, f.Gadget, f.Event); err != nil {
-				in.CloseWithError(err)
-				return err
-			}
-		case f.Ledger != nil:
-			r.ledgers[f.Gadget] = *f.Ledger
+			return err
 		}
 	}
+	if err := lines.Err(); err != nil {
+		in.CloseWithError(err)
+		return fmt.Errorf("read the tracer's frames: %w", err)
+	}
+	return nil
+}
+
+// handle takes one line.
+func (r *frameReader) handle(line []byte) error {
+	var f frame.Frame
+	if err := json.Unmarshal(line, &f); err != nil {
+		return fmt.Errorf("read the tracer's frames: %w", err)
+	}
+	if r.seq++; f.Seq != r.seq {
+		return reason.New(reason.TraceFramesLost, "got", f.Seq, "last", r.seq-1)
+	}
+	if !slices.Contains(r.gadgets, f.Gadget) {
+		return fmt.Errorf("read the tracer's frames: unexpected gadget %.40q", f.Gadget)
+	}
+	switch {
+	case f.Status != nil:
+		r.note("%s: gadget %s %s (%s)", r.pod, f.Gadget, terminal.Line(f.Status.State), terminal.Line(f.Status.Reason))
+	case f.Event != nil:
+		return r.printer.Print(r.pod, f.Gadget, f.Event)
+	case f.Ledger != nil:
+		r.ledgers[f.Gadget] = *f.Ledger
+	}
+	return nil
 }

@@ -67,6 +67,7 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	e := newEnv(t)
 	e.createSCCResource()
 	image := e.builtInSidecar()
+	e.startSCCAdmission()
 	e.installPolicy()
 	account := e.prepareOwnGuard("images="+image, "runtimeClasses=kata kata-remote "+doctorClass)
 	e.deployment("web", 9, nil) // too many pods for a session at 100 %, which does not matter here
@@ -117,6 +118,10 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 			e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
 		}, nil},
 		{"pod security", "missing", reason.PodSecurityEnforced, `"restricted"`, "oc label namespace " + e.ns + " pod-security.kubernetes.io/enforce=privileged", func() { e.setPodSecurity("restricted") }, nil},
+		{"pod security", "warning", reason.WindowsPodsAllowed, "", "oc label namespace " + e.ns + " osc-debug.dev/sessions=allowed", func() {
+			_, err := core.CoreV1().Namespaces().Patch(t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"osc-debug.dev/sessions":null}}}`), metav1.PatchOptions{})
+			e.ok(err)
+		}, nil},
 		{"pod security", "warning", reason.PodSecurityUnset, "", "oc label namespace " + e.ns, func() { e.setPodSecurity("") }, nil},
 		{"SCC", "missing", reason.SCCNotUsable, "alice", "--clusterrole=osc-debug-user --user=alice -n " + e.ns, func() {
 			e.bind("alice", "edit")
@@ -262,7 +267,7 @@ func (e *env) setPodSecurity(level string) {
 	if level != "" {
 		value = fmt.Sprintf("%q", level)
 	}
-	_, err := core.CoreV1().Namespaces().Patch(e.t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":`+value+`}}}`), metav1.PatchOptions{})
+	_, err := core.CoreV1().Namespaces().Patch(e.t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"osc-debug.dev/sessions":"allowed","pod-security.kubernetes.io/enforce":`+value+`}}}`), metav1.PatchOptions{})
 	e.ok(err)
 }
 

@@ -145,6 +145,7 @@ func (e *env) checkForgedPodOnCordonedNode(id string) {
 	if now := e.shop(); now.ResourceVersion != live.ResourceVersion {
 		e.t.Errorf("a forged pod on a cordoned node ended the session: %s", sessionFields(now))
 	}
+	e.ok(core.CoreV1().Pods(e.ns).Delete(ctx, "forged", *metav1.NewDeleteOptions(0))) // the guard does not: it is not named like a sandbox
 }
 
 // When the sandbox's node is cordoned and drained, the guard first gives the traffic back. Until

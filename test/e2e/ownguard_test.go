@@ -138,7 +138,7 @@ func (e *env) startGuard(name, config string, args ...string) *running {
 
 // hasGuard says whether the namespace's own guard covers it.
 func (e *env) hasGuard() bool {
-	g, err := standby.Read(e.t.Context(), core, e.ns)
+	g, err := standby.Read(e.t.Context(), core, nil, e.ns)
 	return err == nil && g.Covers(e.ns)
 }
 
@@ -182,7 +182,7 @@ func TestATeamsOwnGuard(t *testing.T) {
 	if out, err := apply.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if s, err := settings.Read(t.Context(), core, e.ns); err != nil || s.MaxDuration != time.Hour {
+	if s, err := settings.Read(t.Context(), core, nil, e.ns); err != nil || s.MaxDuration != time.Hour {
 		t.Errorf("settings after the update: %+v, %v", s, err)
 	}
 	e.setSetting("maxDuration", "3h50m")
@@ -245,7 +245,7 @@ func testLostRights(t *testing.T, spoil func(*env)) {
 	covered := func(want bool) {
 		t.Helper()
 		e.eventually(fmt.Sprintf("covered: %v", want), func() bool {
-			g, err := standby.Read(t.Context(), core, e.ns)
+			g, err := standby.Read(t.Context(), core, nil, e.ns)
 			return err == nil && g.Covers(e.ns) == want
 		})
 	}
@@ -285,7 +285,7 @@ func TestAGuardOfAllNamespaces(t *testing.T) {
 	before := sessionFields(e.createPlainRoute("shop"))
 	home.startGuard("only", account)
 	home.eventually("the guard covers a namespace that is not listed", func() bool {
-		g, err := standby.Read(t.Context(), core, home.ns)
+		g, err := standby.Read(t.Context(), core, nil, home.ns)
 		return err == nil && g.Covers(e.ns)
 	})
 	e.plant("shop", record.Live, time.Second)

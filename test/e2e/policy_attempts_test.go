@@ -43,6 +43,11 @@ const (
 	sandboxMarksChanged       reason.Code = "SandboxMarksChanged"
 	nodeNameNotAllowed        reason.Code = "NodeNameNotAllowed"
 	ephemeralContainerNotInVM reason.Code = "EphemeralContainerNotInVM"
+	sandboxNotLinux           reason.Code = "SandboxNotLinux"
+	gracePeriodTooLong        reason.Code = "GracePeriodTooLong"
+	finalizerNotAllowed       reason.Code = "FinalizerNotAllowed"
+	sandboxNameNotAllowed     reason.Code = "SandboxNameNotAllowed"
+	windowsNotAllowed         reason.Code = "WindowsNotAllowed"
 )
 
 // deniedBy returns the policy's denial with a code and, if given, a value in its message.
@@ -60,7 +65,7 @@ func addVolume(v corev1.VolumeSource) func(*corev1.Pod) {
 }
 
 func withAnnotation(key string) attempt {
-	return attempt{func(p *corev1.Pod) { p.Annotations[key] = "x" }, func(p *corev1.Pod) { p.Annotations["team/"+key[:2]] = "x" }, deniedBy(reason.RuntimeAnnotationNotAllowed)}
+	return attempt{func(p *corev1.Pod) { p.Annotations[key] = "x" }, func(p *corev1.Pod) { p.Annotations["team.example.com/"+key[:2]] = "x" }, deniedBy(reason.AnnotationNotAllowed, key)}
 }
 
 // ownLevel is the SELinux level of the test's namespace; OpenShift gives each namespace one.

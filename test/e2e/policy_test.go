@@ -4,11 +4,12 @@ package e2e
 
 import (
 	"context"
-	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
+	routeclient "github.com/openshift/client-go/route/clientset/versioned"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -17,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
@@ -57,53 +59,47 @@ func keepParameters(ctx context.Context) error {
 	return ok(err)
 }
 
-// installPolicy installs the sandbox policy and a stand-in for SCC admission for the test's
-// namespace only, with the namespace's own parameters.
+// installPolicy installs the sandbox policies for the test's namespace only, with the namespace's own
+// parameters.
 func (e *env) installPolicy() {
 	e.t.Helper()
-	ctx := e.t.Context()
-	only := &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": e.ns}}
+	e.installPolicies("osc-debug-sandbox", "osc-debug-scc", "osc-debug-deletion", "osc-debug-eviction")
+	e.setParameters(parameters())
+}
+
+// installPolicies installs some of the policies that 'osc-debug manifests policy' prints, for the test's
+// namespace only.
+func (e *env) installPolicies(names ...string) {
+	e.t.Helper()
 	printed, err := exec.Command(binary, "manifests", "policy").Output()
 	e.ok(err)
-	standIn, err := os.ReadFile("testdata/scc-stand-in.yaml")
-	e.ok(err)
-	client := core.AdmissionregistrationV1()
-	for _, doc := range strings.Split(string(printed)+"\n---\n"+string(standIn), "\n---\n") {
-		var meta metav1.TypeMeta
-		e.ok(yaml.Unmarshal([]byte(doc), &meta))
-		switch meta.Kind {
-		case "ValidatingAdmissionPolicy":
-			var p admissionv1.ValidatingAdmissionPolicy
-			e.ok(yaml.UnmarshalStrict([]byte(doc), &p))
-			p.Name = e.ns + "-" + p.Name
-			_, err := client.ValidatingAdmissionPolicies().Create(ctx, &p, metav1.CreateOptions{})
-			e.ok(err)
-			e.t.Cleanup(func() {
-				_ = client.ValidatingAdmissionPolicies().Delete(context.Background(), p.Name, metav1.DeleteOptions{})
-			})
-			e.bindPolicy(p.Name, p.Spec.ParamKind != nil)
-		case "MutatingAdmissionPolicy":
-			var p admissionv1.MutatingAdmissionPolicy
-			e.ok(yaml.UnmarshalStrict([]byte(doc), &p))
-			p.Name = e.ns + "-" + p.Name
-			_, err := client.MutatingAdmissionPolicies().Create(ctx, &p, metav1.CreateOptions{})
-			e.ok(err)
-			e.t.Cleanup(func() {
-				_ = client.MutatingAdmissionPolicies().Delete(context.Background(), p.Name, metav1.DeleteOptions{})
-			})
-			_, err = client.MutatingAdmissionPolicyBindings().Create(ctx, &admissionv1.MutatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: p.Name},
-				Spec: admissionv1.MutatingAdmissionPolicyBindingSpec{PolicyName: p.Name, MatchResources: &admissionv1.MatchResources{NamespaceSelector: only}}}, metav1.CreateOptions{})
-			e.ok(err)
-			e.t.Cleanup(func() {
-				_ = client.MutatingAdmissionPolicyBindings().Delete(context.Background(), p.Name, metav1.DeleteOptions{})
-			})
-		case "ValidatingAdmissionPolicyBinding": // bindPolicy creates one for this namespace instead
-		default:
-			e.t.Fatalf("the manifests have an unexpected %s", meta.Kind)
+	client, installed := core.AdmissionregistrationV1().ValidatingAdmissionPolicies(), 0
+	for doc := range strings.SplitSeq(string(printed), "\n---\n") {
+		var p admissionv1.ValidatingAdmissionPolicy
+		e.ok(yaml.Unmarshal([]byte(doc), &p))
+		if p.Kind != "ValidatingAdmissionPolicy" || !slices.Contains(names, p.Name) {
+			continue
 		}
+		e.ok(yaml.UnmarshalStrict([]byte(doc), &p))
+		p.Name = e.ns + "-" + p.Name
+		_, err := client.Create(e.t.Context(), &p, metav1.CreateOptions{})
+		e.ok(err)
+		e.t.Cleanup(func() { _ = client.Delete(context.Background(), p.Name, metav1.DeleteOptions{}) })
+		e.bindPolicy(p.Name, p.Spec.ParamKind != nil)
+		installed++
 	}
-	// One list has one entry per line, as is usual in YAML, the other mixes separators.
-	e.setParameters(map[string]string{"runtimeClasses": "kata\nkata-remote\n", "images": approvedImage + "\r\n\tquay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64)})
+	if installed != len(names) {
+		e.t.Fatalf("the manifests have %d of the policies %q", installed, names)
+	}
+}
+
+// parameters are the settings of the tests' administrator. One list has one entry per line, as is usual
+// in YAML, the others mix separators.
+func parameters() map[string]string {
+	return map[string]string{
+		"runtimeClasses": "kata\nkata-remote\n", "annotations": "team.example.com\tsidecar.example.com",
+		"images": approvedImage + "\r\n\tquay.io/osc-debug/full@sha256:" + strings.Repeat("3", 64),
+	}
 }
 
 // bindPolicy binds a policy to the test's namespace.
@@ -135,14 +131,18 @@ func (e *env) setParameters(data map[string]string) {
 }
 
 // grantSCC allows a user to use SCC osc-debug-kata.
-func (e *env) grantSCC(user string) {
+func (e *env) grantSCC(user string) { e.grantSCCs(user, "osc-debug-kata") }
+
+// grantSCCs allows a user, or the ServiceAccount system:serviceaccount:NAMESPACE:NAME, to use SCCs.
+func (e *env) grantSCCs(user string, names ...string) {
 	e.t.Helper()
-	_, err := core.RbacV1().Roles(e.ns).Create(e.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "scc-" + user}, Rules: []rbacv1.PolicyRule{
+	name := "scc-" + strings.ReplaceAll(user, ":", "-")
+	_, err := core.RbacV1().Roles(e.ns).Create(e.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"pods/ephemeralcontainers"}, Verbs: []string{"update", "patch"}}, // role edit does not include this
-		{APIGroups: []string{"security.openshift.io"}, Resources: []string{"securitycontextconstraints"}, ResourceNames: []string{"osc-debug-kata"}, Verbs: []string{"use"}}}}, metav1.CreateOptions{})
+		{APIGroups: []string{"security.openshift.io"}, Resources: []string{"securitycontextconstraints"}, ResourceNames: names, Verbs: []string{"use"}}}}, metav1.CreateOptions{})
 	e.ok(err)
-	_, err = core.RbacV1().RoleBindings(e.ns).Create(e.t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "scc-" + user},
-		RoleRef:  rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "scc-" + user},
+	_, err = core.RbacV1().RoleBindings(e.ns).Create(e.t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:  rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: name},
 		Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: "rbac.authorization.k8s.io", Name: user}}}, metav1.CreateOptions{})
 	e.ok(err)
 }
@@ -150,10 +150,21 @@ func (e *env) grantSCC(user string) {
 // clientOf returns a user's client.
 func (e *env) clientOf(user string) kubernetes.Interface {
 	e.t.Helper()
+	return kubernetes.NewForConfigOrDie(e.configOf(user))
+}
+
+// configOf returns how a user reaches the API server.
+func (e *env) configOf(user string) *rest.Config {
+	e.t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig(user))
 	e.ok(err)
 	config.QPS, config.Burst = 100, 200
-	return kubernetes.NewForConfigOrDie(config)
+	return config
+}
+
+// routesOf returns a user's client for Routes.
+func (e *env) routesOf(user string) routeclient.Interface {
+	return routeclient.NewForConfigOrDie(e.configOf(user))
 }
 
 // sandboxPod returns a pod as a session creates it, except that no scheduler schedules it.
@@ -176,65 +187,107 @@ func (e *env) sandboxPod(name string) *corev1.Pod {
 	}
 }
 
-// An ordinary user with permission to use the SCC tries to run privileged containers outside a VM or from an
-// unapproved image, or to use resources of the node. Each attempt is rejected for the right reason,
-// and its twin, the same pod without the offence, is admitted.
+// holder is a user who creates pods that SCC osc-debug-kata admits: by the user's own permission to use
+// it, or by that of the pods' ServiceAccount.
+type holder struct {
+	name    string
+	client  kubernetes.Interface
+	account string // ServiceAccount of the pods
+}
+
+// holders returns a user with permission to use the SCC, and a user without it, whose ServiceAccount has
+// it.
+func (e *env) holders() []holder {
+	e.t.Helper()
+	e.grantSCC("alice")
+	_, err := core.CoreV1().ServiceAccounts(e.ns).Create(e.t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "ci"}}, metav1.CreateOptions{})
+	e.ok(err)
+	e.grantSCC("system:serviceaccount:" + e.ns + ":ci")
+	e.bind("bob", "edit")
+	e.grantSCCs("bob", "none") // the right to add ephemeral containers
+	return []holder{{"alice", e.clientOf("alice"), ""}, {"ServiceAccount ci", e.clientOf("bob"), "ci"}}
+}
+
+// create sends a dry run of creating a sandbox pod that was changed.
+func (h holder) create(e *env, change func(*corev1.Pod)) error {
+	p := e.sandboxPod(record.PodName("bcdfghjk", 0))
+	p.Spec.ServiceAccountName = h.account
+	if change != nil {
+		change(p)
+	}
+	_, err := h.client.CoreV1().Pods(e.ns).Create(e.t.Context(), p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+// attemptCount counts the attempts of a test and reports those that end otherwise than they must.
+type attemptCount struct {
+	t     *testing.T
+	tried int
+}
+
+// expect wants an attempt to be rejected, and its twin without the offence to be admitted.
+func (c *attemptCount) expect(name string, d denial, err, twin error) {
+	c.t.Helper()
+	c.tried++
+	if !d.matches(err) {
+		c.t.Errorf("%s: got %v, wanted a rejection by %+v", name, err, d)
+	}
+	if twin != nil {
+		c.t.Errorf("%s: its twin was rejected: %v", name, twin)
+	}
+}
+
+// Ordinary users try to run privileged containers outside a VM or from an unapproved image, or to use
+// resources of the node. They, or the ServiceAccount of their pods, may use the SCC. Each attempt is
+// rejected for the right reason, and its twin, the same pod without the offence, is admitted.
 func TestTheSandboxPolicy(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.owner = e.createPlainRoute("shop").UID
-	e.grantSCC("alice")
+	holders := e.holders()
 	_, err := core.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-plain"}, Handler: "runc"}, metav1.CreateOptions{})
 	e.ok(err)
 	t.Cleanup(func() {
 		_ = core.NodeV1().RuntimeClasses().Delete(context.Background(), "e2e-plain", metav1.DeleteOptions{})
 	})
-	_, err = core.CoreV1().Namespaces().Patch(t.Context(), e.ns, types.MergePatchType, []byte(`{"metadata":{"annotations":{"openshift.io/sa.scc.mcs":"`+ownLevel+`"}}}`), metav1.PatchOptions{})
-	e.ok(err)
-	e.installPolicy()
-	alice := e.clientOf("alice").CoreV1().Pods(e.ns)
-	try := func(change func(*corev1.Pod)) error {
-		p := e.sandboxPod("try")
-		if change != nil {
-			change(p)
-		}
-		_, err := alice.Create(t.Context(), p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		return err
+	e.startSCCAdmission()
+	outsiders := e.outsiders()
+	for name, create := range outsiders {
+		e.eventually(name+" is admitted without the policies", func() bool { return create() == nil })
 	}
+	e.installPolicy()
 	var offends, sound error
 	defer func() { t.Logf("with the offence: %v; without: %v", offends, sound) }()
 	e.eventually("the policies are in force", func() bool {
-		offends, sound = try(asOrdinaryPod(func(p *corev1.Pod) { p.Labels = map[string]string{record.Label: "x"} })), try(nil)
-		unmarked := try(attempts()["no session, no VM"].change) // the stand-in for SCC admission is a policy too
-		return deniedBy(reason.SandboxNotInVM).matches(offends) && sound == nil && unmarked != nil
-	})
-	tried := 0
-	expect := func(name string, d denial, err, twin error) {
-		t.Helper()
-		tried++
-		if !d.matches(err) {
-			t.Errorf("%s: got %v, wanted a rejection by %+v", name, err, d)
+		inForce := true
+		for _, h := range holders {
+			offends, sound = h.create(e, asOrdinaryPod(func(p *corev1.Pod) { p.Labels = map[string]string{record.Label: "x"} })), h.create(e, nil)
+			unmarked := h.create(e, attempts()["no session, no VM"].change) // the stand-in for SCC admission is a webhook
+			inForce = inForce && deniedBy(reason.SandboxNotInVM).matches(offends) && sound == nil && deniedBy(sandboxWithoutSession).matches(unmarked)
 		}
-		if twin != nil {
-			t.Errorf("%s: its twin was rejected: %v", name, twin)
-		}
-	}
-	for name, a := range attempts() {
-		expect(name, a.denial, try(a.change), try(a.twin))
-	}
-	there := e.tryUpdates(expect)
-	e.tryEphemeral(expect)
-	e.tryWorkloads(expect)
-
-	bob := e.clientOf("bob").CoreV1().Pods(e.ns)
-	e.bind("bob", "edit")
-	e.eventually("bob has the rights", func() bool {
-		_, err := bob.List(t.Context(), metav1.ListOptions{})
-		return err == nil
+		return inForce
 	})
-	_, err = bob.Create(t.Context(), e.sandboxPod("try"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	expect("without the grant", deniedBySCC, err, try(nil))
+	count := &attemptCount{t: t}
+	there := map[string]string{}
+	for _, h := range holders {
+		expect := func(name string, d denial, err, twin error) {
+			t.Helper()
+			count.expect(h.name+": "+name, d, err, twin)
+		}
+		for name, a := range attempts() {
+			expect(name, a.denial, h.create(e, a.change), h.create(e, a.twin))
+		}
+		for name, a := range fieldAttempts() {
+			expect(name, a.denial, h.create(e, a.change), h.create(e, a.twin))
+		}
+		there[h.name] = e.tryUpdates(h, expect)
+		e.tryEphemeral(h, expect)
+		e.tryWorkloads(h, expect)
+	}
+	e.tryOutsiders(outsiders, count.expect)
 
+	h := holders[0]
+	alice := h.client.CoreV1().Pods(e.ns)
 	for name, c := range map[string]struct {
 		data   map[string]string
 		denial denial
@@ -246,31 +299,31 @@ func TestTheSandboxPolicy(t *testing.T) {
 		"no runtime classes":    {map[string]string{"runtimeClasses": " ", "images": approvedImage}, deniedBy(reason.SandboxNotInVM, "runtimeClasses")},
 		"no key runtimeClasses": {map[string]string{"images": approvedImage}, deniedBy(reason.SandboxNotInVM, "runtimeClasses")},
 	} {
-		twin := try(nil)
+		twin := h.create(e, nil)
 		e.setParameters(c.data)
 		var err error
 		e.eventually("the policy uses its new parameters", func() bool {
-			err = try(nil)
+			err = h.create(e, nil)
 			return c.denial.matches(err)
 		})
-		expect(name, c.denial, err, twin)
-		if err := try(asOrdinaryPod(func(*corev1.Pod) {})); err != nil {
+		count.expect(name, c.denial, err, twin)
+		if err := h.create(e, asOrdinaryPod(func(*corev1.Pod) {})); err != nil {
 			t.Errorf("%s: an ordinary pod was rejected: %v", name, err)
 		}
-		// An existing sandbox can still be deleted (here: get a finalizer) but not changed. Without
+		// An existing sandbox can still be deleted (here: get the finalizer of a deletion) but not changed. Without
 		// parameters the API server rejects both, because it does not evaluate the policy.
 		if c.data != nil {
-			_, err = alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"finalizers":["example.com/gc"]}}`), dryRun)
+			_, err = alice.Patch(t.Context(), there[h.name], types.MergePatchType, []byte(`{"metadata":{"finalizers":["foregroundDeletion"]}}`), dryRun)
 		} else {
 			err = nil
 		}
-		_, changed := alice.Patch(t.Context(), there, types.MergePatchType, []byte(`{"metadata":{"annotations":{"team/note":"y"}}}`), dryRun)
-		expect(name+", later", c.denial, changed, err)
-		e.setParameters(map[string]string{"runtimeClasses": "kata kata-remote", "images": approvedImage})
-		e.eventually("the policy uses its old parameters", func() bool { return try(nil) == nil })
+		_, changed := alice.Patch(t.Context(), there[h.name], types.MergePatchType, []byte(`{"metadata":{"labels":{"team":"y"}}}`), dryRun)
+		count.expect(name+", later", c.denial, changed, err)
+		e.setParameters(parameters())
+		e.eventually("the policy uses its old parameters", func() bool { return h.create(e, nil) == nil })
 	}
-	summarize(t, "%d attempts", tried)
-	if tried < 105 {
-		t.Errorf("only %d attempts, wanted at least 105", tried)
+	summarize(t, "%d attempts", count.tried)
+	if count.tried < 2*169 {
+		t.Errorf("only %d attempts, wanted at least %d", count.tried, 2*169)
 	}
 }

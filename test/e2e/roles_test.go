@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -19,17 +18,17 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// Role osc-debug-user is enough for a whole session without role edit, and grants nothing else.
+// Role osc-debug-user is enough for a whole session without role edit, and grants nothing else, also under
+// the policy that narrows it.
 // Role osc-debug-viewer can list sessions but not change them.
 func TestTheTeamsRolesAreEnough(t *testing.T) {
 	t.Parallel()
 	e := newGuardedEnv(t)
 	e.reserveVM()
-	printed, err := exec.Command(binary, "manifests", "rbac").Output()
-	e.ok(err)
-	e.kubectl(string(printed), "apply", "-f", "-")
+	e.applyRoles()
 	e.ok(core.RbacV1().RoleBindings(e.ns).Delete(t.Context(), "alice-edit", metav1.DeleteOptions{}))
 	e.bind("alice", "osc-debug-user")
+	e.installPolicies("osc-debug-user")
 	e.bind("bob", "osc-debug-viewer")
 	e.deployment("web", 1, onRealNode)
 	e.createNeighbours()
@@ -76,6 +75,7 @@ func TestTheTeamsRolesAreEnough(t *testing.T) {
 		t.Errorf("before %s\nafter  %s", before, after)
 	}
 	e.checkNothingLeft()
+	e.tryBeyondSessions()
 	for _, denied := range []string{"get secrets", "list configmaps", "update pods", "patch services", "delete networkpolicies", "update routes", "create routes", "create deployments.apps", "patch statefulsets.apps", "create pods --subresource=portforward", "patch pods --subresource=ephemeralcontainers"} {
 		if out := e.canI("alice", strings.Fields(denied)...); out != "no" {
 			t.Errorf("kubectl auth can-i %s says %q for alice, wanted no", denied, out)

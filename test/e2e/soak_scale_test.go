@@ -10,12 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session/record"
@@ -24,7 +21,6 @@ import (
 const (
 	manySessions  = 1000
 	manyRoutes    = 10_000 // without sessions
-	mostMemory    = 64     // MiB
 	latestRestore = 60 * time.Second
 	slowestStatus = time.Second
 	plantTime     = 5 * time.Minute
@@ -98,7 +94,7 @@ func TestSoakAThousandSessions(t *testing.T) {
 
 	ctx, cancel := context.WithDeadline(t.Context(), end.Add(4*time.Minute))
 	defer cancel()
-	late := e.waitForRestores(ctx, due)
+	late := e.waitForRestores(ctx, 0, due)
 	e.judge("longest time from a session's end to its restored Route", slices.Max(late) <= latestRestore, fmt.Sprintf("%.1f s, median %.1f s", slices.Max(late).Seconds(), median(late).Seconds()), "<= 60 s")
 	e.eventually("no sandbox is left", func() bool { return e.countSessionObjects() == 0 })
 	most := e.memoryMiB(g, "VmHWM")
@@ -119,59 +115,6 @@ func (e *env) deleteRoutes() {
 	e.t.Error("the Routes were not deleted within 10 min")
 }
 
-func median(d []time.Duration) time.Duration {
-	s := slices.Sorted(slices.Values(d))
-	return s[len(s)/2]
-}
-
-// waitForRestores watches until all Routes have their weights back, and returns how long after its
-// session's end each was restored.
-func (e *env) waitForRestores(ctx context.Context, due []time.Time) []time.Duration {
-	e.t.Helper()
-	w, err := routes.RouteV1().Routes(e.ns).Watch(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: record.Label})
-	e.ok(err)
-	defer w.Stop()
-	late := make([]time.Duration, len(due))
-	left := len(due)
-	for event := range w.ResultChan() {
-		r, ok := event.Object.(*routev1.Route)
-		var n int
-		if !ok {
-			continue
-		}
-		if _, err := fmt.Sscanf(r.Name, "shop-%d", &n); err != nil || late[n] != 0 || len(r.Spec.AlternateBackends) > 0 || *r.Spec.To.Weight != 100 {
-			continue
-		}
-		late[n] = max(time.Since(due[n]), time.Nanosecond)
-		if left--; left == 0 {
-			return late
-		}
-	}
-	e.t.Fatalf("%d Routes were not restored", left)
-	return nil
-}
-
-// parallelFor calls do for 0 to n-1, with 24 calls at the same time.
-func (e *env) parallelFor(n int, do func(int)) {
-	var running sync.WaitGroup
-	var next atomic.Int64
-	for range 24 {
-		running.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n || e.t.Failed() {
-					return
-				}
-				do(i)
-			}
-		})
-	}
-	running.Wait()
-	if e.t.Failed() {
-		e.t.FailNow()
-	}
-}
-
 // countIdleRequests counts the requests within 30 s, except those for the Lease.
 func (e *env) countIdleRequests(log *requestLog) (n int) {
 	time.Sleep(20 * time.Second) // until controllers have handled the new objects
@@ -183,34 +126,6 @@ func (e *env) countIdleRequests(log *requestLog) (n int) {
 		}
 	}
 	return n
-}
-
-// memoryMiB returns a value of /proc/PID/status, such as VmRSS, in MiB.
-func (e *env) memoryMiB(r *running, key string) int {
-	e.t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
-	e.ok(err)
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, key+":"); ok {
-			var kib int
-			_, err := fmt.Sscan(rest, &kib)
-			e.ok(err)
-			return (kib + 1023) / 1024
-		}
-	}
-	e.t.Fatalf("/proc/PID/status has no %s", key)
-	return 0
-}
-
-// judge prints a figure with its target and verdict, and fails the test on a miss.
-func (e *env) judge(what string, ok bool, got, target string) {
-	e.t.Helper()
-	verdict := "met"
-	if !ok {
-		verdict = "MISSED"
-		e.t.Fail()
-	}
-	summarize(e.t, "%-66s %-30s target %-22s %s", what, got, target, verdict)
 }
 
 func devcluster(t *testing.T, args ...string) {

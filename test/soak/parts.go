@@ -51,6 +51,7 @@ var parts = []part{
 	e2e("kills-with-pods-others", "weight, extend and rollback killed in the same way", "^TestSoakKilled.*/^(weight|extend|rollback)$"),
 	e2e("clones", "every kind of workload cloned into the VM", "^TestClonesThatRun"),
 	e2e("thousand", "a thousand sessions and ten thousand Routes", "^TestSoakAThousand"),
+	e2e("tenant", "two tenants load the guard with 10,000 marked objects and 2,000 Routes that cannot be restored", "^TestSoakTwoTenants"),
 	e2e("faults", "a thousand sessions while a fifth of all requests fails", "^TestFaults", "OSC_DEBUG_SESSIONS=1000"),
 	e2e("races", "two users start a session at the same moment, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
 	e2e("versions", "sessions begun, continued and ended by an old and today's command and guard", "^TestSoakSessionsOfAnOldVersion"),

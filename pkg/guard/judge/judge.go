@@ -26,6 +26,7 @@ type Limits struct {
 	Drain    time.Duration // between restoring a Route and deleting its sandbox
 	Courtesy time.Duration // extra time in which a command can finish ending its own session
 	Orphan   time.Duration // how long a sandbox without a mark on its Route is kept
+	Longest  time.Duration // how long a session may last
 }
 
 // slack is added to deadlines, because the API server's time is known only to a second.
@@ -40,6 +41,7 @@ type Facts struct {
 	Others    int             // total weight of all other backends
 	Cordoned  bool            // a node that runs a sandbox pod is cordoned
 	Objects   int             // number of Services and pods of the session
+	Created   time.Time       // when the first of them was created; zero if there are none
 	DrainEnds time.Time       // end of the drain after this guard restored the Route; zero: it did not
 	LateUntil time.Time       // until when routers may use old Routes after an outage; past or zero: they do not
 
@@ -72,9 +74,15 @@ func Decide(f Facts, l Limits, now time.Time) Verdict {
 		return Verdict{Action: Nothing, Reason: reason.NoWayBack}
 	case f.Session.Broken != nil && f.Session.Backend && f.Cordoned: // the sandbox will be evicted soon
 		return Verdict{Action: End, Reason: reason.NodeDrain}
+	case f.Session.Broken != nil && f.Session.Backend && f.Ready > 0 && !f.Created.IsZero() && !now.Before(f.Created.Add(record.Preparation+l.Longest)):
+		return Verdict{Action: End, Reason: reason.TooLong} // nobody knows its end, but it cannot be later
 	case f.Session.Broken != nil && f.Session.Backend && f.Ready > 0:
 		// The Route's original state is unknown: change nothing while users are served.
-		return Verdict{Action: Nothing, Reason: reason.Unreadable}
+		wait := time.Duration(0)
+		if !f.Created.IsZero() {
+			wait = f.Created.Add(record.Preparation + l.Longest).Sub(now)
+		}
+		return Verdict{Action: Nothing, Reason: reason.Unreadable, RequeueAfter: wait}
 	case f.Session.Broken != nil:
 		return Verdict{Action: End, Reason: reason.Unreadable}
 	case j == nil && f.Session.Backend:
@@ -97,8 +105,12 @@ func Decide(f Facts, l Limits, now time.Time) Verdict {
 	if j.State == record.Arming {
 		end, why = j.ArmBy.Time, reason.Abandoned
 	}
-	if end.After(now.Add(record.Longest + slack)) {
+	if end.After(now.Add(l.Longest + slack)) {
 		return Verdict{Action: End, Reason: reason.TooLong}
+	}
+	// Whoever can write the Route can set its end time again and again, but not when its sandbox was created.
+	if last := f.Created.Add(record.Preparation + l.Longest); !f.Created.IsZero() && end.After(last) {
+		end, why = last, reason.TooLong
 	}
 	expiry := onceDue(end.Add(slack), now, Verdict{Action: End, Reason: why, Since: end})
 	if expiry.Action != Nothing || j.State != record.Live || f.Ready > 0 {

@@ -13,7 +13,7 @@ import (
 
 var (
 	t0     = time.Unix(10_000, 0)
-	limits = Limits{Grace: 5 * time.Second, Drain: 8 * time.Second, Courtesy: time.Minute, Orphan: 2 * time.Minute}
+	limits = Limits{Grace: 5 * time.Second, Drain: 8 * time.Second, Courtesy: time.Minute, Orphan: 2 * time.Minute, Longest: time.Hour}
 )
 
 func at(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
@@ -46,6 +46,11 @@ func TestJudge(t *testing.T) {
 		{"live past its end", nil, record.Live, 102, End, reason.Expired, 0},
 		{"live for ever, it says", func(f *Facts) { f.Session.Journal.Expires = metav1.NewTime(at(100_000)) }, record.Live, 50, End, reason.TooLong, 0},
 		{"arming for ever, it says", func(f *Facts) { f.Session.Journal.ArmBy = metav1.NewTime(at(100_000)) }, record.Arming, 50, End, reason.TooLong, 0},
+		{"longer than the administrator allows", func(f *Facts) { f.Session.Journal.Expires = metav1.NewTime(at(3700)) }, record.Live, 50, End, reason.TooLong, 0},
+		{"as long as the administrator allows", func(f *Facts) { f.Session.Journal.Expires = metav1.NewTime(at(3650)) }, record.Live, 50, Nothing, "", 3602 * time.Second},
+		{"extended again and again, not over yet", func(f *Facts) { f.Created, f.Session.Journal.Expires = at(0), metav1.NewTime(at(5000)) }, record.Live, 4199, Nothing, "", 3 * time.Second},
+		{"extended again and again", func(f *Facts) { f.Created, f.Session.Journal.Expires = at(0), metav1.NewTime(at(5000)) }, record.Live, 4202, End, reason.TooLong, 0},
+		{"held again and again", func(f *Facts) { f.Created, f.Session.Journal.Expires = at(0), metav1.NewTime(at(5000)) }, record.Held, 4202, End, reason.TooLong, 0},
 		{"unready, nobody else serves", func(f *Facts) { f.Ready, f.Others, f.UnreadySince = 0, 0, at(50) }, record.Live, 50, Hold, reason.Unready, 0},
 		{"unready, others serve", func(f *Facts) { f.Ready, f.UnreadySince = 0, at(48) }, record.Live, 50, Nothing, "", 3 * time.Second},
 		{"unready over the grace", func(f *Facts) { f.Ready, f.UnreadySince = 0, at(44) }, record.Live, 50, Hold, reason.Unready, 0},
@@ -66,6 +71,8 @@ func TestJudge(t *testing.T) {
 		{"node cordoned, draining already", func(f *Facts) { f.Cordoned, f.DrainingSince = true, at(0) }, record.Draining, 60, Nothing, "", 8 * time.Second},
 		{"Route made again", func(f *Facts) { f.SameUID = false }, record.Live, 50, End, reason.Recreated, 0},
 		{"unreadable, users are served", func(f *Facts) { f.Session.Broken, f.Session.Journal = errors.New("x"), nil }, record.Live, 500, Nothing, reason.Unreadable, 0},
+		{"unreadable, users are served, not too long yet", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Created = errors.New("x"), nil, at(0) }, record.Live, 4000, Nothing, reason.Unreadable, 200 * time.Second},
+		{"unreadable, users are served for too long", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Created = errors.New("x"), nil, at(0) }, record.Live, 4200, End, reason.TooLong, 0},
 		{"unreadable, sandbox dead", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Ready = errors.New("x"), nil, 0 }, record.Live, 50, End, reason.Unreadable, 0},
 		{"unreadable, its node is cordoned", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Cordoned = errors.New("x"), nil, true }, record.Live, 50, End, reason.NodeDrain, 0},
 		{"unreadable, no other backend", func(f *Facts) { f.Session.Broken, f.Session.Journal, f.Session.Alone = errors.New("x"), nil, true }, record.Live, 50, Nothing, reason.NoWayBack, 0},

@@ -56,6 +56,15 @@ func configMap(home string, data map[string]string) *corev1.ConfigMap {
 func (o objects) withGuard(home string, ago time.Duration, s standby.Status) objects {
 	o[leasePath(home)] = leaseOf(home, "guard-of-"+home, now.Add(-ago))
 	o[statusPath(home)] = configMap(home, s.Data())
+	return o.withHome(map[string]string{settings.TrustLabel: settings.Trusted}, nil)
+}
+
+// withHome adds namespace settings.Home.
+func (o objects) withHome(labels, annotations map[string]string) objects {
+	o["GET /api/v1/namespaces/"+settings.Home] = &corev1.Namespace{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+		ObjectMeta: metav1.ObjectMeta{Name: settings.Home, Labels: labels, Annotations: annotations},
+	}
 	return o
 }
 
@@ -202,7 +211,7 @@ func TestAGuardIsReadFromItsLeaseAndStatus(t *testing.T) {
 			if c.status != nil {
 				o[statusPath("home")] = c.status
 			}
-			g, err := standby.Read(t.Context(), apiServer(t, o), "home")
+			g, err := standby.Read(t.Context(), apiServer(t, o), nil, "home")
 			if reason.CodeOf(err) != c.want || (err == nil) != (c.want == "") {
 				t.Fatalf("got %v, want %q", err, c.want)
 			}
@@ -224,6 +233,10 @@ func TestWhichGuardIsUsed(t *testing.T) {
 	forbidden[leasePath("shop")] = http.StatusForbidden
 	unsaid := objects{}.withGuard(settings.Home, 0, covering("team")).withGuard("shop", 0, covering("shop"))
 	delete(unsaid, statusPath("shop"))
+	someone := map[string]string{"openshift.io/requester": "mallory"}
+	squatted := objects{}.withGuard(settings.Home, 0, covering("*")).withHome(nil, someone)
+	requested := objects{}.withGuard(settings.Home, 0, covering("*")).withHome(map[string]string{settings.TrustLabel: settings.Trusted}, someone)
+	beside := objects{}.withGuard(settings.Home, 0, covering("*")).withGuard("shop", 0, covering("shop")).withHome(nil, someone)
 	for _, c := range []struct {
 		name    string
 		objects objects
@@ -240,9 +253,12 @@ func TestWhichGuardIsUsed(t *testing.T) {
 		{"the cluster's covers others, and the other is hidden", forbidden, "", reason.GuardDoesNotCover},
 		{"the namespace's own is stale", objects{}.withGuard(settings.Home, 0, covering("team")).withGuard("shop", stale, covering("shop")), "", reason.GuardLeaseStale},
 		{"the namespace's own wrote no status", unsaid, "", reason.GuardStatusMissing},
+		{"the cluster's home was requested by someone", squatted, "", reason.HomeNotTrusted},
+		{"the same, later installed by an administrator", requested, "", reason.HomeNotTrusted},
+		{"the same, beside the namespace's own", beside, "shop", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g, err := standby.Find(t.Context(), apiServer(t, c.objects), "shop", version, func() time.Time { return now })
+			g, err := standby.Find(t.Context(), apiServer(t, c.objects), nil, "shop", version, func() time.Time { return now })
 			if reason.CodeOf(err) != c.code || (err == nil) != (c.code == "") {
 				t.Fatalf("got %v, want %q", err, c.code)
 			}

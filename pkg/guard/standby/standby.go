@@ -150,9 +150,9 @@ func readLease(ctx context.Context, core kubernetes.Interface, home string) (*co
 // Find returns the guard that can end sessions in a namespace: the cluster's, else the namespace's
 // own. If neither can, the error is that of the namespace's own guard, or of the cluster's guard if the
 // namespace has none. now returns the API server's time.
-func Find(ctx context.Context, core kubernetes.Interface, namespace string, journal int, now func() time.Time) (*Guard, error) {
+func Find(ctx context.Context, core kubernetes.Interface, trust *settings.Trust, namespace string, journal int, now func() time.Time) (*Guard, error) {
 	find := func(home string) (*Guard, error) {
-		g, err := Read(ctx, core, home)
+		g, err := Read(ctx, core, trust, home)
 		if err == nil {
 			err = g.CheckCanEnd(namespace, journal, now())
 		}
@@ -172,9 +172,15 @@ func Find(ctx context.Context, core kubernetes.Interface, namespace string, jour
 	return nil, ownErr
 }
 
-// Read reads the Lease and the status of the guard in namespace home. Errors are those of ReadStatus,
-// or have reason GuardNotFound or GuardLeaseNotHeld.
-func Read(ctx context.Context, core kubernetes.Interface, home string) (*Guard, error) {
+// Read reads the Lease and the status of the guard in namespace home. Errors are those of ReadStatus and
+// settings.Trust, or have reason GuardNotFound or GuardLeaseNotHeld.
+func Read(ctx context.Context, core kubernetes.Interface, trust *settings.Trust, home string) (*Guard, error) {
+	if err := trust.Check(ctx, core, home); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, reason.New(reason.GuardNotFound, "home", home, "lease", settings.LeaseName, "why", err)
+		}
+		return nil, err
+	}
 	lease, err := readLease(ctx, core, home)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,9 @@ package exec
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -22,7 +24,8 @@ type Client struct {
 }
 
 // Stream runs a command in a container and returns when it ends. The error is nil for exit code 0,
-// and a util/exec.CodeExitError for another exit code.
+// and a util/exec.CodeExitError for another exit code. If a Limited gets more than its limit, the stream ends
+// with ErrTooMuch.
 func (c Client) Stream(ctx context.Context, namespace, pod, container string, command []string, streams remotecommand.StreamOptions) error {
 	url := c.Core.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{
@@ -43,5 +46,16 @@ func (c Client) Stream(ctx context.Context, namespace, pod, container string, co
 	if err != nil {
 		return fmt.Errorf("exec in pod %s: %w", pod, err)
 	}
-	return executor.StreamWithContext(ctx, streams)
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, w := range []io.Writer{streams.Stdout, streams.Stderr} {
+		if l, ok := w.(*Limited); ok {
+			l.exceeded = cancel
+		}
+	}
+	err = executor.StreamWithContext(limited, streams)
+	if cause := context.Cause(limited); errors.Is(cause, ErrTooMuch) {
+		return fmt.Errorf("exec in pod %s: %w", pod, cause)
+	}
+	return err
 }

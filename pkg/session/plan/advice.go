@@ -41,6 +41,9 @@ func (p *Plan) advise(q Request) {
 	for _, k := range slices.Sorted(maps.Keys(dropped)) {
 		p.note("label %s=%s is left off the sandbox, because something else in the namespace would select it", k, dropped[k])
 	}
+	for _, k := range p.Input.LeftOffAnnotations() {
+		p.note("annotation %s is left off the sandbox; an administrator can allow its domain (data.annotations in ConfigMap osc-debug)", k)
+	}
 	if program.Mesh != "" {
 		p.warn(reason.New(reason.MeshProxyLeftOff, "mesh", program.Mesh))
 	}

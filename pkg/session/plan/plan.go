@@ -38,8 +38,9 @@ type Request struct {
 	Workload         string // KIND/NAME that the pods must belong to; "": any
 	Container        string // to trace; "": chosen automatically
 	RuntimeClass     string
-	Image            string // of the sidecar
-	Replicas         int    // 0: as many as the largest share needs
+	Image            string   // of the sidecar
+	Replicas         int      // 0: as many as the largest share needs
+	Annotations      []string // domains of annotations that the administrator allows the sandbox
 	Changes          sandbox.Changes
 	Routers          []string // addresses to send probes to; none: the Route's host
 	NoProbe          bool
@@ -91,7 +92,7 @@ func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Pl
 	p.Input = sandbox.Input{
 		Session: record.NewID(), Route: f.Route, Program: program, Service: f.Namespace.Service(f.Route.Spec.To.Name),
 		Selectors: f.Namespace.Selectors(), Policies: f.Namespace.Policies,
-		RuntimeClass: q.RuntimeClass, Image: q.Image, Replicas: replicas, Changes: q.Changes,
+		RuntimeClass: q.RuntimeClass, Image: q.Image, Replicas: replicas, AnnotationDomains: q.Annotations, Changes: q.Changes,
 	}
 	if err := p.Input.CheckChanges(); err != nil {
 		return nil, err
@@ -109,8 +110,8 @@ func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Pl
 	}
 	p.advise(q)
 	p.Journal = record.Journal{
-		Version: record.JournalVersion, Session: p.Input.Session, State: record.Arming, RouteUID: string(f.Route.UID), User: f.User,
-		Workload: program.String(), Servers: f.Servers()[f.Route.Spec.To.Name], Pods: replicas, Shape: record.ShapeFor(guard.Shape), Asked: q.Percent,
+		Version: record.JournalVersion, Session: p.Input.Session, State: record.Arming, RouteUID: string(f.Route.UID), User: record.CutText(f.User),
+		Workload: record.CutText(program.String()), Servers: f.Servers()[f.Route.Spec.To.Name], Pods: replicas, Shape: record.ShapeFor(guard.Shape), Asked: q.Percent,
 		ArmBy: metav1.NewTime(f.Now.Add(armFor).Truncate(time.Second)),
 	}
 	if p.Split, err = route.Weights(originals, replicas, q.Percent, q.Floor); err != nil {

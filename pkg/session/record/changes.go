@@ -233,6 +233,9 @@ func writeMarks(r *routev1.Route, j *Journal) error {
 	if err != nil {
 		return err
 	}
+	if _, err := Decode(text); err != nil {
+		return err // never write what cannot be read
+	}
 	if r.Labels == nil {
 		r.Labels = map[string]string{}
 	}

@@ -11,10 +11,14 @@
 package record
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -36,7 +40,7 @@ const (
 	idLetters         = "bcdfghjklmnpqrstvwxz2456789"
 	idLength          = 8
 	serviceNameLength = len(NamePrefix) + idLength
-	maxPods           = 26 // one for each letter in PodName
+	MaxPods           = 26 // one for each letter in PodName
 )
 
 // PodShape is the newest shape of a sandbox's pods that this code creates, and that its guard
@@ -52,17 +56,32 @@ const Sidecar = "osc-debug"
 // policy allows. It cannot be raised later, so a session's own end is in its journal.
 const Deadline = 4 * time.Hour
 
+// MaxGrace is the longest grace period of a sandbox pod. The session's end waits for the pod to
+// terminate, and no user is connected to it by then. The kubelet also adds it to Deadline.
+const MaxGrace = time.Minute
+
+// Preparation is how long a session's pods may exist before it is live. If they took longer to become
+// ready, the session ends earlier.
+const Preparation = 10 * time.Minute
+
 // Longest is the longest that a session may last. It is shorter than Deadline, because the pods are
 // created before the session is live and must outlive it.
-const Longest = Deadline - 10*time.Minute
+const Longest = Deadline - Preparation
 
 // OrphanAge is how long a sandbox's objects may exist without a mark of their session on the Route.
 // Then a guard deletes them.
 const OrphanAge = 2 * time.Minute
 
 // MaxJournal is the longest annotation, in bytes, that is read as a journal. Ours are shorter than
-// 1 KiB.
-const MaxJournal = 16 << 10
+// 2 KiB.
+const MaxJournal = 4 << 10
+
+// Longest values in a journal, in bytes.
+const (
+	maxJournalName = 253 // a Service's name
+	maxJournalUID  = 64
+	maxJournalText = 320 // User and Workload
+)
 
 // State is the state of a session.
 type State string
@@ -144,9 +163,9 @@ func PodName(id string, n int) string { return fmt.Sprintf("%s%s-%c", NamePrefix
 // if it is nil or does not say, any number up to 26 counts. A user who can create pods can copy
 // every sandbox marker, but cannot reuse an existing pod's name.
 func NamesPod(name, id string, j *Journal) bool {
-	pods := maxPods
+	pods := MaxPods
 	if j != nil && j.Pods > 0 {
-		pods = min(j.Pods, maxPods)
+		pods = min(j.Pods, MaxPods)
 	}
 	for n := range pods {
 		if name == PodName(id, n) {
@@ -192,6 +211,14 @@ func ShapeFor(guards int) int {
 	return 0
 }
 
+// CutText cuts a text to what User and Workload of a journal may have.
+func CutText(s string) string {
+	if len(s) <= maxJournalText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxJournalText-len("…")], "") + "…"
+}
+
 // Encode returns the journal as JSON, the text of the annotation.
 func (j *Journal) Encode() (string, error) {
 	data, err := json.Marshal(j)
@@ -217,8 +244,43 @@ func Decode(text string) (*Journal, error) {
 		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("unknown state %q", j.State))
 	case len(j.Before.Backends) == 0 || len(j.Before.Backends) > 4:
 		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%d backends recorded, must be 1 to 4", len(j.Before.Backends)))
+	case len(j.Set.Backends) > 4:
+		return nil, reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%d backends set, must be at most 4", len(j.Set.Backends)))
+	}
+	if err := errors.Join(j.checkLengths(), j.checkNames(text)); err != nil {
+		return nil, err
 	}
 	return &j, nil
+}
+
+// checkNames returns an error if a backend's name is not spelled in the text as sessions spell it. JSON has
+// other spellings for the same name, and the guard's admission policy compares texts.
+func (j *Journal) checkNames(text string) error {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(text)); err != nil {
+		return reason.New(reason.JournalMalformed, "why", err)
+	}
+	for _, b := range j.Before.Backends {
+		if !strings.Contains(compact.String(), `"service":"`+b.Service+`"`) {
+			return reason.New(reason.JournalContradictory, "why", fmt.Sprintf("backend %q is spelled in another way", b.Service))
+		}
+	}
+	return nil
+}
+
+// checkLengths returns an error if a value is longer than a session writes it.
+func (j *Journal) checkLengths() error {
+	long := func(what string, value string, limit int) error {
+		if len(value) <= limit {
+			return nil
+		}
+		return reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%s has %d bytes, may have %d", what, len(value), limit))
+	}
+	err := errors.Join(long("routeUID", j.RouteUID, maxJournalUID), long("user", j.User, maxJournalText), long("workload", j.Workload, maxJournalText))
+	for _, b := range slices.Concat(j.Before.Backends, j.Set.Backends) {
+		err = errors.Join(err, long("a backend's name", b.Service, maxJournalName))
+	}
+	return err
 }
 
 // Session is what a Route's marks say.

@@ -12,8 +12,10 @@ func TestJournalsThatCannotBeUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Decode(good); err != nil {
-		t.Fatalf("a valid journal: %v", err)
+	for _, text := range []string{good, strings.ReplaceAll(good, `":`, `" : `), strings.ReplaceAll(good, ",", ",\n\t")} {
+		if _, err := Decode(text); err != nil {
+			t.Errorf("a valid journal: %v: %s", err, text)
+		}
 	}
 	for name, c := range map[string]struct {
 		text string
@@ -25,6 +27,13 @@ func TestJournalsThatCannotBeUsed(t *testing.T) {
 		"newer version": {mustEncode(journalWith(func(j *Journal) { j.Version = 2 })), reason.JournalVersionUnknown},
 		"no ID":         {mustEncode(journalWith(func(j *Journal) { j.Session = "../../x" })), reason.JournalContradictory},
 		"unknown state": {mustEncode(journalWith(func(j *Journal) { j.State = "done" })), reason.JournalContradictory},
+		"too many set":  {mustEncode(journalWith(func(j *Journal) { j.Set.Backends = make([]Weight, 5) })), reason.JournalContradictory},
+		"long UID":      {mustEncode(journalWith(func(j *Journal) { j.RouteUID = strings.Repeat("x", 65) })), reason.JournalContradictory},
+		"long user":     {mustEncode(journalWith(func(j *Journal) { j.User = strings.Repeat("x", 321) })), reason.JournalContradictory},
+		"long workload": {mustEncode(journalWith(func(j *Journal) { j.Workload = strings.Repeat("x", 321) })), reason.JournalContradictory},
+		"long name":     {mustEncode(journalWith(func(j *Journal) { j.Before.Backends[0].Service = strings.Repeat("x", 254) })), reason.JournalContradictory},
+		"other case":    {strings.Replace(good, `"service"`, `"SERVICE"`, 1), reason.JournalContradictory},
+		"escaped name":  {strings.Replace(good, `"service":"w`, `"service":"\\u0077`, 1), reason.JournalContradictory},
 		"no backends":   {mustEncode(journalWith(func(j *Journal) { j.Before.Backends = nil })), reason.JournalContradictory},
 	} {
 		if _, err := Decode(c.text); reason.CodeOf(err) != c.want {

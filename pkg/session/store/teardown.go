@@ -39,7 +39,7 @@ func (e *Leftovers) Unwrap() error { return e.Err }
 // Teardown deletes what a session created on a Route and waits until the pods are gone, as long as
 // the context allows. It finds objects by the session's label and by the Route that they name, so
 // nothing is deleted for a Route with copied marks of another one. It deletes only the objects that
-// it saw, and none that a controller owns. If it does not finish, the error is *Leftovers.
+// it saw. If it does not finish, the error is *Leftovers.
 func (s Store) Teardown(ctx context.Context, namespace, route, id string) error {
 	if !record.ValidID(id) {
 		return reason.New(reason.SessionIDInvalid, "session", strconv.Quote(id))
@@ -55,13 +55,13 @@ func (s Store) Teardown(ctx context.Context, namespace, route, id string) error 
 	return nil
 }
 
-// TeardownOnce is Teardown for a caller that must not wait: it leaves the Service to a later call while
-// pods exist. It deletes only the objects that ours allows. It returns the pods and Services that may
-// still exist, and whether it deleted anything.
-func (s Store) TeardownOnce(ctx context.Context, namespace, route, id string, ours func(context.Context, Part) (bool, error)) (left []string, deleted bool, err error) {
-	parts, _, err := s.parts(ctx, namespace, route, id)
+// TeardownOnce is Teardown for a caller that must not wait, and that knows the names of the pods: it leaves
+// the Service to a later call while pods exist. It deletes only the objects that ours allows. It returns
+// the pods and Services that may still exist, and whether it deleted anything.
+func (s Store) TeardownOnce(ctx context.Context, namespace, route, id string, pods []string, ours func(context.Context, Part) (bool, error)) (left []string, deleted bool, err error) {
+	parts, err := s.partsByName(ctx, namespace, route, id, pods)
 	if err != nil {
-		return nil, false, fmt.Errorf("list sandbox objects: %w", err)
+		return nil, false, fmt.Errorf("read sandbox objects: %w", err)
 	}
 	t := teardown{ours: ours}
 	err = t.run(ctx, parts)
@@ -116,7 +116,7 @@ func (t *teardown) deleteAll(ctx context.Context, parts []Part) (failed error) {
 				continue
 			}
 		}
-		if p.DeletionTimestamp == nil {
+		if p.DeletionTimestamp == nil || p.endsTooLate() {
 			err := p.delete(ctx)
 			if apierrors.IsNotFound(err) {
 				continue

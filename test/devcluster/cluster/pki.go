@@ -21,7 +21,7 @@ import (
 
 // Users are ordinary users of the development cluster. Each has a token and only the rights that a
 // test or the demo grants.
-var Users = []string{"alice", "bob"}
+var Users = []string{"alice", "bob", "carol"}
 
 // pki is the cluster's certificate authority with its certificates; each start creates a new one.
 type pki struct {

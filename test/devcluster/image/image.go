@@ -25,8 +25,9 @@ import (
 	"github.com/osc-debug/osc-debug/test/devcluster/topology"
 )
 
-// DefaultRegistry is where the product's images are published.
-const DefaultRegistry = "quay.io/osc-debug"
+// DefaultRegistry names the product's images where nobody names a registry. No such host can exist (RFC 6761), so
+// nobody else can publish images under these names.
+const DefaultRegistry = "registry.invalid/osc-debug"
 
 // Built is an image with the reference by which a cluster pulls it.
 type Built struct {
