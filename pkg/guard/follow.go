@@ -67,12 +67,8 @@ func (g *Guard) waitForRights(ctx context.Context, missing []string) error {
 }
 
 // checkRights checks the guard's permissions in a namespace (or AllNamespaces) in which a request was
-// forbidden, at most every rightsPause. If one is missing, it ends this Guard; the next one does not watch that
-// namespace.
+// forbidden. If one is missing, it ends this Guard; the next one does not watch that namespace.
 func (g *Guard) checkRights(ctx context.Context, namespace string) {
-	if !g.rights.isDue(namespace, g.Clock.Now()) {
-		return
-	}
 	if lacks, err := missingRight(ctx, g.Urgent.Core, namespace, rights.Guard); err == nil && lacks != "" {
 		g.Log.Warn("lost a permission", "namespace", namespace, "right", lacks)
 		g.rights.set(namespace, false)

@@ -186,8 +186,8 @@ func (g *Guard) work(ctx context.Context, q queue, deletes bool) {
 		if ctx.Err() == nil {
 			after, err := g.reconcileSafely(ctx, k, deletes)
 			g.requeue(q, k, after, err)
-			if apierrors.IsForbidden(err) {
-				g.checkRights(ctx, g.scope(k.namespace))
+			if scope := g.scope(k.namespace); apierrors.IsForbidden(err) && g.rights.isDue(scope, g.Clock.Now()) {
+				g.checkRights(ctx, scope)
 			}
 		}
 		q.Done(k)

@@ -49,8 +49,10 @@ type rightsCache struct {
 	asked   map[string]time.Time // when isDue last returned true
 }
 
-// rightsPause is how long after a check of the permissions in a namespace another one would only repeat it.
-// Each check takes as many requests as there are permissions, and a tenant can have thousands forbidden.
+// rightsPause is the time between two checks of the permissions in a namespace after forbidden writes. Each
+// check takes as many requests as there are permissions, and a tenant can have thousands of writes forbidden
+// by a policy. A forbidden list or watch is checked at once: a permission is certainly missing then, and the
+// caches do not sync before the guard has stopped watching that namespace.
 const rightsPause = 30 * time.Second
 
 // isDue reports whether the permissions in a namespace were not checked within rightsPause, and notes that
