@@ -5,5 +5,5 @@ import "embed"
 
 // Files has one directory for each part, such as "guard" or "rbac".
 //
-//go:embed home settings rbac scc policy guard guard-base guard-team guard-all-namespaces
+//go:embed home settings rbac scc policy guard guard-base guard-cluster guard-team guard-all-namespaces
 var Files embed.FS

@@ -78,8 +78,8 @@ func sortedTexts(all ...[]rights.Right) []string {
 func TestTheGuardsRolesGrantWhatItNeeds(t *testing.T) {
 	var inCluster, nodes rbacv1.ClusterRole
 	var team rbacv1.Role
-	object(t, "guard/rbac.yaml", "ClusterRole", "osc-debug-guard", &inCluster)
-	object(t, "guard/rbac.yaml", "ClusterRole", "osc-debug-guard-nodes", &nodes)
+	object(t, "guard-cluster/rbac.yaml", "ClusterRole", "osc-debug-guard", &inCluster)
+	object(t, "guard-cluster/rbac.yaml", "ClusterRole", "osc-debug-guard-nodes", &nodes)
 	object(t, "guard-team/rbac.yaml", "Role", "osc-debug-guard", &team)
 	inNamespace := sortedTexts(rights.Guard, rights.GuardEvents)
 	for _, c := range []struct {

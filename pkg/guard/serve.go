@@ -42,6 +42,7 @@ type Options struct {
 const (
 	urgentQPS, urgentBurst   = 100, 200
 	cleanupQPS, cleanupBurst = 40, 80
+	leaseQPS, leaseBurst     = 2, 10 // a client of its own: thousands of lists of a guard that starts must not delay it
 )
 
 // Serve runs a replica of the guard until ctx ends. It watches, and it acts while it holds the Lease.
@@ -57,6 +58,10 @@ func Serve(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	lease, err := newStore(o.Config, clock, outage, leaseQPS, leaseBurst)
+	if err != nil {
+		return err
+	}
 	var current atomic.Pointer[Guard]
 	metrics.CountSessions(current.Load)
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(lead.LeaseDuration)
@@ -66,7 +71,7 @@ func Serve(ctx context.Context, o Options) error {
 	defer server.Close()
 	campaign := lead.New(&resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: o.Home, Name: settings.LeaseName},
-		Client:     urgent.Core.CoordinationV1(),
+		Client:     lease.Core.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Name},
 	}, watchdog, o.Log)
 	defer campaign.Stop()

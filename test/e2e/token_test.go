@@ -134,10 +134,19 @@ func checkRefused(t *testing.T, what string, err error, says string) {
 // guardClients returns clients with a token of the guard's ServiceAccount.
 func (e *env) guardClients() (kubernetes.Interface, routeclient.Interface) {
 	e.t.Helper()
+	return clientsOf(e.guardConfig())
+}
+
+func clientsOf(config *rest.Config) (kubernetes.Interface, routeclient.Interface) {
+	return kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
+}
+
+// guardConfig is a client's configuration with a token of the guard's ServiceAccount.
+func (e *env) guardConfig() *rest.Config {
+	e.t.Helper()
 	token, err := core.CoreV1().ServiceAccounts(settings.Home).CreateToken(e.t.Context(), "osc-debug-guard", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	e.ok(err)
 	admin, err := clientcmd.BuildConfigFromFlags("", kubeconfig("admin"))
 	e.ok(err)
-	config := &rest.Config{Host: admin.Host, BearerToken: token.Status.Token, TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData}}
-	return kubernetes.NewForConfigOrDie(config), routeclient.NewForConfigOrDie(config)
+	return &rest.Config{Host: admin.Host, BearerToken: token.Status.Token, TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData}}
 }
