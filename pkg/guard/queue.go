@@ -70,16 +70,15 @@ func isRefusal(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
 }
 
-// fairQueue orders waiting sessions so that no namespace delays another: namespaces take turns, one
-// session each. Within a namespace, sessions wait in lanes. It implements workqueue.Queue.
+// fairQueue orders waiting sessions: by lanes, and in each lane so that no namespace delays another: namespaces
+// take turns, one session each. It implements workqueue.Queue.
 type fairQueue struct {
-	laneOf  func(key) lane
-	turns   []string // namespaces with waiting sessions, the next one first
-	waiting map[string]*lanes
-	n       int
+	laneOf func(key) lane
+	lanes  [laneCount]turns
 }
 
-// lane is a part of the waiting sessions of a namespace. A session waits for all those in lower lanes.
+// lane is a part of the waiting sessions. A session waits for all those in lower lanes, of every namespace: what
+// anyone can make thousands of must not delay what users depend on.
 type lane int
 
 const (
@@ -89,55 +88,59 @@ const (
 	laneCount
 )
 
-// lanes are the waiting sessions of one namespace, in each lane in order of arrival.
-type lanes [laneCount][]key
+// turns are the waiting sessions of a lane.
+type turns struct {
+	next    []string         // namespaces with waiting sessions, the next one first
+	waiting map[string][]key // by namespace, in order of arrival
+	n       int
+}
 
 // Touch is called for a session that waits already.
 func (q *fairQueue) Touch(key) {}
 
 // Push adds a session.
 func (q *fairQueue) Push(k key) {
-	l := q.waiting[k.namespace]
-	if l == nil {
-		if q.waiting == nil {
-			q.waiting = map[string]*lanes{}
-		}
-		l = &lanes{}
-		q.waiting[k.namespace] = l
-		q.turns = append(q.turns, k.namespace)
+	t := &q.lanes[q.laneOf(k)]
+	if t.waiting == nil {
+		t.waiting = map[string][]key{}
 	}
-	in := q.laneOf(k)
-	l[in] = append(l[in], k)
-	q.n++
+	if len(t.waiting[k.namespace]) == 0 {
+		t.next = append(t.next, k.namespace)
+	}
+	t.waiting[k.namespace] = append(t.waiting[k.namespace], k)
+	t.n++
 }
 
 // Len returns how many sessions wait.
-func (q *fairQueue) Len() int { return q.n }
+func (q *fairQueue) Len() (n int) {
+	for i := range q.lanes {
+		n += q.lanes[i].n
+	}
+	return n
+}
 
 // Pop removes the next session. There must be one.
 func (q *fairQueue) Pop() key {
-	namespace := q.turns[0]
-	q.turns = q.turns[1:]
-	k, more := q.waiting[namespace].pop()
-	q.n--
-	if more {
-		q.turns = append(q.turns, namespace)
-	} else {
-		delete(q.waiting, namespace)
+	i := 0
+	for q.lanes[i].n == 0 {
+		i++
 	}
-	return k
+	return q.lanes[i].pop()
 }
 
-// pop removes the first session of the lowest lane. There must be one. more is true if others are left.
-func (l *lanes) pop() (k key, more bool) {
-	popped := false
-	for i := range l {
-		if len(l[i]) > 0 && !popped {
-			k, l[i], popped = l[i][0], l[i][1:], true
-		}
-		more = more || len(l[i]) > 0
+// pop removes the first session of the namespace whose turn it is. There must be one.
+func (t *turns) pop() key {
+	namespace := t.next[0]
+	t.next = t.next[1:]
+	k, left := t.waiting[namespace][0], t.waiting[namespace][1:]
+	t.n--
+	if len(left) > 0 {
+		t.waiting[namespace] = left
+		t.next = append(t.next, namespace)
+	} else {
+		delete(t.waiting, namespace)
 	}
-	return k, more
+	return k
 }
 
 var _ workqueue.Queue[key] = &fairQueue{}

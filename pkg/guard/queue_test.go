@@ -11,8 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Namespaces take turns. In each of them the sessions on a Route come first, and among these the ones whose
-// writes were not rejected.
+// The sessions on a Route come first, and among these the ones whose writes were not rejected. Namespaces take
+// turns.
 func TestNoNamespaceDelaysAnother(t *testing.T) {
 	q := &fairQueue{laneOf: func(k key) lane {
 		return map[string]lane{"unknown": unmatched, "stuck": refused}[k.route]
@@ -31,14 +31,16 @@ func TestNoNamespaceDelaysAnother(t *testing.T) {
 		k := q.Pop()
 		got = append(got, k.namespace+" "+k.id)
 	}
-	if want := []string{"mallory own", "shop a", "team d", "mallory 0", "shop c", "mallory 1", "shop s", "mallory 2", "shop b"}; !slices.Equal(got, want) {
+	if want := []string{"mallory own", "shop a", "team d", "shop c", "shop s", "mallory 0", "shop b", "mallory 1", "mallory 2"}; !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 	for q.Len() > 0 {
 		q.Pop()
 	}
-	if len(q.waiting) != 0 || len(q.turns) != 0 {
-		t.Errorf("an empty queue remembers %v, %v", q.waiting, q.turns)
+	for i, lane := range q.lanes {
+		if len(lane.waiting) != 0 || len(lane.next) != 0 {
+			t.Errorf("the empty lane %d remembers %v, %v", i, lane.waiting, lane.next)
+		}
 	}
 	q.Push(key{"shop", "a", "web"})
 	if k := q.Pop(); k.id != "a" || q.Len() != 0 {
