@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // part is a long run of at most half an hour.
 type part struct {
@@ -28,7 +31,7 @@ func bench(name, what string, args string, others ...string) part {
 func e2e(name, what, run string, env ...string) part {
 	return part{
 		name: name, what: what, tests: run, all: []string{name}, env: env, code: append([]string{"test/e2e"}, product...),
-		make: []string{"e2e", "ARGS=-tags e2e,soak -v -timeout 40m -run '" + run + "'"},
+		make: []string{"e2e", "ARGS=-tags e2e,soak -v -timeout 40m -run '" + strings.ReplaceAll(run, "$", "$$") + "'"}, // make expands $
 	}
 }
 

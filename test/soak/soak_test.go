@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -37,6 +38,15 @@ func TestJoinedParts(t *testing.T) {
 	for _, bad := range []string{"faults+crash", "fuzz+faults", "faults+", "unknown"} {
 		if p, err := find(bad); err == nil {
 			t.Errorf("%s: %+v", bad, p)
+		}
+	}
+}
+
+// make expands $, so patterns have it twice.
+func TestPatternsSurviveMake(t *testing.T) {
+	for _, p := range parts {
+		if single := strings.ReplaceAll(strings.Join(p.make, " "), "$$", ""); strings.Contains(single, "$") {
+			t.Errorf("%s: make would expand %s", p.name, p.make)
 		}
 	}
 }
