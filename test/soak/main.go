@@ -142,8 +142,12 @@ func (p part) run(ctx context.Context, record *record) error {
 		return nil
 	}
 	fmt.Printf("== %s passed in %s\n", p.name, took)
+	last := row{commit: commit, date: begin.UTC().Format("2006-01-02"), took: took.String()}
+	if len(p.all) > 1 {
+		last.took += " for " + p.name
+	}
 	for _, name := range p.all {
-		record.rows[name] = row{commit: commit, date: begin.UTC().Format("2006-01-02"), took: took.String()}
+		record.rows[name] = last
 	}
 	return record.write()
 }
