@@ -28,9 +28,20 @@ func bench(name, what string, args string, others ...string) part {
 	return part{name: name, what: what, make: []string{"bench", "ARGS=" + args}, all: []string{name}, code: code}
 }
 
+// instantLists are golden lists of the instants at which commands are killed. Only the parts that kill depend on
+// them.
+const instantLists = "test/e2e/testdata/instants"
+
+// killing is a part of end-to-end tests that kill commands or guards at listed instants.
+func killing(name, what, run string) part {
+	p := e2e(name, what, run)
+	p.code = slices.DeleteFunc(p.code, func(path string) bool { return path == ":(exclude)"+instantLists })
+	return p
+}
+
 func e2e(name, what, run string, env ...string) part {
 	return part{
-		name: name, what: what, tests: run, all: []string{name}, env: env, code: append([]string{"test/e2e"}, product...),
+		name: name, what: what, tests: run, all: []string{name}, env: env, code: append([]string{"test/e2e", ":(exclude)" + instantLists}, product...),
 		make: []string{"e2e", "ARGS=-tags e2e,soak -v -timeout 40m -run '" + strings.ReplaceAll(run, "$", "$$") + "'"}, // make expands $
 	}
 }
@@ -48,10 +59,10 @@ var parts = []part{
 	bench("crash", "the sandbox's program is killed 20 times under load", "crash", "steps.go", "node.go", "outage.go"),
 	bench("outage", "the API server and etcd are down while a session runs and ends", "outage", "steps.go", "crash.go", "node.go"),
 	bench("node", "the sandbox's node dies", "node", "steps.go", "outage.go"),
-	e2e("kills", "commands killed before and after every request", "^(TestKilledBefore|TestASlowRollback|TestRollbackCompletes|TestASignalAt)"),
-	e2e("guard-kills", "guards killed before and after every request", "^(TestTheGuardKilled|TestSoakTheGuardKilled)"),
-	e2e("kills-with-pods-shift", "shift killed before and after every request, with pods in the VM", "^TestSoakKilled.*/^shift$"),
-	e2e("kills-with-pods-others", "weight, extend and rollback killed in the same way", "^TestSoakKilled.*/^(weight|extend|rollback)$"),
+	killing("kills", "commands killed before and after every request", "^(TestKilledBefore|TestASlowRollback|TestRollbackCompletes|TestASignalAt)"),
+	killing("guard-kills", "guards killed before and after every request", "^(TestTheGuardKilled|TestSoakTheGuardKilled)"),
+	killing("kills-with-pods-shift", "shift killed before and after every request, with pods in the VM", "^TestSoakKilled.*/^shift$"),
+	killing("kills-with-pods-others", "weight, extend and rollback killed in the same way", "^TestSoakKilled.*/^(weight|extend|rollback)$"),
 	e2e("clones", "every kind of workload cloned into the VM", "^TestClonesThatRun"),
 	e2e("thousand", "a thousand sessions and ten thousand Routes", "^TestSoakAThousand"),
 	e2e("tenant", "two tenants load the guard with 10,000 marked objects and 2,000 Routes that cannot be restored", "^TestSoakTwoTenants"),
