@@ -16,8 +16,11 @@ type part struct {
 	all   []string // names under which a run is recorded
 }
 
-// product is the code that nearly all parts test.
-var product = []string{"cmd", "pkg", "sidecar", "manifests", "go.mod", "test/devcluster"}
+// product is the code that nearly all parts test, without its unit tests.
+var product = []string{
+	"cmd", "pkg", "sidecar", "manifests", "go.mod", "test/devcluster",
+	":(exclude,glob)cmd/**/*_test.go", ":(exclude,glob)pkg/**/*_test.go", ":(exclude,glob)sidecar/**/*_test.go", ":(exclude,glob)pkg/**/testdata/**",
+}
 
 // bench is a part that test/bench runs. The files of other parts may change without making it due.
 func bench(name, what string, args string, others ...string) part {
