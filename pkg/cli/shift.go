@@ -146,7 +146,7 @@ func (a *app) conclude(f *shiftFlags, result session.Result, err error) error {
 	case errors.As(err, &leftovers):
 		return reason.New(reason.CleanupIncomplete, "namespace", namespace, "route", route, "why", err)
 	case result.Foreign:
-		return foreign(namespace, route, err)
+		return foreign(namespace, route, result.Kept, err)
 	case result.Unended:
 		return &exitError{code: codeLeftovers, err: reason.New(reason.SessionMayGoOn, "namespace", namespace, "route", route, "why", err)}
 	case errors.Is(err, session.ErrInterrupted):

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -143,7 +142,7 @@ func (r *Runner) describeForeignChanges(s *record.Session) string {
 	if !seen || route == nil || s.Journal == nil || s.State != record.Live {
 		return ""
 	}
-	return strings.Join(record.Changed(route, s.Journal), ", ")
+	return record.EditsOf(route, s.Journal).String()
 }
 
 // currentSession returns this session as its Route was last seen, nil if it is no longer there. If

@@ -39,7 +39,8 @@ type Rollback struct {
 type Ended struct {
 	Namespace, Route string
 	Session          string // "" if the Route had none
-	Foreign          bool   // others had changed the Route; their changes were kept
+	Foreign          bool   // others had changed the Route
+	Kept             string // what was kept of their changes, for a message
 	Nothing          bool   // there was no session, and nothing to delete
 	Guarded          bool   // the guard deletes the sandbox
 }
@@ -60,7 +61,7 @@ func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 	if !r.Wait {
 		ended.Guarded = true
 		_, out, err := r.Restore(ctx, on.Route.Namespace, on.Route.Name, on.Session.ID, on.Route)
-		ended.Foreign = out.Foreign
+		ended.Foreign, ended.Kept = out.Foreign, out.String()
 		return ended, err
 	}
 	e := store.Ending{Store: r.Store, Namespace: on.Route.Namespace, Route: on.Route.Name, ID: on.Session.ID, Step: r.Report.Step}
@@ -68,7 +69,7 @@ func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 		e.Drain = r.drainFunc(ctx, on)
 	}
 	out, err := e.Run(ctx)
-	ended.Foreign = out.Foreign
+	ended.Foreign, ended.Kept = out.Foreign, out.String()
 	return ended, err
 }
 

@@ -104,12 +104,13 @@ type Target struct {
 // Result is the outcome of a session.
 type Result struct {
 	Session  string
-	Live     bool // the session became live
-	Foreign  bool // others had changed the Route; their changes were kept
-	Expired  bool // the TTL ended the session
-	Held     bool // the sandbox failed; it is kept without traffic until Expires
-	Detached bool // the session continues without this process
-	Unended  bool // the rollback failed
+	Live     bool   // the session became live
+	Foreign  bool   // others had changed the Route
+	Kept     string // what was kept of their changes, for a message
+	Expired  bool   // the TTL ended the session
+	Held     bool   // the sandbox failed; it is kept without traffic until Expires
+	Detached bool   // the session continues without this process
+	Unended  bool   // the rollback failed
 	Expires  time.Time
 }
 
@@ -186,7 +187,7 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 		}
 	}
 	outcome, err := r.endSession(endContext, failed)
-	result.Foreign = outcome.Foreign
+	result.Foreign, result.Kept = outcome.Foreign, outcome.String()
 	if err != nil {
 		result.Unended = true
 		return result, errors.Join(failed, err)

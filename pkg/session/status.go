@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -160,8 +159,8 @@ func (f Found) problem(left time.Duration) error {
 	case left < 0:
 		return reason.New(reason.SessionPastItsTime, "namespace", f.Route.Namespace, "route", f.Route.Name)
 	case j.State == record.Live:
-		if changes := record.Changed(f.Route, j); len(changes) > 0 {
-			return reason.New(reason.WeightChangedByOthers, "change", strings.Join(changes, ", "))
+		if edits := record.EditsOf(f.Route, j); len(edits) > 0 {
+			return reason.New(reason.WeightChangedByOthers, "change", edits.String())
 		}
 	}
 	return nil

@@ -202,6 +202,11 @@ func (w Weights) weightOf(service string) (*int32, bool) {
 	return nil, false
 }
 
+// indexOf returns the index of a Service, -1 if it is not a backend.
+func (w Weights) indexOf(service string) int {
+	return slices.IndexFunc(w.Backends, func(b Weight) bool { return b.Service == service })
+}
+
 // ShapeFor returns the shape of a new session's pods if its guard knows shapes up to guards: the value
 // of Journal.Shape.
 func ShapeFor(guards int) int {
