@@ -110,7 +110,7 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	{RouterAnswers503, Refusal, "{router} already answers 503, before any change", "fix the Route first"},
 	{CannotBeWeighed, Refusal, "route {namespace}/{route}: session {session} is {state}; only a live or held session can change its weight", ""},
 	{NoReadySandboxPod, Refusal, "route {namespace}/{route}: session {session} has no ready sandbox pod", "look at the pods: oc get pods -n {namespace} -l {label}={session}"},
-	{TooMuchForSandbox, Refusal, "route {namespace}/{route}: {percent} % is the load of {load} pods of {service}, too much for {servers} sandbox pod(s)",
+	{TooMuchForSandbox, Refusal, "route {namespace}/{route}: {percent} % is the load of {load} pods of {service}, too much for {pods} sandbox pod(s)",
 		"use a weight of {possible} or less, start another session with more --replicas, or use --force"},
 
 	// Warnings of a plan.

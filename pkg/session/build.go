@@ -120,14 +120,15 @@ func createWithRetry(what string, do func() error) error {
 	return nil
 }
 
-// waitReady waits until every pod is an endpoint of the sandbox.
+// waitReady waits until every pod is an endpoint of the sandbox. A pod can be several: one for each port and
+// each address.
 func (r *Runner) waitReady(ctx context.Context) error {
 	begin := time.Now()
 	deadline := time.NewTimer(r.Timeout)
 	defer deadline.Stop()
 	reported := ""
 	for {
-		if n := len(r.sandboxEndpoints()); n >= len(r.plan.Pods) {
+		if route.PodsOf(r.sandboxEndpoints()) >= len(r.plan.Pods) {
 			r.Report.Note("ready after %.1f s", time.Since(begin).Seconds())
 			return nil
 		}

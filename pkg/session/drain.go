@@ -12,22 +12,24 @@ import (
 )
 
 // Drain returns a function that waits until routers no longer send traffic to a sandbox: at least
-// for d, and until pinned requests of all probes no longer reach the endpoints. The function's
+// for d, and until pinned requests of all probes no longer reach the endpoints. A router whose cookie does not
+// come through to clients cannot be probed. The function's
 // argument late is how long routers may still use old weights after an outage. It is added to d,
 // unless allProbed says that every router is probed. The error is *store.StillReached if an
 // endpoint is still reached after a minute and late.
 func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []route.Endpoint) func(context.Context, time.Duration) error {
 	return func(ctx context.Context, late time.Duration) error {
-		within := drainedTimeout + late
-		if !allProbed {
-			d += late
+		within, least := drainedTimeout+late, d
+		able := probesThatPin(ctx, probes, endpoints)
+		if !allProbed || len(able) < len(probes) {
+			least += late
 		}
-		if err := kube.Sleep(ctx, d); err != nil {
+		if err := kube.Sleep(ctx, least); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
-		for _, p := range probes {
+		for _, p := range able {
 			for _, e := range endpoints {
 				if err := waitUnreachable(ctx, p, e); err != nil {
 					return err
@@ -36,6 +38,17 @@ func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []r
 		}
 		return nil
 	}
+}
+
+// probesThatPin returns the probes of routers whose cookie comes through to clients. At other routers, a pinned
+// request is a plain one, and says nothing about the endpoints.
+func probesThatPin(ctx context.Context, probes []*probe.Probe, endpoints []route.Endpoint) (able []*probe.Probe) {
+	for _, p := range probes {
+		if plain, err := p.Plain(ctx); err != nil || p.CanPin(plain, endpoints) {
+			able = append(able, p) // a router that does not answer now is asked again
+		}
+	}
+	return able
 }
 
 // waitUnreachable waits until a router no longer sends pinned requests to an endpoint.
@@ -58,10 +71,12 @@ func waitUnreachable(ctx context.Context, p *probe.Probe, e route.Endpoint) erro
 	}
 }
 
-// probes returns the probe of each router.
-func (r *Runner) probes() (out []*probe.Probe) {
+// probes returns the probe of each router at which requests can be pinned, and whether these are all.
+func (r *Runner) probes() (out []*probe.Probe, all bool) {
 	for _, f := range r.routerProbes {
-		out = append(out, f.Probe)
+		if f.pins {
+			out = append(out, f.Probe)
+		}
 	}
-	return out
+	return out, len(out) == len(r.routerProbes)
 }

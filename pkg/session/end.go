@@ -8,7 +8,6 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
-	"github.com/osc-debug/osc-debug/pkg/route/probe"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
@@ -51,11 +50,8 @@ const connectionsTimeout = 5 * time.Second
 // sandbox closes.
 func (r *Runner) drainFunc() func(context.Context, time.Duration) error {
 	endpoints := r.sandboxEndpoints()
-	var probes []*probe.Probe
-	if r.canProve() { // otherwise requests cannot be pinned
-		probes = r.probes()
-	}
-	wait := Drain(r.Drain, probes, probes != nil && len(r.Routers) > 0, endpoints) // the Route's host may stand for several routers
+	probes, all := r.probes()
+	wait := Drain(r.Drain, probes, all && len(probes) > 0 && len(r.Routers) > 0, endpoints) // the Route's host may stand for several routers
 	return func(ctx context.Context, late time.Duration) error {
 		if err := wait(ctx, late); err != nil {
 			return err

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -38,28 +40,64 @@ func (r *Runner) canaryTime() time.Duration    { return r.ReloadInterval + 3*tim
 type routerProbe struct {
 	*probe.Probe
 	baseline probe.Answer // what users got before anything was changed
+	pins     bool         // requests can be pinned to a server by the router's cookie
 }
 
-// isAcceptable reports whether an answer is as good as what users got before.
-func (f routerProbe) isAcceptable(a probe.Answer) bool {
-	return a.OK() || a.Status == f.baseline.Status
+// isAcceptable reports whether an answer is as good as what users got before. With --force, any answer is.
+func (r *Runner) isAcceptable(f routerProbe, a probe.Answer) bool {
+	return a.Same(f.baseline) || r.Force
 }
 
-// takeBaselines sends a plain request to each router and keeps the answers.
-func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route) error {
-	routers := r.Routers
-	if len(routers) == 0 {
-		routers = []string{""} // the addresses that DNS has for the Route's host
+// takeBaselines sends a plain request to each router and keeps the answers. of has the endpoints of the
+// Route's backends.
+func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route, of []discoveryv1.EndpointSlice) error {
+	var endpoints []route.Endpoint
+	for _, b := range record.WeightsOf(on).Backends {
+		endpoints = append(endpoints, route.Endpoints(on, b.Service, of)...)
 	}
 	r.routerProbes = nil
-	for _, router := range routers {
-		f, err := r.takeBaseline(ctx, probe.New(on, router))
+	for _, at := range probesOf(on, r.Routers) {
+		f, err := r.firstBaseline(ctx, at)
 		if err != nil {
 			return err
 		}
+		f.pins = route.Sticky(on) && f.CanPin(f.baseline, endpoints)
 		r.routerProbes = append(r.routerProbes, f)
 	}
 	return nil
+}
+
+// probesOf returns the probes to try at each router, one for each host of the Route. Without addresses of
+// routers, each host leads to its own router.
+func probesOf(on *routev1.Route, routers []string) (out [][]*probe.Probe) {
+	if len(routers) == 0 {
+		for _, host := range route.Hosts(on, "") {
+			out = append(out, []*probe.Probe{probe.New(on, host, "")})
+		}
+	}
+	for _, router := range routers {
+		name, _, err := net.SplitHostPort(router)
+		if err != nil {
+			name = router
+		}
+		var tries []*probe.Probe
+		for _, host := range route.Hosts(on, name) {
+			tries = append(tries, probe.New(on, host, router))
+		}
+		out = append(out, tries)
+	}
+	return out
+}
+
+// firstBaseline takes the baseline of the first probe that is not answered 503: a router knows only its own host of
+// a Route.
+func (r *Runner) firstBaseline(ctx context.Context, tries []*probe.Probe) (f routerProbe, err error) {
+	for _, p := range tries {
+		if f, err = r.takeBaseline(ctx, p); !reason.Is(err, reason.RouterAnswers503) {
+			return f, err
+		}
+	}
+	return f, err
 }
 
 // takeBaseline sends a plain request to one router.
@@ -78,11 +116,13 @@ func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (routerProbe,
 	if answer.Status == http.StatusServiceUnavailable {
 		return routerProbe{}, reason.New(reason.RouterAnswers503, "router", p)
 	}
-	return routerProbe{p, answer}, nil
+	return routerProbe{Probe: p, baseline: answer}, nil
 }
 
-// canProve reports whether a request can be pinned to one server by cookie.
-func (r *Runner) canProve() bool { return !r.NoProbe && route.Sticky(r.current) }
+// canProve reports whether a request can be pinned to one server by cookie, at each router.
+func (r *Runner) canProve() bool {
+	return !r.NoProbe && !slices.ContainsFunc(r.routerProbes, func(f routerProbe) bool { return !f.pins })
+}
 
 // proveSandbox sends a request to each sandbox endpoint through the real router, pinned by the
 // router's own cookie, while the sandbox's backend has weight 0 and no users are sent there.
@@ -115,8 +155,10 @@ func (r *Runner) whyNotProvable() string {
 		return "--no-probe"
 	case route.Passthrough(r.current):
 		return "a passthrough Route has no cookies"
-	default:
+	case !route.Sticky(r.current):
 		return "cookies are disabled on the Route"
+	default:
+		return "the router's cookie does not come through to clients"
 	}
 }
 
@@ -126,7 +168,7 @@ func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpo
 	for {
 		answer, reached, err := f.Pinned(ctx, e)
 		switch {
-		case reached && f.isAcceptable(answer):
+		case reached && r.isAcceptable(f, answer):
 			r.Report.Note("%s answers %d through the router", e.Pod, answer.Status)
 			return nil
 		case reached:
@@ -158,7 +200,7 @@ func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSli
 			return err
 		}
 		for _, f := range r.routerProbes {
-			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !f.isAcceptable(answer)) {
+			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !r.isAcceptable(f, answer)) {
 				return reason.New(reason.CanaryNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
 			}
 		}

@@ -116,8 +116,8 @@ func (r Rollback) drainFunc(ctx context.Context, on Found) func(context.Context,
 	endpoints := route.Endpoints(on.Route, record.ServiceName(on.Session.ID), slices.Items)
 	if r.Routers != nil && route.Sticky(on.Route) {
 		var probes []*probe.Probe
-		for _, router := range r.Routers {
-			probes = append(probes, probe.New(on.Route, router))
+		for _, tries := range probesOf(on.Route, r.Routers) {
+			probes = append(probes, tries...)
 		}
 		wait = Drain(r.Drain, probes, true, endpoints)
 	}

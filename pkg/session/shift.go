@@ -247,7 +247,7 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if r.NoProbe {
 		return nil
 	}
-	return r.takeBaselines(ctx, facts.Route)
+	return r.takeBaselines(ctx, facts.Route, facts.Namespace.Slices)
 }
 
 // makePlan plans the session and reports the plan's notes and warnings.

@@ -24,7 +24,7 @@ type Status struct {
 	State     string        `json:"state"`
 	Asked     route.Percent `json:"asked"`
 	Realised  route.Percent `json:"realised"` // by the current weights and endpoints
-	Ready     int           `json:"ready"`    // ready servers of the sandbox
+	Ready     int           `json:"ready"`    // pods of the sandbox that are servers of the Route
 	Workload  string        `json:"workload,omitempty"`
 	User      string        `json:"user,omitempty"`
 	// Expires is when the session ends at the latest.
@@ -135,7 +135,7 @@ func StatusOf(f Found, slices []discoveryv1.EndpointSlice, pods []PodStatus, now
 	for _, b := range backends {
 		s.Backends = append(s.Backends, BackendStatus{b.Service, b.Value(), b.Ready, shares[b.Service].Percent(), b.Service == own})
 	}
-	s.Ready, s.Realised = servers[own], shares[own].Percent()
+	s.Ready, s.Realised = route.PodsOf(route.Endpoints(f.Route, own, slices)), shares[own].Percent()
 	if j := f.Session.Journal; j != nil {
 		s.Asked, s.User, s.Workload, s.Left = j.Asked, j.User, j.Workload, j.Left(now)
 		if j.State != record.Arming {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
 // verifyTraffic sends requests as users do, and checks that they are answered and that the sandbox
@@ -29,9 +28,11 @@ func (r *Runner) verifyTraffic(ctx context.Context) error {
 func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 	sandboxCookies := map[string]bool{}
 	for _, e := range r.sandboxEndpoints() {
-		sandboxCookies[e.Cookie()] = true
+		for _, value := range e.Cookies(r.current) {
+			sandboxCookies[value] = true
+		}
 	}
-	all := r.journal.Realised >= 100
+	all := r.journal.Asked >= 100
 	deadline := time.Now().Add(r.verifyTimeout())
 	fails, seen, inRow := 0, 0, 0
 	for n := 1; ; n++ {
@@ -42,7 +43,7 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil || !f.isAcceptable(answer) {
+		if err != nil || !r.isAcceptable(f, answer) {
 			if fails++; fails >= 2 {
 				return reason.New(reason.UsersNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
 			}
@@ -57,9 +58,9 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 		}
 		switch {
 		case fails > 0: // try once more
-		case !route.Sticky(r.current):
+		case !f.pins:
 			if n >= 10 {
-				r.Report.Note("%d requests answered; this Route does not show which backend answered", n)
+				r.Report.Note("%d requests answered; without the router's cookie they do not show which backend answered", n)
 				return nil
 			}
 		case r.journal.Asked < minSampledPercent:

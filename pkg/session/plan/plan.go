@@ -84,7 +84,7 @@ func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Pl
 	if err != nil {
 		return nil, err
 	}
-	originals := route.Backends(f.Route, f.Servers())
+	originals := f.Backends()
 	replicas, err := chooseReplicas(q, originals, f.Route.Spec.To.Name, program)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Pl
 		Workload: record.CutText(program.String()), Servers: f.Servers()[f.Route.Spec.To.Name], Pods: replicas, Shape: record.ShapeFor(guard.Shape), Asked: q.Percent,
 		ArmBy: metav1.NewTime(f.Now.Add(armFor).Truncate(time.Second)),
 	}
-	if p.Split, err = route.Weights(originals, replicas, q.Percent, q.Floor); err != nil {
+	if p.Split, err = route.Weights(originals, replicas*serversPerPod(originals[0]), q.Percent, q.Floor); err != nil {
 		return nil, fmt.Errorf("route %s/%s: %w", f.Route.Namespace, f.Route.Name, err)
 	}
 	if guard.Nodes {
@@ -162,6 +162,11 @@ func (p *Plan) refuseUnlessForced(force bool, refusal error) error {
 	}
 	p.Warnings = append(p.Warnings, &reason.Forced{Refused: refusal})
 	return nil
+}
+
+// serversPerPod returns how many servers of the Route a pod of a backend is, as the sandbox's pods will be.
+func serversPerPod(b route.Backend) int {
+	return max(1, int(math.Round(float64(b.Ready)/float64(max(1, b.Pods)))))
 }
 
 // chooseReplicas returns how many pods the largest requested share needs.
