@@ -35,7 +35,9 @@ const (
 	ServiceMissing            Code = "ServiceMissing"
 	ServiceWithoutSelector    Code = "ServiceWithoutSelector"
 	NoReadyPod                Code = "NoReadyPod"
+	SeveralWorkloads          Code = "SeveralWorkloads"
 	OtherWorkload             Code = "OtherWorkload"
+	SchedulingCountsSandbox   Code = "SchedulingCountsSandbox"
 	ReplicaSetGone            Code = "ReplicaSetGone"
 	ReplicationControllerGone Code = "ReplicationControllerGone"
 	RevisionGone              Code = "RevisionGone"
@@ -104,6 +106,7 @@ var preflightReasons = []Reason{
 	{RouteHasOwner, Refusal, "route {namespace}/{route}: managed by {owner}, which would revert any change", "use a Route that no controller manages"},
 	{RouteNotAdmitted, Refusal, "route {namespace}/{route}: not admitted by any router ({why})",
 		"see the Route's status: oc describe route {route} -n {namespace}"},
+	{SchedulingCountsSandbox, Warning, "the {rule} counts every pod of the namespace, so the sandbox may be kept off nodes, or keep pods off its node", ""},
 	{RouterNotServing, Warning, "router {router} does not serve the Route ({why}); the session does not affect its clients", ""},
 	{RoutersNotProbed, Refusal, "route {namespace}/{route}: {count} routers serve it ({routers}), but only {probed} would be probed",
 		"Use --router once for each router. To probe fewer, use --force; to probe none, use --no-probe."},
@@ -146,6 +149,7 @@ var preflightReasons = []Reason{
 	{ServiceMissing, Refusal, "route {namespace}/{route}: primary Service {service} not found", "create the Service, or correct spec.to.name"},
 	{ServiceWithoutSelector, Refusal, "route {namespace}/{route}: Service {service} has no selector, so there is no workload to clone", ""},
 	{NoReadyPod, Refusal, "route {namespace}/{route}: Service {service} has no ready pod to clone", "find out why no pod is ready: oc get pods -n {namespace}"},
+	{SeveralWorkloads, Refusal, "route {namespace}/{route}: Service {service} leads to several workloads: {workloads}", "say which one to clone, for example: --workload {most}"},
 	{OtherWorkload, Refusal, "route {namespace}/{route}: the pods of Service {service} belong to {others}, not to {workload}", "correct --workload, or leave it out"},
 	{ReplicaSetGone, Refusal, "pod {pod}: its ReplicaSet {owner} no longer exists", ""},
 	{ReplicationControllerGone, Refusal, "pod {pod}: its ReplicationController {owner} no longer exists, or you cannot read it", ""},

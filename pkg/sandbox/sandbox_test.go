@@ -112,10 +112,10 @@ func input() Input {
 			Live: corev1.Pod{
 				Spec: corev1.PodSpec{
 					SecurityContext: &corev1.PodSecurityContext{FSGroup: ptr[int64](1000620000)},
-					Containers:      []corev1.Container{{Name: "app", SecurityContext: &corev1.SecurityContext{RunAsUser: ptr[int64](1000620000)}}},
+					Containers:      []corev1.Container{{Name: "app", Image: "quay.io/team/app:1", SecurityContext: &corev1.SecurityContext{RunAsUser: ptr[int64](1000620000)}}},
 				},
 				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
-					{Name: "app", ImageID: "docker-pullable://quay.io/team/app@sha256:abc"}, {Name: "log", ImageID: "sha256:localonly"},
+					{Name: "app", ImageID: "docker-pullable://mirror.example.com/other/base@sha256:abc"}, {Name: "log", ImageID: "sha256:localonly"},
 				}},
 			},
 		},

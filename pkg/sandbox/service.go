@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,6 +53,18 @@ func Budget(in Input) *policyv1.PodDisruptionBudget {
 	}
 }
 
+// servers returns the containers that can serve: the program's own, and its native sidecars, which are init
+// containers that are always restarted.
+func (in Input) servers() []corev1.Container {
+	out := slices.Clone(in.Program.Spec.Containers)
+	for _, c := range in.Program.Spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // targetPort returns the port number in the endpoints of a Service port, 0 if no container declares the
 // named port.
 func (in Input) targetPort(p corev1.ServicePort) int32 {
@@ -60,7 +74,7 @@ func (in Input) targetPort(p corev1.ServicePort) int32 {
 	case p.TargetPort.Type == intstr.Int:
 		return p.Port
 	}
-	for _, c := range in.Program.Spec.Containers {
+	for _, c := range in.servers() {
 		for _, cp := range c.Ports {
 			if cp.Name == p.TargetPort.StrVal {
 				return cp.ContainerPort

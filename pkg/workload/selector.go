@@ -33,9 +33,15 @@ type Selector struct {
 // String returns kind/name.
 func (s Selector) String() string { return s.Kind + "/" + s.Name }
 
+// Kinds of Selectors that are rules of pods for the scheduler, named after a pod that has them.
+const (
+	AntiAffinity = "anti-affinity of pod"
+	Spread       = "topology spread of pod"
+)
+
 // Selectors returns the objects of the namespace whose selector has an effect on a pod: Services,
 // controllers that adopt pods (a Deployment adopts only ReplicaSets), the owners of ReplicaSets and
-// ReplicationControllers, and PodDisruptionBudgets.
+// ReplicationControllers, PodDisruptionBudgets, and the scheduling rules of pods that are mandatory.
 func (ns *Namespace) Selectors() []Selector {
 	var out []Selector
 	// An empty selector selects nothing in a Service or ReplicationController, but every pod in
@@ -84,6 +90,40 @@ func (ns *Namespace) Selectors() []Selector {
 	}
 	for _, b := range ns.Budgets {
 		addSelector("poddisruptionbudget", b.Name, b.Spec.Selector)
+	}
+	return append(out, ns.schedulingRules()...)
+}
+
+// schedulingRules returns the mandatory scheduling rules of the namespace's pods that count pods by labels, each
+// once: required anti-affinity, and a spread that is DoNotSchedule. A pod that such a rule counts may be kept off
+// nodes, or keep the rule's own pods off. The API server has already merged matchLabelKeys into the selectors.
+func (ns *Namespace) schedulingRules() (out []Selector) {
+	seen := map[string]bool{}
+	add := func(kind, pod string, selector *metav1.LabelSelector) {
+		s, err := metav1.LabelSelectorAsSelector(selector) // nil selects nothing
+		if err != nil || seen[kind+s.String()] {
+			return
+		}
+		seen[kind+s.String()] = true
+		out = append(out, Selector{kind, pod, s})
+	}
+	for _, pod := range ns.Pods {
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		if a := pod.Spec.Affinity; a != nil && a.PodAntiAffinity != nil {
+			for _, term := range a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution {
+				own := len(term.Namespaces) == 0 && term.NamespaceSelector == nil
+				if own || term.NamespaceSelector != nil || slices.Contains(term.Namespaces, ns.Name) {
+					add(AntiAffinity, pod.Name, term.LabelSelector)
+				}
+			}
+		}
+		for _, c := range pod.Spec.TopologySpreadConstraints {
+			if c.WhenUnsatisfiable == corev1.DoNotSchedule {
+				add(Spread, pod.Name, c.LabelSelector)
+			}
+		}
 	}
 	return out
 }

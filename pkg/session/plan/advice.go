@@ -21,6 +21,9 @@ func (p *Plan) refuseSelected(force bool) error {
 	for _, s := range caught {
 		code := reason.SelectsEveryPod
 		switch s.Kind {
+		case workload.AntiAffinity, workload.Spread:
+			p.warn(reason.New(reason.SchedulingCountsSandbox, "rule", s.Kind+" "+s.Name))
+			continue
 		case "service":
 			code = reason.ServiceSelectsEveryPod
 		case "poddisruptionbudget":
@@ -52,6 +55,9 @@ func (p *Plan) advise(q Request) {
 	}
 	for _, g := range program.Spec.ReadinessGates {
 		p.note("readiness gate %s is left off the sandbox", g.ConditionType)
+	}
+	for _, g := range program.Spec.SchedulingGates {
+		p.note("scheduling gate %s is left off the sandbox", g.Name)
 	}
 	if a := program.Spec.Affinity; a != nil && a.PodAntiAffinity != nil && len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
 		p.note("required anti-affinity is left off the sandbox, because it would keep new pods of the original off its node")

@@ -64,7 +64,9 @@ func shop(primary backend, alternates ...backend) *preflight.Facts {
 			Ports:      []discoveryv1.EndpointPort{{Name: ptr("http"), Port: ptr[int32](8080)}},
 		}
 		for n := range b.ready {
-			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.0.%d.%d", i, n+1)}})
+			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+				Addresses: []string{fmt.Sprintf("10.0.%d.%d", i, n+1)}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: fmt.Sprintf("%s-6f7d-%d", b.service, n)},
+			})
 		}
 		ns.Slices = append(ns.Slices, slice)
 	}
