@@ -56,6 +56,10 @@ const (
 	ClaimOfMember             Code = "ClaimOfMember"
 	ClaimHasOneWriter         Code = "ClaimHasOneWriter"
 	SecondaryNetworks         Code = "SecondaryNetworks"
+	NeverTwoPods              Code = "NeverTwoPods"
+	ManagedByOperator         Code = "ManagedByOperator"
+	LeaseHeldByPod            Code = "LeaseHeldByPod"
+	InitRunsAgain             Code = "InitRunsAgain"
 
 	// The namespace's limits.
 	QuotaTooSmall Code = "QuotaTooSmall"
@@ -170,6 +174,14 @@ var preflightReasons = []Reason{
 	{ClaimHasOneWriter, Refusal,
 		"{workload}: claim {claim} (volume {volume}) is written by one pod only, and some programs, such as databases, lose data if the sandbox writes to it too",
 		"Give the sandbox an empty volume with --empty-volume {volume}. Use --force to share the volume if the program can safely run twice on it."},
+	{NeverTwoPods, Refusal, "{workload} never runs two pods at once (one replica, strategy Recreate), and the sandbox would be a second one",
+		"Use --force if the program can run twice for the time of the session."},
+	{ManagedByOperator, Refusal, "{workload} is managed by an operator (kind {kind}), which does not know the sandbox; the program may treat it as a member of its cluster",
+		"Use --force if the program can run twice, and its operator does not mind."},
+	{LeaseHeldByPod, Refusal, "{workload}: pod {pod} holds Lease {lease}, so only one of its pods may do some of the work; the sandbox may wait for the Lease, or take it over",
+		"Use --force if the program may do that during the session."},
+	{InitRunsAgain, Refusal, "{workload}: init container {container} would run again in the sandbox, and some, such as migrations, must run only once",
+		"Skip it with --skip-init {container}. Use --force if it can run again."},
 	{SecondaryNetworks, Refusal, "{workload}: its pods have secondary networks ({networks}), which the sandbox does not get",
 		"Anything reached over these networks fails in the sandbox. Use --force if users can do without it."},
 

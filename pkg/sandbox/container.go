@@ -285,6 +285,11 @@ func (in Input) CheckChanges() error {
 			return err
 		}
 	}
+	for _, name := range in.SkipInit {
+		if err := in.checkContainer(name, in.Program.Spec.InitContainers...); err != nil {
+			return err
+		}
+	}
 	for _, name := range in.EmptyVolumes {
 		var names []string
 		for _, v := range in.Program.Spec.Volumes {

@@ -32,6 +32,7 @@ func (in Input) podSpec() corev1.PodSpec {
 	spec.Resources = live.Spec.Resources.DeepCopy() // after any resize
 	in.pinContainers(spec.Containers, live.Spec.Containers, live.Status.ContainerStatuses)
 	in.pinContainers(spec.InitContainers, live.Spec.InitContainers, live.Status.InitContainerStatuses)
+	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, func(c corev1.Container) bool { return slices.Contains(in.SkipInit, c.Name) })
 	in.emptyVolumes(&spec)
 	in.mountOwnCertificate(&spec)
 	spec.NodeName, spec.Hostname, spec.Subdomain = "", "", ""

@@ -36,6 +36,7 @@ type Changes struct {
 	Images        map[string]string          // by container
 	Env           map[string][]corev1.EnvVar // by container
 	EmptyVolumes  []string                   // volumes that are empty in the sandbox
+	SkipInit      []string                   // init containers that do not run
 	SeparatePIDs  bool                       // no shared process namespace
 	KeepsLiveness bool                       // keep liveness probes
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 // Service returns the sandbox's Service. It has exactly the ports of the primary Service that the Route
@@ -58,7 +59,7 @@ func Budget(in Input) *policyv1.PodDisruptionBudget {
 func (in Input) servers() []corev1.Container {
 	out := slices.Clone(in.Program.Spec.Containers)
 	for _, c := range in.Program.Spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+		if workload.IsNativeSidecar(c) {
 			out = append(out, c)
 		}
 	}

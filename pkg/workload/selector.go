@@ -144,6 +144,32 @@ func (ns *Namespace) Behind(service string) []corev1.Pod {
 	return out
 }
 
+// IsNativeSidecar reports whether an init container is a native sidecar, which runs as long as the pod.
+func IsNativeSidecar(c corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}
+
+// PodsOf returns the pods of a program that serve the Route's Service, including those that are not ready.
+func (ns *Namespace) PodsOf(p *Program) (out []corev1.Pod) {
+	for _, pod := range ns.Pods {
+		if other, err := ns.programOf(pod); err == nil && other.Kind == p.Kind && other.Name == p.Name {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// NeverTwo reports whether a program's controller makes sure that two of its pods never run at once: one replica,
+// and strategy Recreate.
+func (ns *Namespace) NeverTwo(p *Program) bool {
+	for _, d := range ns.Deployments {
+		if p.Kind == kindDeployment && d.Name == p.Name {
+			return d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType && (d.Spec.Replicas == nil || *d.Spec.Replicas <= 1)
+		}
+	}
+	return false
+}
+
 // PodsMounting returns the pods that mount a claim and have not terminated.
 func (ns *Namespace) PodsMounting(claim string) []corev1.Pod {
 	var out []corev1.Pod

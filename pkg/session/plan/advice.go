@@ -50,8 +50,8 @@ func (p *Plan) advise(q Request) {
 	if program.Mesh != "" {
 		p.warn(reason.New(reason.MeshProxyLeftOff, "mesh", program.Mesh))
 	}
-	for _, c := range program.Spec.InitContainers {
-		p.note("init container %s runs again in the sandbox", c.Name)
+	for _, name := range q.Changes.SkipInit {
+		p.note("init container %s does not run in the sandbox", name)
 	}
 	for _, g := range program.Spec.ReadinessGates {
 		p.note("readiness gate %s is left off the sandbox", g.ConditionType)

@@ -132,7 +132,7 @@ func (p *Plan) findProgram(q Request) (*workload.Program, error) {
 	if err := preflight.Unclonable(program, p.Facts.Namespace, q.Changes.EmptyVolumes); err != nil {
 		return nil, err
 	}
-	for _, risk := range preflight.Risks(program, p.Facts.Namespace, q.Changes.EmptyVolumes) {
+	for _, risk := range preflight.Risks(program, p.Facts.Namespace, q.Changes) {
 		if err := p.refuseUnlessForced(q.Force, risk); err != nil {
 			return nil, err
 		}
