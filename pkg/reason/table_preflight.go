@@ -60,6 +60,8 @@ const (
 	ManagedByOperator         Code = "ManagedByOperator"
 	LeaseHeldByPod            Code = "LeaseHeldByPod"
 	InitRunsAgain             Code = "InitRunsAgain"
+	EnvironmentMissing        Code = "EnvironmentMissing"
+	EnvironmentChanged        Code = "EnvironmentChanged"
 
 	// The namespace's limits.
 	QuotaTooSmall Code = "QuotaTooSmall"
@@ -111,6 +113,7 @@ var preflightReasons = []Reason{
 	{RouteNotAdmitted, Refusal, "route {namespace}/{route}: not admitted by any router ({why})",
 		"see the Route's status: oc describe route {route} -n {namespace}"},
 	{SchedulingCountsSandbox, Warning, "the {rule} counts every pod of the namespace, so the sandbox may be kept off nodes, or keep pods off its node", ""},
+	{EnvironmentChanged, Warning, "{kind} {name} was changed at {changed}, after the original's pod had started ({started}); the sandbox gets the new values", ""},
 	{RouterNotServing, Warning, "router {router} does not serve the Route ({why}); the session does not affect its clients", ""},
 	{RoutersNotProbed, Refusal, "route {namespace}/{route}: {count} routers serve it ({routers}), but only {probed} would be probed",
 		"Use --router once for each router. To probe fewer, use --force; to probe none, use --no-probe."},
@@ -182,6 +185,7 @@ var preflightReasons = []Reason{
 		"Use --force if the program may do that during the session."},
 	{InitRunsAgain, Refusal, "{workload}: init container {container} would run again in the sandbox, and some, such as migrations, must run only once",
 		"Skip it with --skip-init {container}. Use --force if it can run again."},
+	{EnvironmentMissing, Refusal, "{workload}: {kind} {name} no longer exists, so a new pod of it cannot start", "create it again; the next restart of the original fails too"},
 	{SecondaryNetworks, Refusal, "{workload}: its pods have secondary networks ({networks}), which the sandbox does not get",
 		"Anything reached over these networks fails in the sandbox. Use --force if users can do without it."},
 

@@ -32,6 +32,9 @@ const (
 	TooMuchForSandbox         Code = "TooMuchForSandbox"
 	TimedOut                  Code = "TimedOut"
 	ContainerEnded            Code = "ContainerEnded"
+	ContainerNotStarted       Code = "ContainerNotStarted"
+	ContainerStuck            Code = "ContainerStuck"
+	PodUnschedulable          Code = "PodUnschedulable"
 	PodFailed                 Code = "PodFailed"
 	PodDeleted                Code = "PodDeleted"
 	SandboxAnswersWorse       Code = "SandboxAnswersWorse"
@@ -127,6 +130,9 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	// The sandbox and its proof.
 	{TimedOut, Failure, "{what}: timed out after {took}", ""},
 	{ContainerEnded, Failure, "sandbox pod {pod}: container {container} exited with code {status} ({why})", "see its last output: oc logs -n {namespace} {pod} -c {container}"},
+	{ContainerNotStarted, Failure, "sandbox pod {pod}: container {container} could not be started: {why}", ""},
+	{ContainerStuck, Failure, "sandbox pod {pod}: container {container} cannot start: {state}: {why}", ""},
+	{PodUnschedulable, Failure, "sandbox pod {pod}: no node takes it: {why}", "find the nodes that can run it: oc get runtimeclass {class} -o yaml"},
 	{PodFailed, Failure, "sandbox pod {pod} failed: {why}", ""},
 	{PodDeleted, Failure, "sandbox pod {pod} is being deleted", ""},
 	{NotProven, Warning, "sandbox not proven ({why}); starting with the smallest share", ""},

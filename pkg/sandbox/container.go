@@ -14,6 +14,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 // pinContainers sets in containers what the live pod runs with: the image by the digest that was
@@ -31,7 +32,10 @@ func (in Input) pinContainers(containers, live []corev1.Container, statuses []co
 				p.TerminationGracePeriodSeconds = shortGrace(p.TerminationGracePeriodSeconds)
 			}
 		}
-		c.ResizePolicy = nil // not allowed for a container that is never restarted
+		c.ResizePolicy, c.RestartPolicyRules = nil, nil // not allowed for a container that is never restarted
+		if !workload.IsNativeSidecar(*c) {
+			c.RestartPolicy = nil
+		}
 		for p := range c.Ports {
 			c.Ports[p].HostPort, c.Ports[p].HostIP = 0, ""
 		}

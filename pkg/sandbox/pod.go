@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session/record"
@@ -25,6 +26,9 @@ func Pods(in Input) []*corev1.Pod {
 	return pods
 }
 
+// scratchLimit bounds the sidecar's scratch volume: it is on the node's disk.
+var scratchLimit = resource.MustParse("1Gi")
+
 func (in Input) podSpec() corev1.PodSpec {
 	spec := *in.Program.Spec.DeepCopy()
 	live := &in.Program.Live
@@ -38,8 +42,10 @@ func (in Input) podSpec() corev1.PodSpec {
 	spec.NodeName, spec.Hostname, spec.Subdomain = "", "", ""
 	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = "", nil, nil
 	spec.RestartPolicy = corev1.RestartPolicyNever
-	spec.ReadinessGates = nil   // their controllers set conditions only on the original's pods
-	spec.SchedulingGates = nil  // their controllers open only those of the original's pods
+	spec.ReadinessGates = nil  // their controllers set conditions only on the original's pods
+	spec.SchedulingGates = nil // their controllers open only those of the original's pods
+	spec.SchedulingGroup, spec.HostUsers, spec.SetHostnameAsFQDN = nil, nil, nil
+	spec.EphemeralContainers, spec.Overhead = nil, nil
 	spec.HostnameOverride = nil // the original's own name
 	if spec.Affinity != nil && spec.Affinity.PodAntiAffinity != nil {
 		// The scheduler applies the anti-affinity of running pods to new ones, so the original's next
@@ -52,7 +58,7 @@ func (in Input) podSpec() corev1.PodSpec {
 	spec.ShareProcessNamespace, spec.ActiveDeadlineSeconds = &shared, &deadline
 	spec.TerminationGracePeriodSeconds = shortGrace(spec.TerminationGracePeriodSeconds)
 	spec.Volumes = append(spec.Volumes, corev1.Volume{
-		Name: record.Sidecar, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
+		Name: record.Sidecar, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptrTo(scratchLimit.DeepCopy())}},
 	})
 	sidecar := in.sidecarContainer(&spec)
 	spec.Containers = append(spec.Containers, sidecar)
@@ -123,3 +129,5 @@ func (in Input) emptyVolumes(spec *corev1.PodSpec) {
 		}
 	}
 }
+
+func ptrTo[T any](v T) *T { return &v }

@@ -43,7 +43,7 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 	if err := r.findGuard(ctx); err != nil {
 		r.Report.Warn(err)
 	}
-	if err := r.makePlan(facts); err != nil {
+	if err := r.makePlan(ctx, facts); err != nil {
 		return nil, err
 	}
 	var p *Preview

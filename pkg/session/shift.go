@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -238,7 +239,7 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if err := r.findGuard(ctx); err != nil {
 		return err
 	}
-	if err := r.makePlan(facts); err != nil {
+	if err := r.makePlan(ctx, facts); err != nil {
 		return err
 	}
 	if _, err := r.dryRun(ctx); err != nil {
@@ -251,7 +252,7 @@ func (r *Runner) Preflight(ctx context.Context) error {
 }
 
 // makePlan plans the session and reports the plan's notes and warnings.
-func (r *Runner) makePlan(facts *preflight.Facts) error {
+func (r *Runner) makePlan(ctx context.Context, facts *preflight.Facts) error {
 	guard := plan.NoGuard
 	if r.guard != nil {
 		guard = plan.Guard{Nodes: r.guard.Nodes, Shape: r.guard.Shape}
@@ -268,7 +269,20 @@ func (r *Runner) makePlan(facts *preflight.Facts) error {
 	}
 	journal := p.Journal
 	r.plan, r.journal, r.current = p, &journal, facts.Route
-	return nil
+	return r.checkDrift(ctx)
+}
+
+// checkDrift warns of ConfigMaps and Secrets that were changed since the original started, and refuses a session
+// if one is gone.
+func (r *Runner) checkDrift(ctx context.Context) error {
+	warnings, unchecked, err := preflight.Drift(ctx, r.Core, r.Namespace, r.plan.Input.Program)
+	for _, w := range warnings {
+		r.Report.Warn(w)
+	}
+	if len(unchecked) > 0 {
+		r.Report.Note("not checked whether changed since the original started, because you cannot read it: %s", strings.Join(unchecked, ", "))
+	}
+	return err
 }
 
 // judgeFacts refuses a session by what was read, and warns of what --force allows.
