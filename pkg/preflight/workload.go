@@ -19,6 +19,9 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 	if spec.HostNetwork || spec.HostPID || spec.HostIPC {
 		return reason.New(reason.HostNamespaces, "workload", p)
 	}
+	if spec.OS != nil && spec.OS.Name != corev1.Linux {
+		return reason.New(reason.NotLinux, "workload", p, "os", string(spec.OS.Name))
+	}
 	if len(spec.ResourceClaims) > 0 {
 		return reason.New(reason.ResourceClaims, "workload", p, "claim", spec.ResourceClaims[0].Name)
 	}

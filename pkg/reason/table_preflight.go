@@ -57,6 +57,7 @@ const (
 	ClaimHasOneWriter         Code = "ClaimHasOneWriter"
 	SecondaryNetworks         Code = "SecondaryNetworks"
 	NeverTwoPods              Code = "NeverTwoPods"
+	NotLinux                  Code = "NotLinux"
 	ManagedByOperator         Code = "ManagedByOperator"
 	LeaseHeldByPod            Code = "LeaseHeldByPod"
 	InitRunsAgain             Code = "InitRunsAgain"
@@ -177,6 +178,7 @@ var preflightReasons = []Reason{
 	{ClaimHasOneWriter, Refusal,
 		"{workload}: claim {claim} (volume {volume}) is written by one pod only, and some programs, such as databases, lose data if the sandbox writes to it too",
 		"Give the sandbox an empty volume with --empty-volume {volume}. Use --force to share the volume if the program can safely run twice on it."},
+	{NotLinux, Refusal, "{workload}: its pods run on {os}, and a sandbox runs Linux", ""},
 	{NeverTwoPods, Refusal, "{workload} never runs two pods at once (one replica, strategy Recreate), and the sandbox would be a second one",
 		"Use --force if the program can run twice for the time of the session."},
 	{ManagedByOperator, Refusal, "{workload} is managed by an operator (kind {kind}), which does not know the sandbox; the program may treat it as a member of its cluster",

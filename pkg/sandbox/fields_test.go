@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
@@ -148,18 +149,24 @@ func TestEveryFieldMeetsItsFate(t *testing.T) {
 		}
 		p := plainProgram()
 		template, live := both(p, func(s *corev1.PodSpec) reflect.Value { return reflect.ValueOf(s).Elem() }, f)
-		if f.Name == "OS" {
+		switch f.Name {
+		case "OS":
 			p.Spec.OS.Name = corev1.Linux
+		case "ShareProcessNamespace":
+			*p.Spec.ShareProcessNamespace, *p.Live.Spec.ShareProcessNamespace = false, false
 		}
 		check("PodSpec", f, p, template, live, func(pod *corev1.Pod) reflect.Value { return reflect.ValueOf(pod.Spec).FieldByIndex(f.Index) })
 	}
 	for f := range reflect.TypeFor[corev1.Container]().Fields() {
 		p := plainProgram()
 		template, live := both(p, func(s *corev1.PodSpec) reflect.Value { return reflect.ValueOf(&s.Containers[0]).Elem() }, f)
-		if f.Name == "Name" {
+		switch f.Name {
+		case "Name":
 			p.Live.Spec.Containers[0].Name = p.Spec.Containers[0].Name
-		}
-		if f.Name == "ImagePullPolicy" {
+		case "Resources":
+			p.Spec.Containers[0].Resources = corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}}
+			p.Live.Spec.Containers[0].Resources = corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")}}
+		case "ImagePullPolicy":
 			p.Live.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "web", ImageID: "web@sha256:1"}}
 		}
 		check("Container", f, p, template, live, func(pod *corev1.Pod) reflect.Value {
