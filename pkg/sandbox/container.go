@@ -104,6 +104,7 @@ func (in Input) resolveLabelVariables(c *corev1.Container) {
 		}
 		switch _, isKept := kept[key[1]]; {
 		case isKept:
+		case key[1] == corev1.LabelTopologyZone || key[1] == corev1.LabelTopologyRegion: // those of its own node
 		case key[1] == appsv1.StatefulSetPodNameLabel:
 			from.FieldRef.FieldPath = "metadata.name" // its own name: it is not a member of the StatefulSet
 		case key[1] == appsv1.PodIndexLabel:

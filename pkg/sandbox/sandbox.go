@@ -28,6 +28,9 @@ type Input struct {
 	// AnnotationDomains are the domains of annotations that the administrator allows, in addition to the
 	// usual ones.
 	AnnotationDomains []string
+	// NeededLabels are the keys of labels that an admission policy demands. If a choice exists, the clone
+	// keeps them and drops others.
+	NeededLabels []string
 	Changes
 }
 

@@ -64,6 +64,14 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 // rejects the pods, it changes the sidecar to comply and tries once more.
 func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 	p, err := r.dryRunOnce(ctx)
+	for err != nil && !preflight.OfLimits(err) {
+		changed, buildErr := r.plan.Need(err)
+		if buildErr != nil || !changed {
+			break
+		}
+		r.Report.Note("a policy demands a label that was left off; trying without others")
+		p, err = r.dryRunOnce(ctx)
+	}
 	namespace, pods := r.plan.Facts.Namespace, len(r.plan.Pods)
 	switch {
 	case err == nil && pods == 1:

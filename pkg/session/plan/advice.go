@@ -53,6 +53,20 @@ func (p *Plan) advise(q Request) {
 	for _, name := range q.Changes.SkipInit {
 		p.note("init container %s does not run in the sandbox", name)
 	}
+	for _, c := range slices.Concat(program.Spec.InitContainers, program.Spec.Containers) {
+		if l := c.Lifecycle; l != nil && l.PostStart != nil {
+			p.note("the postStart hook of container %s runs in the sandbox too", c.Name)
+		}
+		if l := c.Lifecycle; l != nil && l.PreStop != nil {
+			p.note("the preStop hook of container %s runs when the sandbox ends", c.Name)
+		}
+	}
+	if program.Spec.SchedulingGroup != nil {
+		p.note("the sandbox is not a member of the original's scheduling group")
+	}
+	if users := program.Spec.HostUsers; users != nil && !*users {
+		p.note("the sandbox has no user namespace; its VM isolates it")
+	}
 	for _, g := range program.Spec.ReadinessGates {
 		p.note("readiness gate %s is left off the sandbox", g.ConditionType)
 	}

@@ -5,7 +5,10 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -147,6 +150,22 @@ func (p *Plan) buildObjects() (err error) {
 	}
 	p.Pods, p.Policies = sandbox.Pods(p.Input), sandbox.Policies(p.Input)
 	return nil
+}
+
+// Need rebuilds the objects so that the sandbox keeps a label that the API server's rejection names, if it can drop
+// others instead. It returns false if that changes nothing.
+func (p *Plan) Need(rejection error) (bool, error) {
+	_, dropped, _ := p.Input.Labels()
+	for _, key := range slices.Sorted(maps.Keys(dropped)) {
+		if !strings.Contains(rejection.Error(), key) || slices.Contains(p.Input.NeededLabels, key) {
+			continue
+		}
+		p.Input.NeededLabels = append(p.Input.NeededLabels, key)
+		if _, now, _ := p.Input.Labels(); !maps.Equal(now, dropped) {
+			return true, p.buildObjects()
+		}
+	}
+	return false, nil
 }
 
 // Fit rebuilds the objects so that the pods comply with LimitRanges.
