@@ -63,6 +63,7 @@ const (
 	InitRunsAgain             Code = "InitRunsAgain"
 	EnvironmentMissing        Code = "EnvironmentMissing"
 	EnvironmentChanged        Code = "EnvironmentChanged"
+	NoLimitsInVM              Code = "NoLimitsInVM"
 
 	// The namespace's limits.
 	QuotaTooSmall Code = "QuotaTooSmall"
@@ -115,6 +116,8 @@ var preflightReasons = []Reason{
 		"see the Route's status: oc describe route {route} -n {namespace}"},
 	{SchedulingCountsSandbox, Warning, "the {rule} counts every pod of the namespace, so the sandbox may be kept off nodes, or keep pods off its node", ""},
 	{EnvironmentChanged, Warning, "{kind} {name} was changed at {changed}, after the original's pod had started ({started}); the sandbox gets the new values", ""},
+	{NoLimitsInVM, Warning, "container {container} has no limit for {resources}, so it may use the whole node; in the sandbox's VM it has the runtime's default (with Kata 1 CPU and 2 GiB) and the sidecar's limits",
+		"Take a smaller --weight, or more --replicas, or give the program limits."},
 	{RouterNotServing, Warning, "router {router} does not serve the Route ({why}); the session does not affect its clients", ""},
 	{RoutersNotProbed, Refusal, "route {namespace}/{route}: {count} routers serve it ({routers}), but only {probed} would be probed",
 		"Use --router once for each router. To probe fewer, use --force; to probe none, use --no-probe."},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -82,6 +83,7 @@ func (p *Plan) advise(q Request) {
 	if program.Kind == "StatefulSet" {
 		p.note("the sandbox has its own host name and is not StatefulSet member %s", program.Live.Name)
 	}
+	p.adviseOnLimits(q)
 	p.adviseOnPolicies()
 	for _, h := range p.Facts.Namespace.Scaling(program) {
 		if q.Detach {
@@ -95,6 +97,34 @@ func (p *Plan) advise(q Request) {
 	}
 	for _, why := range preflight.OtherRouters(p.Facts.Route) {
 		p.warn(why)
+	}
+}
+
+// highPercent is the share from which on a program without limits may have too little in a VM.
+const highPercent = 50
+
+// adviseOnLimits warns of containers without limits, if the sandbox is to get a high share. A VM has what its
+// containers' limits add up to, besides the runtime's default.
+func (p *Plan) adviseOnLimits(q Request) {
+	if max(q.Percent, slices.Max(append(slices.Clone(q.Steps), 0))) < highPercent {
+		return
+	}
+	whole := p.Input.Program.Live.Spec.Resources
+	for _, c := range p.Input.Program.Live.Spec.Containers {
+		var without []string
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			_, has := c.Resources.Limits[name]
+			if whole != nil && !has {
+				_, has = whole.Limits[name]
+			}
+			if !has {
+				without = append(without, string(name))
+			}
+		}
+		known := slices.ContainsFunc(p.Input.Program.Spec.Containers, func(own corev1.Container) bool { return own.Name == c.Name })
+		if known && without != nil {
+			p.warn(reason.New(reason.NoLimitsInVM, "container", c.Name, "resources", strings.Join(without, " and ")))
+		}
 	}
 }
 
