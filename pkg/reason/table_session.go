@@ -33,6 +33,7 @@ const (
 	TimedOut                  Code = "TimedOut"
 	ContainerEnded            Code = "ContainerEnded"
 	ContainerNotStarted       Code = "ContainerNotStarted"
+	GadgetsUnavailable        Code = "GadgetsUnavailable"
 	ContainerStuck            Code = "ContainerStuck"
 	PodUnschedulable          Code = "PodUnschedulable"
 	PodFailed                 Code = "PodFailed"
@@ -130,6 +131,7 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	// The sandbox and its proof.
 	{TimedOut, Failure, "{what}: timed out after {took}", ""},
 	{ContainerEnded, Failure, "sandbox pod {pod}: container {container} exited with code {status} ({why})", "see its last output: oc logs -n {namespace} {pod} -c {container}"},
+	{GadgetsUnavailable, Failure, "the sandbox cannot trace what --trace asks for: {gadgets}; no users were sent to it", "leave out --trace, or use --force to hold the session without these gadgets"},
 	{ContainerNotStarted, Failure, "sandbox pod {pod}: container {container} could not be started: {why}", ""},
 	{ContainerStuck, Failure, "sandbox pod {pod}: container {container} cannot start: {state}: {why}", ""},
 	{PodUnschedulable, Failure, "sandbox pod {pod}: no node takes it: {why}", "find the nodes that can run it: oc get runtimeclass {class} -o yaml"},

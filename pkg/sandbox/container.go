@@ -236,7 +236,7 @@ func clampResources(r *corev1.ResourceRequirements, ranges []corev1.LimitRange) 
 // ContainerID returns the runtime's ID of a container, without its scheme, "" if the container has not
 // started.
 func ContainerID(pod *corev1.Pod, container string) string {
-	for _, s := range pod.Status.ContainerStatuses {
+	for _, s := range slices.Concat(pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses) {
 		if _, id, ok := strings.Cut(s.ContainerID, "://"); ok && s.Name == container {
 			return id
 		}

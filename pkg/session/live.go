@@ -26,7 +26,7 @@ func (r *Runner) stayLive(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	target := Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
+	target := r.target()
 	r.onLiveDone = make(chan struct{})
 	go func() {
 		defer close(r.onLiveDone)
@@ -55,6 +55,11 @@ func (r *Runner) waitForOnLive() {
 	case <-time.After(onLiveTimeout):
 		r.Report.Warn(reason.New(reason.TracerDidNotEnd))
 	}
+}
+
+// target returns what can be traced.
+func (r *Runner) target() Target {
+	return Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
 }
 
 // containerIDs returns the runtime's IDs of the traced container, by pod name.

@@ -76,6 +76,9 @@ type Runner struct {
 	Clock  *kube.Clock
 	Trust  *settings.Trust // whether namespace osc-debug is trusted; nil: read it each time
 	Report Report
+	// BeforeUsers is called when the sandbox is ready, before any user is moved; nil: nothing is. Its error ends the
+	// session, or with Force is a warning.
+	BeforeUsers func(ctx context.Context, t Target) error
 	// OnLive is called once traffic has been shifted. It must return when its context ends; the
 	// rollback does not wait for it. An error is reported, but does not end the session.
 	OnLive func(ctx context.Context, t Target) error
@@ -311,6 +314,15 @@ func (r *Runner) armRoute(ctx context.Context) error {
 
 // shiftTraffic sends the requested share of new clients to the sandbox.
 func (r *Runner) shiftTraffic(ctx context.Context) error {
+	if r.BeforeUsers != nil {
+		err := r.BeforeUsers(ctx, r.target())
+		switch {
+		case err != nil && ctx.Err() == nil && r.Force:
+			r.Report.Warn(err)
+		case err != nil:
+			return err
+		}
+	}
 	if err := r.waitForRenewal(ctx); err != nil {
 		return err
 	}
