@@ -194,7 +194,7 @@ var preflightReasons = []Reason{
 	{SecondaryNetworks, Refusal, "{workload}: its pods have secondary networks ({networks}), which the sandbox does not get",
 		"Anything reached over these networks fails in the sandbox. Use --force if users can do without it."},
 
-	{QuotaTooSmall, Refusal, "quota {quota}: {used} of {hard} {resource} used, but {pods} sandbox pod(s) need {need} more",
+	{QuotaTooSmall, Refusal, "quota {quota}: {used} of {hard} {resource} used, but the session needs {need} more (sandbox pods: {pods})",
 		"free some of the quota, ask for a larger one, or use fewer --replicas"},
 
 	{APIServerRefuses, Refusal, apiServerRefuses, ""},

@@ -74,7 +74,7 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 	}
 	namespace, pods := r.plan.Facts.Namespace, len(r.plan.Pods)
 	switch {
-	case err == nil && pods == 1:
+	case err == nil && pods == 1 && len(p.Policies) <= 1: // the dry runs have checked each object alone
 		return p, nil
 	case err != nil && !preflight.OfLimits(err):
 		return nil, err
@@ -88,7 +88,7 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 	if err != nil && len(namespace.Ranges) > 0 {
 		p, err = r.dryRunOnce(ctx)
 	}
-	lines, tooMuch := preflight.Quota(namespace.Quotas, p.Pods[0], pods)
+	lines, tooMuch := preflight.Quota(namespace.Quotas, p.objects())
 	for _, line := range lines {
 		r.Report.Note("%s", line)
 	}
@@ -96,6 +96,15 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 		return nil, err
 	}
 	return p, tooMuch
+}
+
+// objects counts what the session creates.
+func (p *Preview) objects() preflight.Objects {
+	o := preflight.Objects{Pod: p.Pods[0], Pods: len(p.Pods), Policies: len(p.Policies)}
+	if p.Budget != nil {
+		o.Budgets = 1
+	}
+	return o
 }
 
 // dryRunOnce returns the preview even if the API server rejects a part of it.
@@ -122,6 +131,15 @@ func (r *Runner) dryRunOnce(ctx context.Context) (*Preview, error) {
 		}
 		return preflight.Refused("the sandbox's pod", err)
 	})
+	if p.Budget != nil {
+		g.Go(func() error {
+			budget, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, p.Budget, options)
+			if err == nil {
+				p.Budget = budget
+			}
+			return preflight.Refused("the sandbox's PodDisruptionBudget", err)
+		})
+	}
 	for i := range p.Policies {
 		g.Go(func() error {
 			policy, err := r.Core.NetworkingV1().NetworkPolicies(r.Namespace).Create(ctx, p.Policies[i], options)
