@@ -148,6 +148,18 @@ func (r *Runner) proveEndpoints(ctx context.Context, endpoints []route.Endpoint)
 	return nil
 }
 
+// CheckProof sends requests to the routers as users do. It warns if nothing can be proven there, and returns why users
+// get no answer. The session must have been planned, by DryRun.
+func (r *Runner) CheckProof(ctx context.Context) error {
+	if err := r.takeBaselines(ctx, r.current, r.plan.Facts.Namespace.Slices); err != nil {
+		return err
+	}
+	if !r.canProve() {
+		r.Report.Warn(reason.New(reason.NotProven, "why", r.whyNotProvable()))
+	}
+	return nil
+}
+
 // whyNotProvable returns why nothing can be proven.
 func (r *Runner) whyNotProvable() string {
 	switch {

@@ -51,6 +51,15 @@ func (e *env) plan(args ...string) (result, []corev1.Pod) {
 	return r, pods
 }
 
+// checkDoctor checks that doctor finds a problem of Route shop before a session does.
+func (e *env) checkDoctor(code reason.Code, args ...string) {
+	e.t.Helper()
+	r := e.cli(append([]string{"doctor", "shop", "-o", "json"}, args...)...)
+	if !strings.Contains(r.out, fmt.Sprintf("%q", code)) {
+		e.t.Errorf("doctor does not find %s: %s", code, r)
+	}
+}
+
 // ready waits until an object that e does not create by itself has ready pods.
 func (e *env) ready(selector string, count int) {
 	e.t.Helper()
@@ -250,6 +259,7 @@ func TestField12TwoProgramsBehindOneService(t *testing.T) {
 		return r.code == 1 && r.reports(reason.SeveralWorkloads) &&
 			r.mentions("pod/a-debug-copy (1 endpoint(s))", "deployment/blue (1 endpoint(s))", "deployment/green (3 endpoint(s))", "--workload deployment/green")
 	})
+	e.checkDoctor(reason.SeveralWorkloads)
 	if r, _ := e.plan("--workload", "deployment/green"); r.code != 0 || !strings.Contains(r.out, "deployment/green") {
 		t.Error(r)
 	}
@@ -273,6 +283,7 @@ func TestField13NeverTwoAtOnce(t *testing.T) {
 	if r, _ := e.plan(); r.code != 1 || !r.reports(reason.NeverTwoPods) {
 		t.Error(r)
 	}
+	e.checkDoctor(reason.NeverTwoPods)
 	if r, _ := e.plan("--force"); r.code != 0 || !r.reports(reason.NeverTwoPods) {
 		t.Error(r)
 	}
@@ -305,6 +316,7 @@ func TestField14AConfigMapChangedSince(t *testing.T) {
 	if r, _ := e.plan(); r.code != 0 || !r.reports(reason.EnvironmentChanged) || !r.mentions("ConfigMap settings was changed at ") {
 		t.Errorf("after the change: %s", r)
 	}
+	e.checkDoctor(reason.EnvironmentChanged)
 	e.ok(core.CoreV1().ConfigMaps(e.ns).Delete(t.Context(), "settings", metav1.DeleteOptions{}))
 	if r, _ := e.plan(); r.code != 1 || !r.reports(reason.EnvironmentMissing) {
 		t.Errorf("after the deletion: %s", r)
@@ -347,6 +359,8 @@ func TestField16TheCookieThatNeverComes(t *testing.T) {
 	e.deployment("web", 1, nil)
 	e.route(nil)
 	before := e.snapshot()
+	e.eventuallyPolled("the router serves the Route", func() bool { return e.get(e.shop().Spec.Host) == "original" })
+	e.checkDoctor(reason.NotProven, "--router", strings.TrimPrefix(waf.URL, "http://"))
 	r := e.start("alice", "shift", "--route", "shop", "--router", strings.TrimPrefix(waf.URL, "http://"), "--drain", "1s", "--no-guard", "--weight", "50", "--for", "1s").wait()
 	if r.code != 0 || !r.reports(reason.NotProven) || strings.Contains(r.errOut, "answers 200 through the router") {
 		t.Errorf("a session behind the proxy: %s", r)
@@ -390,6 +404,7 @@ func TestField18NoLimitsInASmallVM(t *testing.T) {
 	if r, _ := e.plan("--weight", "100"); r.code != 0 || !r.reports(reason.NoLimitsInVM) {
 		t.Errorf("at 100 %%: %s", r)
 	}
+	e.checkDoctor(reason.NoLimitsInVM)
 	if r, _ := e.plan("--weight", "1"); r.code != 0 || r.reports(reason.NoLimitsInVM) {
 		t.Errorf("at 1 %%: %s", r)
 	}
@@ -444,6 +459,7 @@ func TestField22AClaimWithAReader(t *testing.T) {
 	if r, _ := e.plan(); r.code != 1 || !r.reports(reason.ClaimHasOneWriter) {
 		t.Error(r)
 	}
+	e.checkDoctor(reason.ClaimHasOneWriter)
 	if r, _ := e.plan("--empty-volume", "data"); r.code != 0 {
 		t.Error(r)
 	}
