@@ -36,6 +36,7 @@ const (
 	ServiceWithoutSelector    Code = "ServiceWithoutSelector"
 	NoReadyPod                Code = "NoReadyPod"
 	SeveralWorkloads          Code = "SeveralWorkloads"
+	RouteHasNoHost            Code = "RouteHasNoHost"
 	OtherWorkload             Code = "OtherWorkload"
 	SchedulingCountsSandbox   Code = "SchedulingCountsSandbox"
 	ReplicaSetGone            Code = "ReplicaSetGone"
@@ -117,7 +118,7 @@ var preflightReasons = []Reason{
 	{SchedulingCountsSandbox, Warning, "the {rule} counts every pod of the namespace, so the sandbox may be kept off nodes, or keep pods off its node", ""},
 	{EnvironmentChanged, Warning, "{kind} {name} was changed at {changed}, after the original's pod had started ({started}); the sandbox gets the new values", ""},
 	{NoLimitsInVM, Warning, "container {container} has no limit for {resources}, so it may use the whole node; in the sandbox's VM it has the runtime's default (with Kata 1 CPU and 2 GiB) and the sidecar's limits",
-		"Take a smaller --weight, or more --replicas, or give the program limits."},
+		"Use a smaller --weight or more --replicas, or give the program limits."},
 	{RouterNotServing, Warning, "router {router} does not serve the Route ({why}); the session does not affect its clients", ""},
 	{RoutersNotProbed, Refusal, "route {namespace}/{route}: {count} routers serve it ({routers}), but only {probed} would be probed",
 		"Use --router once for each router. To probe fewer, use --force; to probe none, use --no-probe."},
@@ -160,6 +161,7 @@ var preflightReasons = []Reason{
 	{ServiceMissing, Refusal, "route {namespace}/{route}: primary Service {service} not found", "create the Service, or correct spec.to.name"},
 	{ServiceWithoutSelector, Refusal, "route {namespace}/{route}: Service {service} has no selector, so there is no workload to clone", ""},
 	{NoReadyPod, Refusal, "route {namespace}/{route}: Service {service} has no ready pod to clone", "find out why no pod is ready: oc get pods -n {namespace}"},
+	{RouteHasNoHost, Refusal, "route {namespace}/{route} has no host yet: no router has given it one", "wait until a router admits the Route, or do without the proof with --no-probe"},
 	{SeveralWorkloads, Refusal, "route {namespace}/{route}: Service {service} leads to several workloads: {workloads}", "say which one to clone, for example: --workload {most}"},
 	{OtherWorkload, Refusal, "route {namespace}/{route}: the pods of Service {service} belong to {others}, not to {workload}", "correct --workload, or leave it out"},
 	{ReplicaSetGone, Refusal, "pod {pod}: its ReplicaSet {owner} no longer exists", ""},

@@ -12,16 +12,15 @@ import (
 )
 
 // Drain returns a function that waits until routers no longer send traffic to a sandbox: at least
-// for d, and until pinned requests of all probes no longer reach the endpoints. A router whose cookie does not
-// come through to clients cannot be probed. The function's
+// for d, and until pinned requests of all probes no longer reach the endpoints. The probes must be of
+// routers whose cookie comes through to clients. The function's
 // argument late is how long routers may still use old weights after an outage. It is added to d,
 // unless allProbed says that every router is probed. The error is *store.StillReached if an
 // endpoint is still reached after a minute and late.
 func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []route.Endpoint) func(context.Context, time.Duration) error {
 	return func(ctx context.Context, late time.Duration) error {
 		within, least := drainedTimeout+late, d
-		able := probesThatPin(ctx, probes, endpoints)
-		if !allProbed || len(able) < len(probes) {
+		if !allProbed {
 			least += late
 		}
 		if err := kube.Sleep(ctx, least); err != nil {
@@ -29,7 +28,7 @@ func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []r
 		}
 		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
-		for _, p := range able {
+		for _, p := range probes {
 			for _, e := range endpoints {
 				if err := waitUnreachable(ctx, p, e); err != nil {
 					return err
@@ -40,15 +39,19 @@ func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []r
 	}
 }
 
-// probesThatPin returns the probes of routers whose cookie comes through to clients. At other routers, a pinned
-// request is a plain one, and says nothing about the endpoints.
-func probesThatPin(ctx context.Context, probes []*probe.Probe, endpoints []route.Endpoint) (able []*probe.Probe) {
-	for _, p := range probes {
-		if plain, err := p.Plain(ctx); err != nil || p.CanPin(plain, endpoints) {
-			able = append(able, p) // a router that does not answer now is asked again
+// probesThatPin returns the probes of routers whose cookie comes through to clients, and whether these are all
+// routers. At other routers, a pinned request is a plain one, and says nothing about the endpoints. tries has the
+// probes to try for each router.
+func probesThatPin(ctx context.Context, tries [][]*probe.Probe, endpoints []route.Endpoint) (able []*probe.Probe, all bool) {
+	for _, ofRouter := range tries {
+		for _, p := range ofRouter {
+			if plain, err := p.Plain(ctx); err == nil && p.CanPin(plain, endpoints) {
+				able = append(able, p)
+				break
+			}
 		}
 	}
-	return able
+	return able, len(able) == len(tries)
 }
 
 // waitUnreachable waits until a router no longer sends pinned requests to an endpoint.

@@ -31,7 +31,11 @@ func (r *Runner) endSession(ctx context.Context, failed error) (record.Outcome, 
 		out.Foreign = out.Blind
 	}
 	if err == nil {
-		r.writeEvent(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s ended; the Route's backends were restored", r.journal.Session, r.journal.User))
+		note := fmt.Sprintf("session %s of %s ended; the Route's backends were restored", r.journal.Session, r.journal.User)
+		if out.Foreign {
+			note += "; " + out.String()
+		}
+		r.writeEvent(ctx, "DebugSessionEnded", note)
 	}
 	return out, err
 }

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -41,11 +43,21 @@ type routerProbe struct {
 	*probe.Probe
 	baseline probe.Answer // what users got before anything was changed
 	pins     bool         // requests can be pinned to a server by the router's cookie
+	wanders  bool         // users are redirected to another place each time
 }
 
-// isAcceptable reports whether an answer is as good as what users got before. With --force, any answer is.
+// isSame reports whether an answer is as good as what users got before.
+func (f routerProbe) isSame(a probe.Answer) bool {
+	if f.wanders {
+		a.Location = f.baseline.Location
+	}
+	return a.Same(f.baseline)
+}
+
+// isAcceptable reports whether an answer is as good as what users got before. With --force, any answer is that is no
+// server error.
 func (r *Runner) isAcceptable(f routerProbe, a probe.Answer) bool {
-	return a.Same(f.baseline) || r.Force
+	return f.isSame(a) || r.Force && a.Status > 0 && a.Status < http.StatusInternalServerError
 }
 
 // takeBaselines sends a plain request to each router and keeps the answers. of has the endpoints of the
@@ -54,6 +66,9 @@ func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route, of []disc
 	var endpoints []route.Endpoint
 	for _, b := range record.WeightsOf(on).Backends {
 		endpoints = append(endpoints, route.Endpoints(on, b.Service, of)...)
+	}
+	if len(route.Hosts(on, "")) == 0 {
+		return reason.New(reason.RouteHasNoHost, "namespace", on.Namespace, "route", on.Name)
 	}
 	r.routerProbes = nil
 	for _, at := range probesOf(on, r.Routers) {
@@ -116,12 +131,20 @@ func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (routerProbe,
 	if answer.Status == http.StatusServiceUnavailable {
 		return routerProbe{}, reason.New(reason.RouterAnswers503, "router", p)
 	}
-	return routerProbe{Probe: p, baseline: answer}, nil
+	f := routerProbe{Probe: p, baseline: answer}
+	if answer.Location != "" {
+		again, err := p.Plain(ctx)
+		if err != nil {
+			return routerProbe{}, reason.New(reason.RouterNotReached, "why", err)
+		}
+		f.wanders = again.Location != answer.Location
+	}
+	return f, nil
 }
 
 // canProve reports whether a request can be pinned to one server by cookie, at each router.
 func (r *Runner) canProve() bool {
-	return !r.NoProbe && !slices.ContainsFunc(r.routerProbes, func(f routerProbe) bool { return !f.pins })
+	return !r.NoProbe && len(r.routerProbes) > 0 && !slices.ContainsFunc(r.routerProbes, func(f routerProbe) bool { return !f.pins })
 }
 
 // proveSandbox sends a request to each sandbox endpoint through the real router, pinned by the
@@ -181,11 +204,14 @@ func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpo
 		answer, reached, err := f.Pinned(ctx, e)
 		switch {
 		case reached && r.isAcceptable(f, answer):
+			if !f.isSame(answer) {
+				r.Report.Warn(&reason.Forced{Refused: answersWorse(e, f, answer)})
+			}
 			r.Report.Note("%s answers %d through the router", e.Pod, answer.Status)
 			return nil
 		case reached:
 			if bad++; bad >= badAnswerLimit {
-				return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", answer.Status, "before", f.baseline.Status)
+				return answersWorse(e, f, answer)
 			}
 		}
 		if ended := kube.Sleep(ctx, probeInterval); ended != nil {
@@ -201,6 +227,19 @@ func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpo
 	}
 }
 
+// answersWorse is the error of a sandbox that does not answer as the original does.
+func answersWorse(e route.Endpoint, f routerProbe, a probe.Answer) error {
+	return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", describeAnswer(a), "before", describeAnswer(f.baseline))
+}
+
+// describeAnswer returns an answer's status, and where it leads if it is a redirect.
+func describeAnswer(a probe.Answer) string {
+	if a.Location == "" {
+		return strconv.Itoa(a.Status)
+	}
+	return fmt.Sprintf("%d (to %s)", a.Status, a.Location)
+}
+
 // runCanary is the first step where nothing can be proven: it sets the smallest share and checks
 // that users still get answers.
 func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSlice) error {
@@ -213,7 +252,7 @@ func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSli
 		}
 		for _, f := range r.routerProbes {
 			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !r.isAcceptable(f, answer)) {
-				return reason.New(reason.CanaryNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
+				return reason.New(reason.CanaryNotAnswered, "router", f, "status", describeAnswer(answer), "why", describeBadAnswer(answer, err), "before", describeAnswer(f.baseline))
 			}
 		}
 	}

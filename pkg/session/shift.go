@@ -46,6 +46,9 @@ func Steps() []string {
 // proof, before the session counts as abandoned. It covers the guard's Lease and slow responses.
 const armMargin = 30 * time.Second
 
+// beforeUsersLimit limits BeforeUsers.
+const beforeUsersLimit = 90 * time.Second
+
 // Options are the user's settings for a session. The session does not change them.
 type Options struct {
 	plan.Request
@@ -254,13 +257,21 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	return r.takeBaselines(ctx, facts.Route, facts.Namespace.Slices)
 }
 
+// beforeUsersTime is how long BeforeUsers may take.
+func (r *Runner) beforeUsersTime() time.Duration {
+	if r.BeforeUsers == nil {
+		return 0
+	}
+	return beforeUsersLimit
+}
+
 // makePlan plans the session and reports the plan's notes and warnings.
 func (r *Runner) makePlan(ctx context.Context, facts *preflight.Facts) error {
 	guard := plan.NoGuard
 	if r.guard != nil {
 		guard = plan.Guard{Nodes: r.guard.Nodes, Shape: r.guard.Shape}
 	}
-	p, err := plan.Make(facts, r.Request, guard, r.Timeout+r.proofTimeout()+r.baselineWait()+armMargin)
+	p, err := plan.Make(facts, r.Request, guard, r.Timeout+r.proofTimeout()+r.baselineWait()+r.beforeUsersTime()+armMargin)
 	if err != nil {
 		return err
 	}
@@ -271,6 +282,9 @@ func (r *Runner) makePlan(ctx context.Context, facts *preflight.Facts) error {
 		r.Report.Warn(w)
 	}
 	journal := p.Journal
+	if !r.NoProbe && len(route.Hosts(facts.Route, "")) == 0 {
+		return reason.New(reason.RouteHasNoHost, "namespace", r.Namespace, "route", r.Options.Route)
+	}
 	r.plan, r.journal, r.current = p, &journal, facts.Route
 	return r.checkDrift(ctx)
 }
@@ -315,10 +329,12 @@ func (r *Runner) armRoute(ctx context.Context) error {
 // shiftTraffic sends the requested share of new clients to the sandbox.
 func (r *Runner) shiftTraffic(ctx context.Context) error {
 	if r.BeforeUsers != nil {
-		err := r.BeforeUsers(ctx, r.target())
+		limited, cancel := context.WithTimeout(ctx, beforeUsersLimit)
+		err := r.BeforeUsers(limited, r.target())
+		cancel()
 		switch {
 		case err != nil && ctx.Err() == nil && r.Force:
-			r.Report.Warn(err)
+			r.Report.Warn(&reason.Forced{Refused: err})
 		case err != nil:
 			return err
 		}

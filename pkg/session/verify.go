@@ -24,6 +24,19 @@ func (r *Runner) verifyTraffic(ctx context.Context) error {
 	return nil
 }
 
+// Where answers do not show which backend they are from, badUnpinned bad ones in all are too many, and there are
+// enough requests for the sandbox to have answered some: unpinnedAnswers on average, at most maxUnpinned.
+const (
+	badUnpinned     = 3
+	unpinnedAnswers = 5
+	maxUnpinned     = 200
+)
+
+// unpinnedRequests returns how many requests the verification sends there.
+func (r *Runner) unpinnedRequests() int {
+	return int(min(max(10, unpinnedAnswers/float64(r.journal.Asked.Share())), maxUnpinned))
+}
+
 // verifyRouter verifies the traffic of one router.
 func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 	sandboxCookies := map[string]bool{}
@@ -34,7 +47,7 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 	}
 	all := r.journal.Asked >= 100
 	deadline := time.Now().Add(r.verifyTimeout())
-	fails, seen, inRow := 0, 0, 0
+	fails, allFails, seen, inRow := 0, 0, 0, 0
 	for n := 1; ; n++ {
 		if s, err := r.currentSession(); err != nil || s == nil {
 			return errors.Join(err, reason.New(reason.SessionEndedMeanwhile))
@@ -44,8 +57,9 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 			return ctx.Err()
 		}
 		if err != nil || !r.isAcceptable(f, answer) {
-			if fails++; fails >= 2 {
-				return reason.New(reason.UsersNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
+			fails++
+			if allFails++; fails >= 2 || !f.pins && allFails >= badUnpinned {
+				return reason.New(reason.UsersNotAnswered, "router", f, "status", describeAnswer(answer), "why", describeBadAnswer(answer, err), "before", describeAnswer(f.baseline))
 			}
 		} else {
 			fails = 0
@@ -59,7 +73,7 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 		switch {
 		case fails > 0: // try once more
 		case !f.pins:
-			if n >= 10 {
+			if n >= r.unpinnedRequests() {
 				r.Report.Note("%d requests answered; without the router's cookie they do not show which backend answered", n)
 				return nil
 			}

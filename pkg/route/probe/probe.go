@@ -10,7 +10,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -37,7 +39,7 @@ type Probe struct {
 // Answer is a response.
 type Answer struct {
 	Status   int    // HTTP status, 0 for no response
-	Location string // where a redirect leads, without the query, which may differ each time; "" for none
+	Location string // where a redirect leads, without what may differ each time (see withoutNumbers); "" for none
 	// Cookie is the value of the sticky cookie that the router set, "" if it accepted the one in the
 	// request or sets none.
 	Cookie string
@@ -169,10 +171,16 @@ func (p *Probe) send(ctx context.Context, cookies ...string) (Answer, error) {
 		}
 	}
 	if to, err := resp.Location(); err == nil && a.Status/100 == 3 {
-		to.RawQuery, to.Fragment = "", ""
-		a.Location = to.String()
+		a.Location = withoutNumbers(to)
 	}
 	return a, nil
+}
+
+// withoutNumbers returns a URL without its query, its fragment and the parameters of its path, such as
+// ";jsessionid=…". Programs put numbers there that differ each time.
+func withoutNumbers(u *url.URL) string {
+	path, _, _ := strings.Cut(u.EscapedPath(), ";")
+	return u.Scheme + "://" + u.Host + path
 }
 
 // isSet reports whether a Set-Cookie header sets a value. HAProxy removes a cookie with an empty value that

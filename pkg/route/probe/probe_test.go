@@ -316,6 +316,7 @@ func TestSameAnswers(t *testing.T) {
 func TestWhereARedirectLeads(t *testing.T) {
 	for location, want := range map[string]string{
 		"/login?state=4711":                    "http://web.example.com/login",
+		"/login;jsessionid=0A1B?x=1":           "http://web.example.com/login",
 		"login#top":                            "http://web.example.com/login",
 		"https://sso.example.com/auth?nonce=1": "https://sso.example.com/auth",
 	} {

@@ -106,7 +106,11 @@ func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Pl
 	if err := p.refuseSelected(q.Force); err != nil {
 		return nil, err
 	}
-	if err := preflight.Unproven(f.Route, len(q.Routers)); err != nil && !q.NoProbe {
+	probed := len(q.Routers)
+	if probed == 0 {
+		probed = len(route.Hosts(f.Route, "")) // each leads to a router
+	}
+	if err := preflight.Unproven(f.Route, probed); err != nil && !q.NoProbe {
 		if err := p.refuseUnlessForced(q.Force, err); err != nil {
 			return nil, err
 		}

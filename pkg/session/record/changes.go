@@ -181,17 +181,24 @@ type Outcome struct {
 	Foreign bool     // others had changed the Route
 	Kept    []string // what the Route's backends have of those changes, as clauses
 	Earlier bool     // others had also changed it before the session last wrote it
+	Gone    bool     // the Route no longer exists, or has another session
 	Blind   bool     // the journal was missing or unreadable
 }
 
 // String describes what was kept of the changes that others made, for a message.
 func (o Outcome) String() string {
+	switch {
+	case o.Gone:
+		return "someone else had deleted the Route or removed the session's marks"
+	case o.Blind:
+		return "the journal was missing or unreadable, so the other backends keep the weights that they had last"
+	}
 	kept := o.Kept
 	if o.Earlier {
 		kept = append(slices.Clone(kept), "what they had changed before the session last set its weights")
 	}
 	if len(kept) == 0 {
-		return "others had changed its marks or its backend, and nothing is left of that"
+		return "others had changed it during the session; its backends are as they were before"
 	}
 	return "changes made by others during the session were kept: " + strings.Join(kept, "; ")
 }
@@ -204,7 +211,7 @@ func RestoreRoute(id string, out *Outcome) Change {
 		s := Of(r)
 		switch {
 		case s == nil:
-			out.Foreign = true // someone else removed all marks and the backend
+			out.Foreign, out.Gone = true, true // someone else removed all marks and the backend
 			return nil
 		case s.ID != id && s.ID != "":
 			return &InSession{r.Namespace, r.Name, s}

@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -37,14 +38,28 @@ func origins(spec *routev1.RouteSpec, j *Journal) []origin {
 	named := func(i, set int) bool { return refs[i].Name == j.Set.Backends[set].Service }
 	weighs := func(i, set int) bool { return j.isWeightOf(set, refs[i]) }
 
-	find(0, func(set int) bool { return set == 0 && weighs(0, set) })
+	renamed := !hasOwnPrimary(refs, j) // otherwise someone put another Service in the primary's place
+	find(0, func(set int) bool { return set == 0 && renamed && weighs(0, set) })
 	eachAlternate(func(i, set int) bool { return set > 0 && named(i, set) })
 	find(0, func(set int) bool { return named(0, set) && weighs(0, set) }) // an alternate became the primary
 	eachAlternate(func(i, set int) bool { return named(i, set) && weighs(i, set) })
-	find(0, func(set int) bool { return set == 0 })
+	find(0, func(set int) bool { return set == 0 && renamed })
 	eachAlternate(named) // the primary became an alternate
 	eachAlternate(weighs)
 	return out
+}
+
+// hasOwnPrimary reports whether the Service that was the primary backend is an alternate now, with a weight that the
+// session did not set. Then the new primary is not the old one under another name.
+func hasOwnPrimary(refs []*routev1.RouteTargetReference, j *Journal) bool {
+	if len(j.Set.Backends) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(refs[1:], func(ref *routev1.RouteTargetReference) bool {
+		return ref.Name == j.Set.Backends[0].Service && !slices.ContainsFunc(j.Set.Backends, func(b Weight) bool {
+			return b.Service != ServiceName(j.Session) && equalWeights(b.Weight, ref.Weight)
+		})
+	})
 }
 
 // isWeightOf reports whether a backend has a weight that the session set, and that the journal can undo.

@@ -53,6 +53,8 @@ func TestRenamedBackends(t *testing.T) {
 		{"names swapped in place", half, "canary=45 web=5 SANDBOX=50", "canary=90 web=10", "canary is the primary backend instead of web; web is a backend instead of canary"},
 		{"names swapped in place, all users in the sandbox", all, "canary=0 web=0 SANDBOX=100", "canary=90 web=10", "canary is the primary backend instead of web; web is a backend instead of canary"},
 		{"the alternate promoted, and the primary removed", half, "canary=5 SANDBOX=50", "canary=10", "canary is the primary backend instead of web; backend web was removed"},
+		{"another one prepared beside the primary", all, "web-green=0 web=100 SANDBOX=100", "web-green=0 web=100", "web-green with weight 0 is the primary backend instead of web; the weight of web is 100 instead of 90; backend canary was removed"},
+		{"another one prepared, and our backend removed", all, "web-green=0 web=100", "web-green=0 web=100", "web-green with weight 0 is the primary backend instead of web; the weight of web is 100 instead of 90; backend canary was removed"},
 		{"one added", half, "web=45 canary=5 d=9 SANDBOX=50", "web=90 canary=10 d=9", "backend d with weight 9 was added"},
 		{"the sandbox made primary", half, "SANDBOX=50 canary=5", "web=90 canary=10", ""},
 		{"the sandbox made primary, the primary an alternate", half, "SANDBOX=50 canary=5 web=45", "web=90 canary=10", ""},

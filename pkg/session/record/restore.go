@@ -75,6 +75,9 @@ func differences(spec *routev1.RouteSpec, j *Journal, found []origin) (out []str
 		}
 		delete(gone, name)
 		switch {
+		case !known && i == 0:
+			out = append(out, fmt.Sprintf("%s with weight %d is the primary backend instead of %s", ref.Name, weightValue(ref.Weight), j.Before.Backends[0].Service))
+			continue
 		case !known:
 			out = append(out, fmt.Sprintf("backend %s with weight %d was added", ref.Name, weightValue(ref.Weight)))
 			continue
