@@ -42,7 +42,7 @@ func (d *Doctor) checkRoute(ctx context.Context, report func(Finding)) error {
 	warnings := &warningList{}
 	runner := &session.Runner{Store: d.Store, Clock: d.Clock, Trust: d.Trust, Report: warnings, Options: session.Options{Guarded: true, ReloadInterval: d.settings.ReloadInterval, Request: plan.Request{
 		Namespace: d.Namespace, Route: d.Route, Percent: typicalShare, Replicas: 1, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image,
-		Annotations: d.settings.Annotations, Routers: d.Routers, NoProbe: len(d.Routers) == 0,
+		Force: true, Annotations: d.settings.Annotations, Routers: d.Routers, NoProbe: len(d.Routers) == 0,
 	}}}
 	_, err = runner.DryRun(ctx, true)
 	if err == nil && len(d.Routers) > 0 {

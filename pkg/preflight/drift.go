@@ -33,18 +33,26 @@ func (r reference) kind() string {
 
 // Drift compares the ConfigMaps and Secrets that a program refers to with the start of its live pod. A sandbox gets
 // what they hold now. Drift returns a warning for each that was changed since, an error with reason
-// EnvironmentMissing for one that is gone, and the names of those that the caller may not read. Of a Secret, only its
-// metadata is read.
-func Drift(ctx context.Context, core kubernetes.Interface, namespace string, p *workload.Program) (warnings []error, unchecked []string, err error) {
+// EnvironmentMissing for one that is gone, and those that could not be read, with the reason. Of a Secret, only its
+// metadata is read. clone is the sandbox's pod, which may refer to less than the original; created is the Secret that
+// is made for it, "" for none.
+func Drift(ctx context.Context, core kubernetes.Interface, namespace string, p *workload.Program, clone *corev1.PodSpec, created string) (warnings []error, unchecked []string, err error) {
 	started := startOf(&p.Live)
-	for _, ref := range references(&p.Spec) {
+	for _, ref := range references(clone) {
+		if ref.name == created {
+			continue
+		}
 		meta, err := readMetadata(ctx, core, namespace, ref)
 		switch {
 		case apierrors.IsNotFound(err) && !ref.optional:
 			return warnings, unchecked, reason.New(reason.EnvironmentMissing, "workload", p, "kind", ref.kind(), "name", ref.name)
 		case apierrors.IsNotFound(err):
 		case err != nil:
-			unchecked = append(unchecked, ref.kind()+" "+ref.name)
+			why := err.Error()
+			if apierrors.IsForbidden(err) {
+				why = "you cannot read it"
+			}
+			unchecked = append(unchecked, fmt.Sprintf("%s %s (%s)", ref.kind(), ref.name, why))
 		default:
 			if changed := lastChange(meta); !started.IsZero() && changed.After(started) {
 				warnings = append(warnings, reason.New(reason.EnvironmentChanged, "kind", ref.kind(), "name", ref.name,

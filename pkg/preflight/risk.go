@@ -7,7 +7,6 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/sandbox"
@@ -21,8 +20,8 @@ func Risks(p *workload.Program, ns *workload.Namespace, changes sandbox.Changes)
 	if ns.NeverTwo(p) {
 		out = append(out, reason.New(reason.NeverTwoPods, "workload", p))
 	}
-	if p.UnknownSelectors {
-		out = append(out, reason.New(reason.ManagedByOperator, "workload", p, "kind", p.Kind))
+	if operator := ns.Operator(p); operator != "" {
+		out = append(out, reason.New(reason.ManagedByOperator, "workload", p, "kind", operator))
 	}
 	for _, l := range ns.Leases {
 		if pod := holder(l, ns.PodsOf(p)); pod != "" {
@@ -31,7 +30,7 @@ func Risks(p *workload.Program, ns *workload.Namespace, changes sandbox.Changes)
 	}
 	for _, v := range p.Spec.Volumes {
 		claim := v.PersistentVolumeClaim
-		if claim == nil || slices.Contains(changes.EmptyVolumes, v.Name) || !mountsWritable(&p.Spec, v) || writers(ns, claim.ClaimName) > 1 {
+		if claim == nil || slices.Contains(changes.EmptyVolumes, v.Name) || !mountsWritable(&p.Spec, v) || writers(ns, p, claim.ClaimName) > 1 {
 			continue
 		}
 		out = append(out, reason.New(reason.ClaimHasOneWriter, "workload", p, "claim", claim.ClaimName, "volume", v.Name))
@@ -60,12 +59,11 @@ func holder(l coordinationv1.Lease, pods []corev1.Pod) string {
 	return ""
 }
 
-// writers counts the pods that write to a claim. Pods that are terminating do not count, and neither do those of
-// Jobs, such as backups: the program is no less alone for them.
-func writers(ns *workload.Namespace, claim string) (n int) {
-	for _, pod := range ns.PodsMounting(claim) {
-		owner := metav1.GetControllerOf(&pod)
-		if pod.DeletionTimestamp != nil || owner != nil && owner.Kind == "Job" {
+// writers counts the program's pods that write to a claim. Only these show that the program may run twice on it:
+// readers, backups, debug copies and pods that are terminating or have not started do not.
+func writers(ns *workload.Namespace, p *workload.Program, claim string) (n int) {
+	for _, pod := range ns.PodsOf(p) {
+		if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
 			continue
 		}
 		if slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {

@@ -18,7 +18,7 @@ func to[T any](v T) *T { return &v }
 
 // mounting returns a pod that mounts claim data, with an owner of a kind, "" for none.
 func mounting(name, owner string, readOnly bool) corev1.Pod {
-	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.PodStatus{Phase: corev1.PodRunning}, Spec: corev1.PodSpec{
 		Containers: []corev1.Container{{Name: "web", VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data", ReadOnly: readOnly}}}},
 		Volumes:    []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}},
 	}}
@@ -44,8 +44,8 @@ func TestWhatMustNotRunTwice(t *testing.T) {
 	}
 	claim := func(others ...corev1.Pod) func(*workload.Program, *workload.Namespace) {
 		return func(p *workload.Program, ns *workload.Namespace) {
-			own := mounting("web-1", "", false)
-			p.Spec, ns.Pods = own.Spec, append([]corev1.Pod{own}, others...)
+			own := mounting("web-1", "Rollout", false)
+			p.Kind, p.Name, p.Spec, ns.Pods = "Rollout", "Rollout", own.Spec, append([]corev1.Pod{own}, others...)
 		}
 	}
 	terminating := mounting("web-0", "", false)
@@ -74,10 +74,24 @@ func TestWhatMustNotRunTwice(t *testing.T) {
 		{"a claim that a backup writes", claim(mounting("backup-1", "Job", false)), sandbox.Changes{}, []reason.Code{reason.ClaimHasOneWriter}},
 		{"a claim of a pod that is terminating", claim(terminating), sandbox.Changes{}, []reason.Code{reason.ClaimHasOneWriter}},
 		{"a claim of a pod that has ended", claim(ended), sandbox.Changes{}, []reason.Code{reason.ClaimHasOneWriter}},
-		{"a claim that two pods write", claim(mounting("web-2", "", false)), sandbox.Changes{}, nil},
+		{"a claim that a debug copy writes", claim(mounting("debug", "", false)), sandbox.Changes{}, []reason.Code{reason.ClaimHasOneWriter}},
+		{"a claim that two pods write", claim(mounting("web-2", "Rollout", false)), sandbox.Changes{}, nil},
 		{"a claim in place of which the sandbox has an empty volume", claim(), sandbox.Changes{EmptyVolumes: []string{"data"}}, nil},
 		{"an init container", initContainer, sandbox.Changes{}, []reason.Code{reason.InitRunsAgain}},
 		{"an init container that is skipped", initContainer, sandbox.Changes{SkipInit: []string{"migrate"}}, nil},
+		{"a Deployment of an operator", func(_ *workload.Program, ns *workload.Namespace) {
+			ns.Deployments = []appsv1.Deployment{{ObjectMeta: metav1.ObjectMeta{Name: "web", OwnerReferences: []metav1.OwnerReference{{Kind: "Keycloak", Name: "sso", Controller: to(true)}}}}}
+		}, sandbox.Changes{}, []reason.Code{reason.ManagedByOperator}},
+		{"a Deployment of another operator's", func(_ *workload.Program, ns *workload.Namespace) {
+			ns.Deployments = []appsv1.Deployment{{ObjectMeta: metav1.ObjectMeta{Name: "other", OwnerReferences: []metav1.OwnerReference{{Kind: "Keycloak", Name: "sso", Controller: to(true)}}}}}
+		}, sandbox.Changes{}, nil},
+		{"a DeploymentConfig with strategy Recreate", func(p *workload.Program, ns *workload.Namespace) {
+			p.Kind = "DeploymentConfig"
+			ns.ReplicationControllers = []corev1.ReplicationController{{ObjectMeta: metav1.ObjectMeta{
+				Name: "web-3", OwnerReferences: []metav1.OwnerReference{{Kind: "DeploymentConfig", Name: "web", Controller: to(true)}},
+				Annotations: map[string]string{"openshift.io/encoded-deployment-config": `{"spec":{"replicas":1,"strategy":{"type":"Recreate"}}}`},
+			}}}
+		}, sandbox.Changes{}, []reason.Code{reason.NeverTwoPods}},
 		{"an operator's", func(p *workload.Program, _ *workload.Namespace) { p.Kind, p.UnknownSelectors = "Kafka", true }, sandbox.Changes{}, []reason.Code{reason.ManagedByOperator}},
 	} {
 		t.Run(c.what, func(t *testing.T) {

@@ -58,6 +58,7 @@ const (
 	ClaimHasOneWriter         Code = "ClaimHasOneWriter"
 	SecondaryNetworks         Code = "SecondaryNetworks"
 	NeverTwoPods              Code = "NeverTwoPods"
+	NoSuchInitContainer       Code = "NoSuchInitContainer"
 	NotLinux                  Code = "NotLinux"
 	ManagedByOperator         Code = "ManagedByOperator"
 	LeaseHeldByPod            Code = "LeaseHeldByPod"
@@ -184,9 +185,10 @@ var preflightReasons = []Reason{
 		"{workload}: claim {claim} (volume {volume}) is written by one pod only, and some programs, such as databases, lose data if the sandbox writes to it too",
 		"Give the sandbox an empty volume with --empty-volume {volume}. Use --force to share the volume if the program can safely run twice on it."},
 	{NotLinux, Refusal, "{workload}: its pods run on {os}, and a sandbox runs Linux", ""},
+	{NoSuchInitContainer, Refusal, "{workload} has no init container {container}; it has: {containers}", "correct --skip-init"},
 	{NeverTwoPods, Refusal, "{workload} never runs two pods at once (one replica, strategy Recreate), and the sandbox would be a second one",
 		"Use --force if the program can run twice for the time of the session."},
-	{ManagedByOperator, Refusal, "{workload} is managed by an operator (kind {kind}), which does not know the sandbox; the program may treat it as a member of its cluster",
+	{ManagedByOperator, Refusal, "{workload} is managed by an operator ({kind}), which does not know the sandbox; the program may treat it as a member of its cluster",
 		"Use --force if the program can run twice, and its operator does not mind."},
 	{LeaseHeldByPod, Refusal, "{workload}: pod {pod} holds Lease {lease}, so only one of its pods may do some of the work; the sandbox may wait for the Lease, or take it over",
 		"Use --force if the program may do that during the session."},

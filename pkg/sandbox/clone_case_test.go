@@ -231,7 +231,7 @@ func (c *cloneCase) apply(t *testing.T, doc []byte) corev1.Pod {
 func (c *cloneCase) admit(t *testing.T, pod corev1.Pod) corev1.Pod {
 	t.Helper()
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-	pod.Spec.NodeName = "worker-1"
+	pod.Spec.NodeName, pod.Status.Phase = "worker-1", corev1.PodRunning
 	if c.patch == nil {
 		return pod
 	}

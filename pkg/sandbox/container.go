@@ -51,6 +51,9 @@ func (in Input) pinContainers(containers, live []corev1.Container, statuses []co
 				c.Image, c.ImagePullPolicy = image, corev1.PullIfNotPresent
 			}
 		}
+		if s := c.SecurityContext; s != nil && s.ProcMount != nil && *s.ProcMount != corev1.DefaultProcMount {
+			s.ProcMount = nil // allowed only in a user namespace
+		}
 		in.resolveLabelVariables(c)
 		if image, ok := in.Images[c.Name]; ok {
 			c.Image, c.ImagePullPolicy = image, ""
@@ -291,8 +294,12 @@ func (in Input) CheckChanges() error {
 		}
 	}
 	for _, name := range in.SkipInit {
-		if err := in.checkContainer(name, in.Program.Spec.InitContainers...); err != nil {
-			return err
+		var names []string
+		for _, c := range in.Program.Spec.InitContainers {
+			names = append(names, c.Name)
+		}
+		if !slices.Contains(names, name) {
+			return reason.New(reason.NoSuchInitContainer, "workload", in.Program, "container", name, "containers", strings.Join(names, ", "))
 		}
 	}
 	for _, name := range in.EmptyVolumes {

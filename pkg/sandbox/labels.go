@@ -156,7 +156,7 @@ func Escape(all map[string]string, extra labels.Set, selectors []workload.Select
 
 func contains(list []workload.Selector, s workload.Selector) bool {
 	for _, l := range list {
-		if l.Kind == s.Kind && l.Name == s.Name {
+		if l.Kind == s.Kind && l.Name == s.Name && l.Selector.String() == s.Selector.String() {
 			return true
 		}
 	}

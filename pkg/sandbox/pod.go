@@ -26,8 +26,12 @@ func Pods(in Input) []*corev1.Pod {
 	return pods
 }
 
-// scratchLimit bounds the sidecar's scratch volume: it is on the node's disk.
-var scratchLimit = resource.MustParse("1Gi")
+// scratchLimit bounds the sidecar's scratch volume, and emptyLimit a volume in place of a claim: they are on the
+// node's disk.
+var (
+	scratchLimit = resource.MustParse("1Gi")
+	emptyLimit   = resource.MustParse("10Gi")
+)
 
 func (in Input) podSpec() corev1.PodSpec {
 	spec := *in.Program.Spec.DeepCopy()
@@ -125,7 +129,7 @@ func growResources(total *corev1.ResourceRequirements, sidecar corev1.ResourceRe
 func (in Input) emptyVolumes(spec *corev1.PodSpec) {
 	for i, v := range spec.Volumes {
 		if slices.Contains(in.EmptyVolumes, v.Name) {
-			spec.Volumes[i].VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
+			spec.Volumes[i].VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptrTo(emptyLimit.DeepCopy())}}
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
@@ -63,15 +64,7 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 // dryRun has the API server check everything that will be created, and patch 1. If a LimitRange
 // rejects the pods, it changes the sidecar to comply and tries once more.
 func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
-	p, err := r.dryRunOnce(ctx)
-	for err != nil && !preflight.OfLimits(err) {
-		changed, buildErr := r.plan.Need(err)
-		if buildErr != nil || !changed {
-			break
-		}
-		r.Report.Note("a policy demands a label that was left off; trying without others")
-		p, err = r.dryRunOnce(ctx)
-	}
+	p, err := r.dryRunKeepingLabels(ctx)
 	namespace, pods := r.plan.Facts.Namespace, len(r.plan.Pods)
 	switch {
 	case err == nil && pods == 1 && len(p.Policies) <= 1: // the dry runs have checked each object alone
@@ -86,7 +79,7 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 		return nil, fitErr
 	}
 	if err != nil && len(namespace.Ranges) > 0 {
-		p, err = r.dryRunOnce(ctx)
+		p, err = r.dryRunKeepingLabels(ctx)
 	}
 	lines, tooMuch := preflight.Quota(namespace.Quotas, p.objects())
 	for _, line := range lines {
@@ -96,6 +89,21 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 		return nil, err
 	}
 	return p, tooMuch
+}
+
+// dryRunKeepingLabels is dryRunOnce. If a policy demands a label that was left off, it tries again with that label, and
+// without others if that is possible.
+func (r *Runner) dryRunKeepingLabels(ctx context.Context) (*Preview, error) {
+	for {
+		p, err := r.dryRunOnce(ctx)
+		if e := reason.Of(err); e == nil || !e.Rights {
+			return p, err
+		}
+		if changed, buildErr := r.plan.Need(err); buildErr != nil || !changed {
+			return p, err
+		}
+		r.Report.Note("a policy demands a label that was left off; leaving off other labels instead")
+	}
 }
 
 // objects counts what the session creates.

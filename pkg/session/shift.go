@@ -292,12 +292,12 @@ func (r *Runner) makePlan(ctx context.Context, facts *preflight.Facts) error {
 // checkDrift warns of ConfigMaps and Secrets that were changed since the original started, and refuses a session
 // if one is gone.
 func (r *Runner) checkDrift(ctx context.Context) error {
-	warnings, unchecked, err := preflight.Drift(ctx, r.Core, r.Namespace, r.plan.Input.Program)
+	warnings, unchecked, err := preflight.Drift(ctx, r.Core, r.Namespace, r.plan.Input.Program, &r.plan.Pods[0].Spec, r.plan.Input.ServingSecretName())
 	for _, w := range warnings {
 		r.Report.Warn(w)
 	}
 	if len(unchecked) > 0 {
-		r.Report.Note("not checked whether changed since the original started, because you cannot read it: %s", strings.Join(unchecked, ", "))
+		r.Report.Note("not checked whether changed since the original started: %s", strings.Join(unchecked, ", "))
 	}
 	return err
 }

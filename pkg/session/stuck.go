@@ -13,9 +13,13 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// stuckGrace is how long a sandbox pod may be in a state that rarely passes by itself: its image cannot be pulled, a
-// container cannot be created, or no node takes the pod. Kubernetes retries within this time.
-const stuckGrace = 20 * time.Second
+// stuckGrace is how long a sandbox pod may be in a state that rarely passes by itself: its image cannot be pulled, or
+// a container cannot be created. Kubernetes retries within this time. A pod that cannot be scheduled gets longer: an
+// autoscaler of nodes needs some time to notice it.
+const (
+	stuckGrace         = 20 * time.Second
+	unschedulableGrace = time.Minute
+)
 
 // passingStates are the reasons for which a container that starts as it should waits.
 var passingStates = []string{"", "ContainerCreating", "PodInitializing"}
@@ -29,7 +33,7 @@ func (r *Runner) stuckPod() *reason.Error {
 			}
 		}
 		for _, c := range pod.Status.Conditions {
-			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable && pod.Status.NominatedNodeName == "" {
 				return reason.New(reason.PodUnschedulable, "pod", pod.Name, "class", r.plan.Input.RuntimeClass, "why", c.Message)
 			}
 		}
@@ -44,13 +48,14 @@ func (r *Runner) isScalingUp(ctx context.Context, why *reason.Error) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, optionalReadTimeout)
 	defer cancel()
-	selector := fields.Set{"reason": "TriggeredScaleUp", "involvedObject.kind": "Pod"}.AsSelector().String()
+	selector := fields.Set{"involvedObject.kind": "Pod"}.AsSelector().String()
 	events, err := r.Core.CoreV1().Events(r.Namespace).List(ctx, metav1.ListOptions{FieldSelector: selector})
 	if err != nil {
 		return false
 	}
 	return slices.ContainsFunc(events.Items, func(e corev1.Event) bool {
-		return slices.ContainsFunc(r.plan.Pods, func(p *corev1.Pod) bool { return p.Name == e.InvolvedObject.Name })
+		// Of the cluster autoscaler and of Karpenter.
+		return (e.Reason == "TriggeredScaleUp" || e.Reason == "Nominated") && slices.ContainsFunc(r.plan.Pods, func(p *corev1.Pod) bool { return p.Name == e.InvolvedObject.Name })
 	})
 }
 
@@ -71,7 +76,9 @@ func (w *stuckWatch) look(now *reason.Error) {
 	switch {
 	case now == nil:
 		w.timer.Stop()
-	case w.why == nil:
+	case w.why == nil && now.Code == reason.PodUnschedulable:
+		w.timer.Reset(unschedulableGrace)
+	case w.why == nil || w.why.Code != now.Code:
 		w.timer.Reset(stuckGrace)
 	}
 	w.why = now

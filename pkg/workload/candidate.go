@@ -75,7 +75,7 @@ func isClonable(c candidate) int {
 func describe(all []candidate) string {
 	var out []string
 	for _, c := range all {
-		out = append(out, fmt.Sprintf("%s (%d endpoint(s))", c.name, c.pods))
+		out = append(out, fmt.Sprintf("%s (%d pod(s))", c.name, c.pods))
 	}
 	return strings.Join(out, ", ")
 }

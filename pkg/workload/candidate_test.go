@@ -59,12 +59,12 @@ func TestWhichWorkload(t *testing.T) {
 		{"one", []pods{{"Deployment/web", 2, true}}, "", "deployment/web", ""},
 		{"and a Job without the port", []pods{{"Job/cleanup", 1, false}, {"Deployment/web", 2, true}}, "", "deployment/web", ""},
 		{"and a Job without the port, chosen", []pods{{"Job/cleanup", 1, false}, {"Deployment/web", 2, true}}, "deployment/web", "deployment/web", ""},
-		{"and a Job that serves", []pods{{"Job/cleanup", 1, true}, {"Deployment/web", 2, true}}, "", "SeveralWorkloads", "deployment/web (2 endpoint(s)), job/cleanup (1 endpoint(s))"},
+		{"and a Job that serves", []pods{{"Job/cleanup", 1, true}, {"Deployment/web", 2, true}}, "", "SeveralWorkloads", "deployment/web (2 pod(s)), job/cleanup (1 pod(s))"},
 		{"and a Job that serves, chosen", []pods{{"Job/cleanup", 1, true}, {"Deployment/web", 2, true}}, "deploy/web", "deployment/web", ""},
 		{"a Job alone", []pods{{"Job/cleanup", 1, true}}, "", "JobPods", ""},
-		{"two and a debug copy", []pods{{"/a-debug-copy", 1, true}, {"Deployment/blue", 1, true}, {"Deployment/green", 3, true}}, "", "SeveralWorkloads", "deployment/blue (1 endpoint(s)), deployment/green (3 endpoint(s)), pod/a-debug-copy-0 (1 endpoint(s))"},
+		{"two and a debug copy", []pods{{"/a-debug-copy", 1, true}, {"Deployment/blue", 1, true}, {"Deployment/green", 3, true}}, "", "SeveralWorkloads", "deployment/blue (1 pod(s)), deployment/green (3 pod(s)), pod/a-debug-copy-0 (1 pod(s))"},
 		{"two and a debug copy, chosen", []pods{{"/a-debug-copy", 1, true}, {"Deployment/blue", 1, true}, {"Deployment/green", 3, true}}, "deployment/green", "deployment/green", ""},
-		{"another one chosen", []pods{{"Deployment/web", 2, true}}, "deployment/api", "OtherWorkload", "deployment/web (2 endpoint(s))"},
+		{"another one chosen", []pods{{"Deployment/web", 2, true}}, "deployment/api", "OtherWorkload", "deployment/web (2 pod(s))"},
 		{"none that serves", []pods{{"Deployment/web", 2, false}}, "", "NoReadyPod", ""},
 	} {
 		t.Run(c.what, func(t *testing.T) {

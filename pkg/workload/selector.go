@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -159,12 +160,66 @@ func (ns *Namespace) PodsOf(p *Program) (out []corev1.Pod) {
 	return out
 }
 
+// ownKinds are the kinds of controllers whose pods are the same, so that one more is no member of anything.
+var ownKinds = []string{kindDeployment, kindReplicaSet, kindReplicationController, kindStatefulSet, kindDaemonSet, "DeploymentConfig", "Rollout", kindPod}
+
+// Operator returns the custom resource, as KIND NAME, by which an operator manages a program, "" for none: what
+// controls its pods, or their Deployment, StatefulSet or DaemonSet.
+func (ns *Namespace) Operator(p *Program) string {
+	if !slices.Contains(ownKinds, p.Kind) {
+		return p.Kind + " " + p.Name
+	}
+	var controllers []metav1.Object
+	for i := range ns.Deployments {
+		controllers = append(controllers, &ns.Deployments[i])
+	}
+	for i := range ns.StatefulSets {
+		controllers = append(controllers, &ns.StatefulSets[i])
+	}
+	for i := range ns.DaemonSets {
+		controllers = append(controllers, &ns.DaemonSets[i])
+	}
+	kindOf := func(o metav1.Object) string {
+		switch o.(type) {
+		case *appsv1.Deployment:
+			return kindDeployment
+		case *appsv1.StatefulSet:
+			return kindStatefulSet
+		}
+		return kindDaemonSet
+	}
+	for _, o := range controllers {
+		if owner := metav1.GetControllerOf(o); owner != nil && kindOf(o) == p.Kind && o.GetName() == p.Name && !slices.Contains(ownKinds, owner.Kind) {
+			return owner.Kind + " " + owner.Name
+		}
+	}
+	return ""
+}
+
+// encodedConfig is the annotation of a ReplicationController with the DeploymentConfig that it was made from
+// (github.com/openshift/api/apps/v1).
+const encodedConfig = "openshift.io/encoded-deployment-config"
+
 // NeverTwo reports whether a program's controller makes sure that two of its pods never run at once: one replica,
 // and strategy Recreate.
 func (ns *Namespace) NeverTwo(p *Program) bool {
 	for _, d := range ns.Deployments {
 		if p.Kind == kindDeployment && d.Name == p.Name {
 			return d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType && (d.Spec.Replicas == nil || *d.Spec.Replicas <= 1)
+		}
+	}
+	for _, rc := range ns.ReplicationControllers {
+		if kind, name := topController(kindReplicationController, &rc); kind != p.Kind || name != p.Name || rc.Annotations[encodedConfig] == "" {
+			continue
+		}
+		var config struct {
+			Spec struct {
+				Replicas int32
+				Strategy struct{ Type string }
+			}
+		}
+		if json.Unmarshal([]byte(rc.Annotations[encodedConfig]), &config) == nil && config.Spec.Strategy.Type == "Recreate" && config.Spec.Replicas <= 1 {
+			return true
 		}
 	}
 	return false

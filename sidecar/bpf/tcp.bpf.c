@@ -185,8 +185,7 @@ int tcp_state(struct raw_args *ctx)
 		if (old == LISTEN) {
 			struct listener *l;
 
-			if (!is_target())
-				return 0;
+			/* Not only of the target: a process that exits has no namespaces any more. */
 			port = BPF_CORE_READ(sk, __sk_common.skc_num);
 			l = bpf_map_lookup_elem(&listeners, &port);
 			if (!l)

@@ -75,11 +75,11 @@ func setConstants(spec *ebpf.CollectionSpec, t *target.Target) error {
 // attachPrograms opens the ring buffer and attaches the programs. On an error it detaches them and calls the
 // closers.
 func attachPrograms(events, counters *ebpf.Map, attachments []attachment, decode func([]byte, time.Time) (*frame.Event, error), closers ...func() error) (*Running, error) {
-	boot, err := bootTime()
-	if err != nil {
-		return nil, err
+	r := &Running{counters: counters, decode: decode, closers: closers}
+	var err error
+	if r.boot, err = bootTime(); err != nil {
+		return nil, errors.Join(err, r.close())
 	}
-	r := &Running{counters: counters, decode: decode, boot: boot, closers: closers}
 	if r.reader, err = ringbuf.NewReader(events); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), r.close())
 	}

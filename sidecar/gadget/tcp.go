@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
@@ -35,7 +36,8 @@ func startTCP(t *target.Target) (*Running, error) {
 		for i := 0; i < len(l.Comm) && i < len(listener.Owner.Comm)-1; i++ {
 			listener.Owner.Comm[i] = int8(l.Comm[i])
 		}
-		if err := o.Listeners.Put(l.Port, listener); err != nil {
+		// A socket that opened since is counted already; with it, the port is known.
+		if err := o.Listeners.Update(l.Port, listener, ebpf.UpdateNoExist); err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
 			return nil, errors.Join(fmt.Errorf("add listener on port %d: %w", l.Port, err), r.close())
 		}
 	}

@@ -257,7 +257,7 @@ func TestField12TwoProgramsBehindOneService(t *testing.T) {
 	e.eventually("all pods are endpoints, and the session is refused", func() bool {
 		r, _ := e.plan()
 		return r.code == 1 && r.reports(reason.SeveralWorkloads) &&
-			r.mentions("pod/a-debug-copy (1 endpoint(s))", "deployment/blue (1 endpoint(s))", "deployment/green (3 endpoint(s))", "--workload deployment/green")
+			r.mentions("pod/a-debug-copy (1 pod(s))", "deployment/blue (1 pod(s))", "deployment/green (3 pod(s))", "--workload deployment/green")
 	})
 	e.checkDoctor(reason.SeveralWorkloads)
 	if r, _ := e.plan("--workload", "deployment/green"); r.code != 0 || !strings.Contains(r.out, "deployment/green") {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -161,7 +162,7 @@ func (p *Plan) buildObjects() (err error) {
 func (p *Plan) Need(rejection error) (bool, error) {
 	_, dropped, _ := p.Input.Labels()
 	for _, key := range slices.Sorted(maps.Keys(dropped)) {
-		if !strings.Contains(rejection.Error(), key) || slices.Contains(p.Input.NeededLabels, key) {
+		if !namesKey(rejection.Error(), key) || slices.Contains(p.Input.NeededLabels, key) {
 			continue
 		}
 		p.Input.NeededLabels = append(p.Input.NeededLabels, key)
@@ -170,6 +171,14 @@ func (p *Plan) Need(rejection error) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// namesKey reports whether a text contains a label's key as a word of its own.
+func namesKey(text, key string) bool {
+	inKey := func(r rune) bool {
+		return r == '-' || r == '.' || r == '/' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
+	}
+	return slices.Contains(strings.FieldsFunc(text, func(r rune) bool { return !inKey(r) }), key)
 }
 
 // Fit rebuilds the objects so that the pods comply with LimitRanges.
