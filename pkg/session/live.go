@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -27,7 +26,7 @@ func (r *Runner) stayLive(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	target := Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
+	target := r.target()
 	r.onLiveDone = make(chan struct{})
 	go func() {
 		defer close(r.onLiveDone)
@@ -56,6 +55,11 @@ func (r *Runner) waitForOnLive() {
 	case <-time.After(onLiveTimeout):
 		r.Report.Warn(reason.New(reason.TracerDidNotEnd))
 	}
+}
+
+// target returns what can be traced.
+func (r *Runner) target() Target {
+	return Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
 }
 
 // containerIDs returns the runtime's IDs of the traced container, by pod name.
@@ -143,7 +147,7 @@ func (r *Runner) describeForeignChanges(s *record.Session) string {
 	if !seen || route == nil || s.Journal == nil || s.State != record.Live {
 		return ""
 	}
-	return strings.Join(record.Changed(route, s.Journal), ", ")
+	return record.EditsOf(route, s.Journal).String()
 }
 
 // currentSession returns this session as its Route was last seen, nil if it is no longer there. If

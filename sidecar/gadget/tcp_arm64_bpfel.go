@@ -23,6 +23,12 @@ type tcpConnection struct {
 	_           [6]byte
 }
 
+type tcpListener struct {
+	_       structs.HostLayout
+	Owner   tcpOwner
+	Sockets uint32
+}
+
 type tcpOwner struct {
 	_    structs.HostLayout
 	Pid  uint32
@@ -62,6 +68,7 @@ const (
 	tcpVarPidNsIno       = "pid_ns_ino"
 	tcpVarTargetMntNs    = "target_mnt_ns"
 	tcpVarTargetNetNs    = "target_net_ns"
+	tcpVarUnusedListener = "unused_listener"
 	tcpVarUnusedTcpEvent = "unused_tcp_event"
 )
 
@@ -128,6 +135,7 @@ type tcpVariableSpecs struct {
 	PidNsIno       *ebpf.VariableSpec `ebpf:"pid_ns_ino"`
 	TargetMntNs    *ebpf.VariableSpec `ebpf:"target_mnt_ns"`
 	TargetNetNs    *ebpf.VariableSpec `ebpf:"target_net_ns"`
+	UnusedListener *ebpf.VariableSpec `ebpf:"unused_listener"`
 	UnusedTcpEvent *ebpf.VariableSpec `ebpf:"unused_tcp_event"`
 }
 
@@ -174,6 +182,7 @@ type tcpVariables struct {
 	PidNsIno       *ebpf.Variable `ebpf:"pid_ns_ino"`
 	TargetMntNs    *ebpf.Variable `ebpf:"target_mnt_ns"`
 	TargetNetNs    *ebpf.Variable `ebpf:"target_net_ns"`
+	UnusedListener *ebpf.Variable `ebpf:"unused_listener"`
 	UnusedTcpEvent *ebpf.Variable `ebpf:"unused_tcp_event"`
 }
 
