@@ -28,9 +28,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Args: routeArg(&f.Route), ValidArgsFunction: a.completeRoutes,
 		Long: `Check everything that a session in this namespace needs: your permissions, the guard and its
 permissions, pod security, SCC, RuntimeClass, image and policies; with a Route, also that Route.
-With --router, it also sends a request to the Route, and says whether a session could be
-proven. Nothing is written, except with --try: it starts a sandbox pod without traffic and
-deletes it.
+Nothing is written, except with --try: it starts a sandbox pod without traffic and deletes it.
 
 Exit code 0: sessions can be held (warnings and unknowns do not count); 1: something is
 missing.`,
@@ -41,7 +39,6 @@ missing.`,
 	fl.StringVar(&f.Route, "route", "", "check this Route too, in place of the argument")
 	fl.StringVar(&f.RuntimeClass, "runtime-class", "kata", "RuntimeClass of sandboxes")
 	fl.StringVar(&f.Image, "sidecar-image", sidecarImage, "image of the sidecar with the tools")
-	fl.StringSliceVar(&f.Routers, "router", nil, "where to send a request to the Route as users do: HOST or HOST:PORT, once for each router (default: send none)")
 	fl.BoolVar(&f.try, "try", false, "start a sandbox pod for the Route, without traffic, and delete it")
 	fl.DurationVar(&f.timeout, "timeout", 90*time.Second, "how long the pod of --try may take to start; up to 1m50s")
 	fl.StringVarP(&f.output, "output", "o", "", "output format: json")
@@ -55,8 +52,6 @@ func (a *app) runDoctor(c *cobra.Command, f *doctorFlags) error {
 		return usage(c, fmt.Errorf("--output %q: must be json", f.output))
 	case f.try && f.Route == "":
 		return usage(c, errors.New("--try needs a Route: every sandbox pod belongs to one"))
-	case len(f.Routers) > 0 && f.Route == "":
-		return usage(c, errors.New("--router needs a Route"))
 	case f.timeout <= 0 || f.timeout > doctor.LongestTry:
 		return usage(c, fmt.Errorf("--timeout must be positive and at most %s", doctor.LongestTry))
 	}

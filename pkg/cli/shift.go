@@ -91,9 +91,6 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 		if err != nil {
 			return usage(c, err)
 		}
-		runner.BeforeUsers = func(ctx context.Context, t session.Target) error {
-			return trace.Check(ctx, client, traceRequest(t, f.traces))
-		}
 		runner.OnLive = func(ctx context.Context, t session.Target) error {
 			return a.trace(ctx, clients, t, f.traces, printer, report)
 		}
@@ -130,16 +127,13 @@ func (a *app) nextCommands(f *shiftFlags) []string {
 
 // trace runs the gadgets in every sandbox pod until the context ends.
 func (a *app) trace(ctx context.Context, c *clients, t session.Target, gadgets []string, p trace.Printer, r *report) error {
-	ledgers, err := trace.Run(ctx, exec.Client{Config: c.config, Core: c.Core}, traceRequest(t, gadgets), p, r.Note)
+	ledgers, err := trace.Run(ctx, exec.Client{Config: c.config, Core: c.Core}, trace.Request{
+		Namespace: t.Namespace, Pods: t.Pods, Container: t.Container, Gadgets: gadgets,
+	}, p, r.Note)
 	for pod, l := range ledgers {
 		r.Note("%s: %s", pod, l)
 	}
 	return err
-}
-
-// traceRequest asks for gadgets in all pods of a sandbox.
-func traceRequest(t session.Target, gadgets []string) trace.Request {
-	return trace.Request{Namespace: t.Namespace, Pods: t.Pods, Container: t.Container, Gadgets: gadgets}
 }
 
 // conclude reports how the session went.
@@ -152,7 +146,7 @@ func (a *app) conclude(f *shiftFlags, result session.Result, err error) error {
 	case errors.As(err, &leftovers):
 		return reason.New(reason.CleanupIncomplete, "namespace", namespace, "route", route, "why", err)
 	case result.Foreign:
-		return foreign(namespace, route, result.Kept, err)
+		return foreign(namespace, route, err)
 	case result.Unended:
 		return &exitError{code: codeLeftovers, err: reason.New(reason.SessionMayGoOn, "namespace", namespace, "route", route, "why", err)}
 	case errors.Is(err, session.ErrInterrupted):

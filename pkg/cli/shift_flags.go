@@ -211,10 +211,9 @@ func (a *app) shiftFlagSet(fl *pflag.FlagSet, f *shiftFlags) {
 	fl.StringArrayVar(&f.images, "set-image", nil, "CONTAINER=IMAGE for the sandbox")
 	fl.StringArrayVar(&f.env, "set-env", nil, "CONTAINER:KEY=VALUE for the sandbox")
 	fl.StringSliceVar(&f.Changes.EmptyVolumes, "empty-volume", nil, "volume that is empty in the sandbox, because the original's cannot be shared")
-	fl.StringSliceVar(&f.Changes.SkipInit, "skip-init", nil, "init container that does not run in the sandbox")
 	fl.BoolVar(&f.Changes.SeparatePIDs, "separate-pids", false, "do not share the process namespace: for images whose program must be process 1 (--trace, and ps in the sidecar, cannot see it then)")
 	fl.BoolVar(&f.Changes.KeepsLiveness, "keep-liveness", false, "keep liveness probes, which a breakpoint would fail")
-	group(fl, "Sandbox", "workload", "container", "runtime-class", "sidecar-image", "replicas", "set-image", "set-env", "empty-volume", "skip-init", "separate-pids", "keep-liveness")
+	group(fl, "Sandbox", "workload", "container", "runtime-class", "sidecar-image", "replicas", "set-image", "set-env", "empty-volume", "separate-pids", "keep-liveness")
 
 	fl.StringSliceVar(&f.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, once for each router (default: the Route's host)")
 	fl.BoolVar(&f.NoProbe, "no-probe", false, "do not send probes: nothing is proven or verified")

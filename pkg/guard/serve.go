@@ -107,7 +107,7 @@ func Serve(ctx context.Context, o Options) error {
 
 // newStore makes a store with clients of its own rate limit: qps requests per second.
 func newStore(config *rest.Config, clock *kube.Clock, outage *kube.Outage, qps float32, burst int) (store.Store, error) {
-	c := kube.Wrap(kube.WithSmallBuffers(config), clock, outage)
+	c := kube.Wrap(config, clock, outage)
 	c.QPS, c.Burst, c.UserAgent = qps, burst, "osc-guard"
 	core, routes, err := kube.Clients(c)
 	return store.Store{Core: core, Routes: routes, Once: true, Outage: outage}, err

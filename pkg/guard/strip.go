@@ -45,7 +45,7 @@ func stripObject(o any) (any, error) {
 	case *discoveryv1.EndpointSlice:
 		s := &discoveryv1.EndpointSlice{ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType}
 		for _, p := range o.Ports[:min(len(o.Ports), maxPorts)] {
-			s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: p.Name, Port: p.Port, Protocol: p.Protocol})
+			s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: p.Name, Port: p.Port})
 		}
 		for _, e := range o.Endpoints[:min(len(o.Endpoints), record.MaxPods)] {
 			kept := discoveryv1.Endpoint{Addresses: e.Addresses[:min(len(e.Addresses), 1)], Conditions: e.Conditions}

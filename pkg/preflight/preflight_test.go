@@ -65,15 +65,13 @@ func TestQuotasCountAllPodsOfASession(t *testing.T) {
 		"cpu for short": {hard: corev1.ResourceList{"cpu": quantity("1")}, used: corev1.ResourceList{"cpu": quantity("800m")}, n: 1, refused: "cpu 800m 1 300m"},
 		"limits":        {hard: corev1.ResourceList{"limits.memory": quantity("200Mi")}, used: corev1.ResourceList{"limits.memory": quantity("100Mi")}, n: 1, refused: "limits.memory"},
 		"a Service":     {hard: corev1.ResourceList{"services": quantity("1")}, used: corev1.ResourceList{"services": quantity("1")}, n: 1, refused: "services 1 1"},
-		"a budget":      {hard: corev1.ResourceList{"count/poddisruptionbudgets.policy": quantity("1")}, used: corev1.ResourceList{"count/poddisruptionbudgets.policy": quantity("1")}, n: 1, refused: "count/poddisruptionbudgets.policy 1 1"},
-		"policies":      {hard: corev1.ResourceList{"count/networkpolicies.networking.k8s.io": quantity("4")}, used: corev1.ResourceList{"count/networkpolicies.networking.k8s.io": quantity("3")}, n: 1, refused: "count/networkpolicies.networking.k8s.io 3 4 2"},
 		"others' scope": {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"NotTerminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1},
 		"its scope":     {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"Terminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1, refused: "pods 0 0"},
 		"other things":  {hard: corev1.ResourceList{"configmaps": quantity("0")}, n: 1},
 		"no priority": {spec: corev1.ResourceQuotaSpec{ScopeSelector: &corev1.ScopeSelector{MatchExpressions: []corev1.ScopedResourceSelectorRequirement{
 			{ScopeName: "PriorityClass", Operator: "In", Values: []string{"high"}}}}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1},
 	} {
-		lines, err := Quota([]corev1.ResourceQuota{{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: c.spec, Status: corev1.ResourceQuotaStatus{Hard: c.hard, Used: c.used}}}, Objects{Pod: pod, Pods: c.n, Policies: 2, Budgets: 1})
+		lines, err := Quota([]corev1.ResourceQuota{{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: c.spec, Status: corev1.ResourceQuotaStatus{Hard: c.hard, Used: c.used}}}, pod, c.n)
 		if reason.Is(err, reason.QuotaTooSmall) != (c.refused != "") {
 			t.Errorf("%s: %v, wanted an error with %q", name, err, c.refused)
 		}

@@ -12,19 +12,11 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// Objects is what a session creates.
-type Objects struct {
-	Pod      *corev1.Pod // any of its pods
-	Pods     int
-	Policies int // NetworkPolicies
-	Budgets  int // PodDisruptionBudgets
-}
-
-// Quota compares a session's objects and its Service with what is left of the namespace's quotas. It
+// Quota compares a session's n pods and its Service with what is left of the namespace's quotas. It
 // returns one line for each quota that counts them, and an error with reason QuotaTooSmall for the
-// first resource of which too little is left.
-func Quota(quotas []corev1.ResourceQuota, o Objects) (lines []string, err error) {
-	usage, n := sessionUsage(o), o.Pods
+// first resource of which too little is left. pod is any of the session's pods.
+func Quota(quotas []corev1.ResourceQuota, pod *corev1.Pod, n int) (lines []string, err error) {
+	usage := sessionUsage(pod, int64(n))
 	for _, q := range quotas {
 		if !countsSandboxPods(q.Spec) {
 			continue
@@ -50,16 +42,13 @@ func Quota(quotas []corev1.ResourceQuota, o Objects) (lines []string, err error)
 	return lines, err
 }
 
-// sessionUsage returns what quotas count for a session.
-func sessionUsage(o Objects) corev1.ResourceList {
-	number := func(n int) resource.Quantity { return *resource.NewQuantity(int64(n), resource.DecimalSI) }
+// sessionUsage returns what quotas count for a session with n pods.
+func sessionUsage(pod *corev1.Pod, n int64) corev1.ResourceList {
 	out := corev1.ResourceList{
-		corev1.ResourcePods: number(o.Pods), "count/pods": number(o.Pods),
-		corev1.ResourceServices: number(1), "count/services": number(1),
-		"count/networkpolicies.networking.k8s.io": number(o.Policies), "count/poddisruptionbudgets.policy": number(o.Budgets),
+		corev1.ResourcePods: *resource.NewQuantity(n, resource.DecimalSI), "count/pods": *resource.NewQuantity(n, resource.DecimalSI),
+		corev1.ResourceServices: *resource.NewQuantity(1, resource.DecimalSI), "count/services": *resource.NewQuantity(1, resource.DecimalSI),
 	}
-	pod := o.Pod
-	times := func(q resource.Quantity) resource.Quantity { q.Mul(int64(o.Pods)); return q }
+	times := func(q resource.Quantity) resource.Quantity { q.Mul(n); return q }
 	for name, q := range resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{}) {
 		out["requests."+name] = times(q)
 		if name == corev1.ResourceCPU || name == corev1.ResourceMemory {

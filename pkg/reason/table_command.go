@@ -75,7 +75,7 @@ var commandReasons = []Reason{
 		OriginalMayBeShrunk, Warning,
 		"HorizontalPodAutoscaler {autoscaler} may have scaled {workload} down ({pods} pods now), and {share} of new clients return to it at once ({why})", "",
 	},
-	{RolledBackChanged, Failure, "route {namespace}/{route}: rolled back; {kept}{because}", ""},
+	{RolledBackChanged, Failure, "route {namespace}/{route}: rolled back; changes made by others during the session were kept{because}", ""},
 	{SessionMayGoOn, Failure, "{why}; the session may still be running", "end it: {osc-debug} rollback --route {route} -n {namespace}"},
 	{CleanupIncomplete, Failure, "{why}", "finish the cleanup: {osc-debug} rollback --route {route} -n {namespace}"},
 	{

@@ -32,10 +32,6 @@ const (
 	TooMuchForSandbox         Code = "TooMuchForSandbox"
 	TimedOut                  Code = "TimedOut"
 	ContainerEnded            Code = "ContainerEnded"
-	ContainerNotStarted       Code = "ContainerNotStarted"
-	GadgetsUnavailable        Code = "GadgetsUnavailable"
-	ContainerStuck            Code = "ContainerStuck"
-	PodUnschedulable          Code = "PodUnschedulable"
 	PodFailed                 Code = "PodFailed"
 	PodDeleted                Code = "PodDeleted"
 	SandboxAnswersWorse       Code = "SandboxAnswersWorse"
@@ -114,7 +110,7 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	{RouterAnswers503, Refusal, "{router} already answers 503, before any change", "fix the Route first"},
 	{CannotBeWeighed, Refusal, "route {namespace}/{route}: session {session} is {state}; only a live or held session can change its weight", ""},
 	{NoReadySandboxPod, Refusal, "route {namespace}/{route}: session {session} has no ready sandbox pod", "look at the pods: oc get pods -n {namespace} -l {label}={session}"},
-	{TooMuchForSandbox, Refusal, "route {namespace}/{route}: {percent} % is the load of {load} pods of {service}, too much for {pods} sandbox pod(s)",
+	{TooMuchForSandbox, Refusal, "route {namespace}/{route}: {percent} % is the load of {load} pods of {service}, too much for {servers} sandbox pod(s)",
 		"use a weight of {possible} or less, start another session with more --replicas, or use --force"},
 
 	// Warnings of a plan.
@@ -131,15 +127,10 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	// The sandbox and its proof.
 	{TimedOut, Failure, "{what}: timed out after {took}", ""},
 	{ContainerEnded, Failure, "sandbox pod {pod}: container {container} exited with code {status} ({why})", "see its last output: oc logs -n {namespace} {pod} -c {container}"},
-	{GadgetsUnavailable, Failure, "the sandbox cannot trace what --trace asks for: {gadgets}", "leave out --trace, or use --force to start the session without these gadgets"},
-	{ContainerNotStarted, Failure, "sandbox pod {pod}: container {container} could not be started: {why}", ""},
-	{ContainerStuck, Failure, "sandbox pod {pod}: container {container} cannot start: {state}: {why}", ""},
-	{PodUnschedulable, Failure, "sandbox pod {pod} cannot be scheduled: {why}", "find the nodes that can run it: oc get runtimeclass {class} -o yaml"},
 	{PodFailed, Failure, "sandbox pod {pod} failed: {why}", ""},
 	{PodDeleted, Failure, "sandbox pod {pod} is being deleted", ""},
 	{NotProven, Warning, "sandbox not proven ({why}); starting with the smallest share", ""},
-	{SandboxAnswersWorse, Failure, "sandbox pod {pod} answers {status} where the original answers {before}; no users were sent to the sandbox",
-		"Use --force if that is what you want. It does not lift this for server errors (5xx)."},
+	{SandboxAnswersWorse, Failure, "sandbox pod {pod} answers {status} where the original answers {before}; no users were sent to the sandbox", ""},
 	{RouterDoesNotReachSandbox, Failure,
 		"sandbox pod {pod} is ready, but the router did not reach it within {within} (last answer {status}, error {why}); no users were sent to it",
 		"check whether a NetworkPolicy blocks the router or re-encryption fails"},

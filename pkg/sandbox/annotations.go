@@ -45,7 +45,6 @@ var rewrittenAnnotations = []string{
 	"cni.projectcalico.org/podIP",
 	"cni.projectcalico.org/podIPs",
 	"cluster-autoscaler.kubernetes.io/safe-to-evict",
-	"ambient.istio.io/redirection", // that Istio's CNI plugin writes on a live pod
 }
 
 // keepsAnnotation reports whether the clone keeps an annotation of the program: one that is known to be

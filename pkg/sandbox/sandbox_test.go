@@ -32,7 +32,7 @@ func TestEscapeIsCompleteAndMinimal(t *testing.T) {
 			selectors = append(selectors, workload.Selector{Kind: "service", Name: fmt.Sprint(n), Selector: randomSelector(t, random)})
 		}
 		extra := labels.Set{record.Label: "bcdfghjk"}
-		keep, drop, remaining := Escape(set, extra, selectors, nil)
+		keep, drop, remaining := Escape(set, extra, selectors)
 		final := labels.Merge(keep, extra)
 		for _, s := range selectors {
 			if s.Matches(final) != contains(remaining, s) {
@@ -56,21 +56,6 @@ func TestEscapeIsCompleteAndMinimal(t *testing.T) {
 	}
 	if dropped < 1000 || kept < 1000 {
 		t.Errorf("only %d labels dropped and %d kept: too few to prove anything", dropped, kept)
-	}
-}
-
-// Of several minimal sets of labels to drop, one is taken without the labels that are needed.
-func TestEscapeKeepsNeededLabels(t *testing.T) {
-	set := map[string]string{"app": "web", "tier": "front", "team": "shop"}
-	selectors := []workload.Selector{{Kind: "service", Name: "web", Selector: labels.SelectorFromSet(labels.Set{"app": "web", "tier": "front"})}}
-	for _, c := range []struct {
-		needed []string
-		want   string // the label that is dropped
-	}{{nil, "tier"}, {[]string{"tier"}, "app"}, {[]string{"app"}, "tier"}, {[]string{"tier", "app"}, "app"}, {[]string{"team"}, "tier"}} {
-		_, dropped, remaining := Escape(set, labels.Set{record.Label: "bcdfghjk"}, selectors, c.needed)
-		if len(dropped) != 1 || dropped[c.want] == "" || len(remaining) != 0 {
-			t.Errorf("needed %v: dropped %v, want %s", c.needed, dropped, c.want)
-		}
 	}
 }
 
@@ -127,10 +112,10 @@ func input() Input {
 			Live: corev1.Pod{
 				Spec: corev1.PodSpec{
 					SecurityContext: &corev1.PodSecurityContext{FSGroup: ptr[int64](1000620000)},
-					Containers:      []corev1.Container{{Name: "app", Image: "quay.io/team/app:1", SecurityContext: &corev1.SecurityContext{RunAsUser: ptr[int64](1000620000)}}},
+					Containers:      []corev1.Container{{Name: "app", SecurityContext: &corev1.SecurityContext{RunAsUser: ptr[int64](1000620000)}}},
 				},
 				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
-					{Name: "app", ImageID: "docker-pullable://mirror.example.com/other/base@sha256:abc"}, {Name: "log", ImageID: "sha256:localonly"},
+					{Name: "app", ImageID: "docker-pullable://quay.io/team/app@sha256:abc"}, {Name: "log", ImageID: "sha256:localonly"},
 				}},
 			},
 		},

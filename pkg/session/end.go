@@ -8,6 +8,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/route/probe"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 )
@@ -31,11 +32,7 @@ func (r *Runner) endSession(ctx context.Context, failed error) (record.Outcome, 
 		out.Foreign = out.Blind
 	}
 	if err == nil {
-		note := fmt.Sprintf("session %s of %s ended; the Route's backends were restored", r.journal.Session, r.journal.User)
-		if out.Foreign {
-			note += "; " + out.String()
-		}
-		r.writeEvent(ctx, "DebugSessionEnded", note)
+		r.writeEvent(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s ended; the Route's backends were restored", r.journal.Session, r.journal.User))
 	}
 	return out, err
 }
@@ -54,8 +51,11 @@ const connectionsTimeout = 5 * time.Second
 // sandbox closes.
 func (r *Runner) drainFunc() func(context.Context, time.Duration) error {
 	endpoints := r.sandboxEndpoints()
-	probes, all := r.probes()
-	wait := Drain(r.Drain, probes, all && len(probes) > 0 && len(r.Routers) > 0, endpoints) // the Route's host may stand for several routers
+	var probes []*probe.Probe
+	if r.canProve() { // otherwise requests cannot be pinned
+		probes = r.probes()
+	}
+	wait := Drain(r.Drain, probes, probes != nil && len(r.Routers) > 0, endpoints) // the Route's host may stand for several routers
 	return func(ctx context.Context, late time.Duration) error {
 		if err := wait(ctx, late); err != nil {
 			return err

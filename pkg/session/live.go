@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -26,7 +27,7 @@ func (r *Runner) stayLive(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	target := r.target()
+	target := Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
 	r.onLiveDone = make(chan struct{})
 	go func() {
 		defer close(r.onLiveDone)
@@ -55,11 +56,6 @@ func (r *Runner) waitForOnLive() {
 	case <-time.After(onLiveTimeout):
 		r.Report.Warn(reason.New(reason.TracerDidNotEnd))
 	}
-}
-
-// target returns what can be traced.
-func (r *Runner) target() Target {
-	return Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
 }
 
 // containerIDs returns the runtime's IDs of the traced container, by pod name.
@@ -147,7 +143,7 @@ func (r *Runner) describeForeignChanges(s *record.Session) string {
 	if !seen || route == nil || s.Journal == nil || s.State != record.Live {
 		return ""
 	}
-	return record.EditsOf(route, s.Journal).String()
+	return strings.Join(record.Changed(route, s.Journal), ", ")
 }
 
 // currentSession returns this session as its Route was last seen, nil if it is no longer there. If

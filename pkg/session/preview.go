@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
-	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
@@ -44,7 +43,7 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 	if err := r.findGuard(ctx); err != nil {
 		r.Report.Warn(err)
 	}
-	if err := r.makePlan(ctx, facts); err != nil {
+	if err := r.makePlan(facts); err != nil {
 		return nil, err
 	}
 	var p *Preview
@@ -64,10 +63,10 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 // dryRun has the API server check everything that will be created, and patch 1. If a LimitRange
 // rejects the pods, it changes the sidecar to comply and tries once more.
 func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
-	p, err := r.dryRunKeepingLabels(ctx)
+	p, err := r.dryRunOnce(ctx)
 	namespace, pods := r.plan.Facts.Namespace, len(r.plan.Pods)
 	switch {
-	case err == nil && pods == 1 && len(p.Policies) <= 1: // the dry runs have checked each object alone
+	case err == nil && pods == 1:
 		return p, nil
 	case err != nil && !preflight.OfLimits(err):
 		return nil, err
@@ -79,9 +78,9 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 		return nil, fitErr
 	}
 	if err != nil && len(namespace.Ranges) > 0 {
-		p, err = r.dryRunKeepingLabels(ctx)
+		p, err = r.dryRunOnce(ctx)
 	}
-	lines, tooMuch := preflight.Quota(namespace.Quotas, p.objects())
+	lines, tooMuch := preflight.Quota(namespace.Quotas, p.Pods[0], pods)
 	for _, line := range lines {
 		r.Report.Note("%s", line)
 	}
@@ -89,30 +88,6 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 		return nil, err
 	}
 	return p, tooMuch
-}
-
-// dryRunKeepingLabels is dryRunOnce. If a policy demands a label that was left off, it tries again with that label, and
-// without others if that is possible.
-func (r *Runner) dryRunKeepingLabels(ctx context.Context) (*Preview, error) {
-	for {
-		p, err := r.dryRunOnce(ctx)
-		if e := reason.Of(err); e == nil || !e.Rights {
-			return p, err
-		}
-		if changed, buildErr := r.plan.Need(err); buildErr != nil || !changed {
-			return p, err
-		}
-		r.Report.Note("a policy demands a label that was left off; leaving off other labels instead")
-	}
-}
-
-// objects counts what the session creates.
-func (p *Preview) objects() preflight.Objects {
-	o := preflight.Objects{Pod: p.Pods[0], Pods: len(p.Pods), Policies: len(p.Policies)}
-	if p.Budget != nil {
-		o.Budgets = 1
-	}
-	return o
 }
 
 // dryRunOnce returns the preview even if the API server rejects a part of it.
@@ -139,15 +114,6 @@ func (r *Runner) dryRunOnce(ctx context.Context) (*Preview, error) {
 		}
 		return preflight.Refused("the sandbox's pod", err)
 	})
-	if p.Budget != nil {
-		g.Go(func() error {
-			budget, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, p.Budget, options)
-			if err == nil {
-				p.Budget = budget
-			}
-			return preflight.Refused("the sandbox's PodDisruptionBudget", err)
-		})
-	}
 	for i := range p.Policies {
 		g.Go(func() error {
 			policy, err := r.Core.NetworkingV1().NetworkPolicies(r.Namespace).Create(ctx, p.Policies[i], options)

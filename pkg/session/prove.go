@@ -4,11 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"slices"
-	"strconv"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -42,77 +38,28 @@ func (r *Runner) canaryTime() time.Duration    { return r.ReloadInterval + 3*tim
 type routerProbe struct {
 	*probe.Probe
 	baseline probe.Answer // what users got before anything was changed
-	pins     bool         // requests can be pinned to a server by the router's cookie
-	wanders  bool         // users are redirected to another place each time
 }
 
-// isSame reports whether an answer is as good as what users got before.
-func (f routerProbe) isSame(a probe.Answer) bool {
-	if f.wanders {
-		a.Location = f.baseline.Location
-	}
-	return a.Same(f.baseline)
+// isAcceptable reports whether an answer is as good as what users got before.
+func (f routerProbe) isAcceptable(a probe.Answer) bool {
+	return a.OK() || a.Status == f.baseline.Status
 }
 
-// isAcceptable reports whether an answer is as good as what users got before. With --force, any answer is that is no
-// server error.
-func (r *Runner) isAcceptable(f routerProbe, a probe.Answer) bool {
-	return f.isSame(a) || r.Force && a.Status > 0 && a.Status < http.StatusInternalServerError
-}
-
-// takeBaselines sends a plain request to each router and keeps the answers. of has the endpoints of the
-// Route's backends.
-func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route, of []discoveryv1.EndpointSlice) error {
-	var endpoints []route.Endpoint
-	for _, b := range record.WeightsOf(on).Backends {
-		endpoints = append(endpoints, route.Endpoints(on, b.Service, of)...)
-	}
-	if len(route.Hosts(on, "")) == 0 {
-		return reason.New(reason.RouteHasNoHost, "namespace", on.Namespace, "route", on.Name)
+// takeBaselines sends a plain request to each router and keeps the answers.
+func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route) error {
+	routers := r.Routers
+	if len(routers) == 0 {
+		routers = []string{""} // the addresses that DNS has for the Route's host
 	}
 	r.routerProbes = nil
-	for _, at := range probesOf(on, r.Routers) {
-		f, err := r.firstBaseline(ctx, at)
+	for _, router := range routers {
+		f, err := r.takeBaseline(ctx, probe.New(on, router))
 		if err != nil {
 			return err
 		}
-		f.pins = route.Sticky(on) && f.CanPin(f.baseline, endpoints)
 		r.routerProbes = append(r.routerProbes, f)
 	}
 	return nil
-}
-
-// probesOf returns the probes to try at each router, one for each host of the Route. Without addresses of
-// routers, each host leads to its own router.
-func probesOf(on *routev1.Route, routers []string) (out [][]*probe.Probe) {
-	if len(routers) == 0 {
-		for _, host := range route.Hosts(on, "") {
-			out = append(out, []*probe.Probe{probe.New(on, host, "")})
-		}
-	}
-	for _, router := range routers {
-		name, _, err := net.SplitHostPort(router)
-		if err != nil {
-			name = router
-		}
-		var tries []*probe.Probe
-		for _, host := range route.Hosts(on, name) {
-			tries = append(tries, probe.New(on, host, router))
-		}
-		out = append(out, tries)
-	}
-	return out
-}
-
-// firstBaseline takes the baseline of the first probe that is not answered 503: a router knows only its own host of
-// a Route.
-func (r *Runner) firstBaseline(ctx context.Context, tries []*probe.Probe) (f routerProbe, err error) {
-	for _, p := range tries {
-		if f, err = r.takeBaseline(ctx, p); !reason.Is(err, reason.RouterAnswers503) {
-			return f, err
-		}
-	}
-	return f, err
 }
 
 // takeBaseline sends a plain request to one router.
@@ -131,21 +78,11 @@ func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (routerProbe,
 	if answer.Status == http.StatusServiceUnavailable {
 		return routerProbe{}, reason.New(reason.RouterAnswers503, "router", p)
 	}
-	f := routerProbe{Probe: p, baseline: answer}
-	if answer.Location != "" {
-		again, err := p.Plain(ctx)
-		if err != nil {
-			return routerProbe{}, reason.New(reason.RouterNotReached, "why", err)
-		}
-		f.wanders = again.Location != answer.Location
-	}
-	return f, nil
+	return routerProbe{p, answer}, nil
 }
 
-// canProve reports whether a request can be pinned to one server by cookie, at each router.
-func (r *Runner) canProve() bool {
-	return !r.NoProbe && len(r.routerProbes) > 0 && !slices.ContainsFunc(r.routerProbes, func(f routerProbe) bool { return !f.pins })
-}
+// canProve reports whether a request can be pinned to one server by cookie.
+func (r *Runner) canProve() bool { return !r.NoProbe && route.Sticky(r.current) }
 
 // proveSandbox sends a request to each sandbox endpoint through the real router, pinned by the
 // router's own cookie, while the sandbox's backend has weight 0 and no users are sent there.
@@ -171,18 +108,6 @@ func (r *Runner) proveEndpoints(ctx context.Context, endpoints []route.Endpoint)
 	return nil
 }
 
-// CheckProof sends requests to the routers as users do. It warns if nothing can be proven there, and returns why users
-// get no answer. The session must have been planned, by DryRun.
-func (r *Runner) CheckProof(ctx context.Context) error {
-	if err := r.takeBaselines(ctx, r.current, r.plan.Facts.Namespace.Slices); err != nil {
-		return err
-	}
-	if !r.canProve() {
-		r.Report.Warn(reason.New(reason.NotProven, "why", r.whyNotProvable()))
-	}
-	return nil
-}
-
 // whyNotProvable returns why nothing can be proven.
 func (r *Runner) whyNotProvable() string {
 	switch {
@@ -190,10 +115,8 @@ func (r *Runner) whyNotProvable() string {
 		return "--no-probe"
 	case route.Passthrough(r.current):
 		return "a passthrough Route has no cookies"
-	case !route.Sticky(r.current):
-		return "cookies are disabled on the Route"
 	default:
-		return "the router's cookie does not come through to clients"
+		return "cookies are disabled on the Route"
 	}
 }
 
@@ -203,15 +126,12 @@ func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpo
 	for {
 		answer, reached, err := f.Pinned(ctx, e)
 		switch {
-		case reached && r.isAcceptable(f, answer):
-			if !f.isSame(answer) {
-				r.Report.Warn(&reason.Forced{Refused: answersWorse(e, f, answer)})
-			}
+		case reached && f.isAcceptable(answer):
 			r.Report.Note("%s answers %d through the router", e.Pod, answer.Status)
 			return nil
 		case reached:
 			if bad++; bad >= badAnswerLimit {
-				return answersWorse(e, f, answer)
+				return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", answer.Status, "before", f.baseline.Status)
 			}
 		}
 		if ended := kube.Sleep(ctx, probeInterval); ended != nil {
@@ -227,19 +147,6 @@ func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpo
 	}
 }
 
-// answersWorse is the error of a sandbox that does not answer as the original does.
-func answersWorse(e route.Endpoint, f routerProbe, a probe.Answer) error {
-	return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", describeAnswer(a), "before", describeAnswer(f.baseline))
-}
-
-// describeAnswer returns an answer's status, and where it leads if it is a redirect.
-func describeAnswer(a probe.Answer) string {
-	if a.Location == "" {
-		return strconv.Itoa(a.Status)
-	}
-	return fmt.Sprintf("%d (to %s)", a.Status, a.Location)
-}
-
 // runCanary is the first step where nothing can be proven: it sets the smallest share and checks
 // that users still get answers.
 func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSlice) error {
@@ -251,8 +158,8 @@ func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSli
 			return err
 		}
 		for _, f := range r.routerProbes {
-			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !r.isAcceptable(f, answer)) {
-				return reason.New(reason.CanaryNotAnswered, "router", f, "status", describeAnswer(answer), "why", describeBadAnswer(answer, err), "before", describeAnswer(f.baseline))
+			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !f.isAcceptable(answer)) {
+				return reason.New(reason.CanaryNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/kube/exec"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/route/probe"
 	"github.com/osc-debug/osc-debug/pkg/session/plan"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
@@ -38,8 +39,7 @@ type Rollback struct {
 type Ended struct {
 	Namespace, Route string
 	Session          string // "" if the Route had none
-	Foreign          bool   // others had changed the Route
-	Kept             string // what was kept of their changes, for a message
+	Foreign          bool   // others had changed the Route; their changes were kept
 	Nothing          bool   // there was no session, and nothing to delete
 	Guarded          bool   // the guard deletes the sandbox
 }
@@ -60,7 +60,7 @@ func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 	if !r.Wait {
 		ended.Guarded = true
 		_, out, err := r.Restore(ctx, on.Route.Namespace, on.Route.Name, on.Session.ID, on.Route)
-		ended.Foreign, ended.Kept = out.Foreign, out.String()
+		ended.Foreign = out.Foreign
 		return ended, err
 	}
 	e := store.Ending{Store: r.Store, Namespace: on.Route.Namespace, Route: on.Route.Name, ID: on.Session.ID, Step: r.Report.Step}
@@ -68,7 +68,7 @@ func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 		e.Drain = r.drainFunc(ctx, on)
 	}
 	out, err := e.Run(ctx)
-	ended.Foreign, ended.Kept = out.Foreign, out.String()
+	ended.Foreign = out.Foreign
 	return ended, err
 }
 
@@ -107,19 +107,18 @@ func (r Rollback) drainFunc(ctx context.Context, on Found) func(context.Context,
 	read, cancel := context.WithTimeout(ctx, optionalReadTimeout)
 	defer cancel()
 	wait := Drain(r.Drain, nil, false, nil)
-	slices, err := r.Core.DiscoveryV1().EndpointSlices(on.Route.Namespace).List(read, metav1.ListOptions{})
+	slices, err := r.Core.DiscoveryV1().EndpointSlices(on.Route.Namespace).List(read, metav1.ListOptions{LabelSelector: record.Label + "=" + on.Session.ID})
 	if err != nil {
 		r.Report.Warn(reason.New(reason.ConnectionsNotChecked, "why", err))
 		return wait
 	}
 	endpoints := route.Endpoints(on.Route, record.ServiceName(on.Session.ID), slices.Items)
 	if r.Routers != nil && route.Sticky(on.Route) {
-		var everywhere []route.Endpoint // plain requests are answered by any of them
-		for _, b := range record.WeightsOf(on.Route).Backends {
-			everywhere = append(everywhere, route.Endpoints(on.Route, b.Service, slices.Items)...)
+		var probes []*probe.Probe
+		for _, router := range r.Routers {
+			probes = append(probes, probe.New(on.Route, router))
 		}
-		probes, all := probesThatPin(read, probesOf(on.Route, r.Routers), everywhere)
-		wait = Drain(r.Drain, probes, all, endpoints)
+		wait = Drain(r.Drain, probes, true, endpoints)
 	}
 	return func(ctx context.Context, late time.Duration) error {
 		if err := wait(ctx, late); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/route"
 )
 
 // verifyTraffic sends requests as users do, and checks that they are answered and that the sandbox
@@ -24,30 +25,15 @@ func (r *Runner) verifyTraffic(ctx context.Context) error {
 	return nil
 }
 
-// Where answers do not show which backend they are from, badUnpinned bad ones in all are too many, and there are
-// enough requests for the sandbox to have answered some: unpinnedAnswers on average, at most maxUnpinned.
-const (
-	badUnpinned     = 3
-	unpinnedAnswers = 5
-	maxUnpinned     = 200
-)
-
-// unpinnedRequests returns how many requests the verification sends there.
-func (r *Runner) unpinnedRequests() int {
-	return int(min(max(10, unpinnedAnswers/float64(r.journal.Asked.Share())), maxUnpinned))
-}
-
 // verifyRouter verifies the traffic of one router.
 func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 	sandboxCookies := map[string]bool{}
 	for _, e := range r.sandboxEndpoints() {
-		for _, value := range e.Cookies(r.current) {
-			sandboxCookies[value] = true
-		}
+		sandboxCookies[e.Cookie()] = true
 	}
-	all := r.journal.Asked >= 100
+	all := r.journal.Realised >= 100
 	deadline := time.Now().Add(r.verifyTimeout())
-	fails, allFails, seen, inRow := 0, 0, 0, 0
+	fails, seen, inRow := 0, 0, 0
 	for n := 1; ; n++ {
 		if s, err := r.currentSession(); err != nil || s == nil {
 			return errors.Join(err, reason.New(reason.SessionEndedMeanwhile))
@@ -56,10 +42,9 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil || !r.isAcceptable(f, answer) {
-			fails++
-			if allFails++; fails >= 2 || !f.pins && allFails >= badUnpinned {
-				return reason.New(reason.UsersNotAnswered, "router", f, "status", describeAnswer(answer), "why", describeBadAnswer(answer, err), "before", describeAnswer(f.baseline))
+		if err != nil || !f.isAcceptable(answer) {
+			if fails++; fails >= 2 {
+				return reason.New(reason.UsersNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
 			}
 		} else {
 			fails = 0
@@ -72,9 +57,9 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 		}
 		switch {
 		case fails > 0: // try once more
-		case !f.pins:
-			if n >= r.unpinnedRequests() {
-				r.Report.Note("%d requests answered; without the router's cookie they do not show which backend answered", n)
+		case !route.Sticky(r.current):
+			if n >= 10 {
+				r.Report.Note("%d requests answered; this Route does not show which backend answered", n)
 				return nil
 			}
 		case r.journal.Asked < minSampledPercent:

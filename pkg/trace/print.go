@@ -72,11 +72,7 @@ func (p *columnPrinter) Print(_, gadget string, e *frame.Event) error {
 		if e.Open.Error != "" {
 			result = terminal.Line(e.Open.Error)
 		}
-		path := terminal.Line(e.Open.Path)
-		if e.Open.Cut {
-			path += "…"
-		}
-		detail = fmt.Sprintf("%s  %s  %s", path, result, formatDuration(e.Open.Took))
+		detail = fmt.Sprintf("%s  %s  %s", terminal.Line(e.Open.Path), result, formatDuration(e.Open.Took))
 	case e.TCP != nil:
 		name = terminal.Line(e.TCP.Op)
 		detail = fmt.Sprintf("%s -> %s", address(e.TCP.Local), address(e.TCP.Remote))

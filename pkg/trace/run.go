@@ -55,54 +55,6 @@ func (l Ledgers) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// checkTimeout limits how long the tracers may take to load their gadgets.
-const checkTimeout = time.Minute
-
-// Check loads the gadgets in all pods and detaches them again. It returns an error with reason GadgetsUnavailable if
-// one cannot be loaded in a pod, or if a tracer cannot run.
-func Check(ctx context.Context, e exec.Client, r Request) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	var wrong []string
-	add := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		wrong = append(wrong, fmt.Sprintf(format, args...))
-	}
-	for pod, id := range r.Pods {
-		wg.Go(func() {
-			ctx, stop := context.WithCancel(ctx)
-			defer stop()
-			known := 0
-			status := func(gadget string, s frame.Status) {
-				if s.State != frame.Works {
-					add("%s in %s: %s", gadget, pod, terminal.Line(s.Reason))
-				}
-				if known++; known == len(r.Gadgets) {
-					stop() // detaches the gadgets
-				}
-			}
-			if _, err := tracePod(ctx, e, r, pod, id, noPrinter{}, status); err != nil && known < len(r.Gadgets) {
-				add("%s: %v", pod, err)
-			}
-		})
-	}
-	wg.Wait()
-	if wrong == nil {
-		return nil
-	}
-	slices.Sort(wrong)
-	return reason.New(reason.GadgetsUnavailable, "gadgets", strings.Join(wrong, "; "))
-}
-
-// noPrinter prints nothing.
-type noPrinter struct{}
-
-// Print implements Printer.
-func (noPrinter) Print(string, string, *frame.Event) error { return nil }
-
 // Run traces all pods until the context ends, waits for the tracers to finish, and returns each pod's
 // ledgers. It calls note with each gadget's status, in the manner of fmt.Sprintf. If tracing fails in
 // some pods, it returns the errors joined, and the ledgers that it got.
@@ -115,9 +67,7 @@ func Run(ctx context.Context, e exec.Client, r Request, p Printer, note func(str
 	)
 	for pod, id := range r.Pods {
 		wg.Go(func() {
-			ledgers, err := tracePod(ctx, e, r, pod, id, p, func(gadget string, s frame.Status) {
-				note("%s: gadget %s %s (%s)", pod, gadget, terminal.Line(s.State), terminal.Line(s.Reason))
-			})
+			ledgers, err := tracePod(ctx, e, r, pod, id, p, note)
 			mu.Lock()
 			defer mu.Unlock()
 			all[pod] = ledgers
@@ -130,7 +80,7 @@ func Run(ctx context.Context, e exec.Client, r Request, p Printer, note func(str
 	return all, failed
 }
 
-func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p Printer, status func(gadget string, s frame.Status)) (Ledgers, error) {
+func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p Printer, note func(string, ...any)) (Ledgers, error) {
 	if id == "" {
 		return nil, reason.New(reason.ContainerNotRunning, "container", r.Container)
 	}
@@ -141,7 +91,7 @@ func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p P
 	in, heartbeats := io.Pipe()
 	go sendHeartbeats(ctx, heartbeats, cancelStream)
 	out, frames := io.Pipe()
-	reader := &frameReader{pod: pod, gadgets: r.Gadgets, printer: p, status: status, ledgers: Ledgers{}}
+	reader := &frameReader{pod: pod, gadgets: r.Gadgets, printer: p, note: note, ledgers: Ledgers{}}
 	done := make(chan error, 1)
 	go func() {
 		err := reader.read(out)
@@ -189,7 +139,7 @@ type frameReader struct {
 	pod     string
 	gadgets []string // that run; frames of others are an error
 	printer Printer
-	status  func(gadget string, s frame.Status)
+	note    func(string, ...any)
 	ledgers Ledgers
 	seq     uint64
 }
@@ -225,7 +175,7 @@ func (r *frameReader) handle(line []byte) error {
 	}
 	switch {
 	case f.Status != nil:
-		r.status(f.Gadget, *f.Status)
+		r.note("%s: gadget %s %s (%s)", r.pod, f.Gadget, terminal.Line(f.Status.State), terminal.Line(f.Status.Reason))
 	case f.Event != nil:
 		return r.printer.Print(r.pod, f.Gadget, f.Event)
 	case f.Ledger != nil:

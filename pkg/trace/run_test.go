@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/osc-debug/osc-debug/pkg/trace/frame"
-
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
@@ -45,7 +43,7 @@ func TestTheFramesOfASandboxAreBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &frameReader{pod: "a", gadgets: []string{"open"}, printer: p, status: func(gadget string, s frame.Status) { t.Log(gadget, s) }, ledgers: Ledgers{}}
+			r := &frameReader{pod: "a", gadgets: []string{"open"}, printer: p, note: t.Logf, ledgers: Ledgers{}}
 			err = r.read(in)
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || reason.CodeOf(err) != c.code {
 				t.Errorf("got %v, want %q", err, c.err)

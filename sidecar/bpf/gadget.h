@@ -21,9 +21,8 @@ struct {
 } events SEC(".maps");
 
 /* Every event is counted as seen, and also as lost if the ring buffer has no room for
- * it. What could not be followed because a map was full is counted as missed. The
- * tracer's ledger starts from these counters. */
-enum { SEEN, LOST, MISSED, COUNTERS };
+ * it. The tracer's ledger starts from these counters. */
+enum { SEEN, LOST, COUNTERS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

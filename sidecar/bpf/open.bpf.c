@@ -88,8 +88,7 @@ int open_enter(struct raw_args *ctx)
 		return 0;
 	call.time = bpf_ktime_get_ns();
 	id = bpf_get_current_pid_tgid();
-	if (bpf_map_update_elem(&calls, &id, &call, BPF_ANY))
-		count(MISSED);
+	bpf_map_update_elem(&calls, &id, &call, BPF_ANY);
 	return 0;
 }
 

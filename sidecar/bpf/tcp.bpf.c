@@ -53,19 +53,13 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-/* The process of the target that listens on each port, and on how many sockets: with
- * SO_REUSEPORT a port has several. The tracer adds those that listened before it started. */
-struct listener {
-	struct owner owner;
-	__u32 sockets;
-};
-const struct listener *unused_listener __attribute__((unused));
-
+/* The process of the target that listens on each port. The tracer adds those that
+ * listened before it started. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, __u16);
-	__type(value, struct listener);
+	__type(value, struct owner);
 } listeners SEC(".maps");
 
 static __always_inline void current_owner(struct owner *o)
@@ -133,18 +127,11 @@ int tcp_state(struct raw_args *ctx)
 	switch (new) {
 	case LISTEN:
 		if (is_target()) {
-			struct listener fresh = { .sockets = 1 };
-			struct listener *l;
+			struct owner o = {};
 
 			port = BPF_CORE_READ(sk, __sk_common.skc_num);
-			current_owner(&fresh.owner);
-			l = bpf_map_lookup_elem(&listeners, &port);
-			if (l) {
-				l->owner = fresh.owner;
-				__sync_fetch_and_add(&l->sockets, 1);
-			} else if (bpf_map_update_elem(&listeners, &port, &fresh, BPF_ANY)) {
-				count(MISSED);
-			}
+			current_owner(&o);
+			bpf_map_update_elem(&listeners, &port, &o, BPF_ANY);
 		}
 		return 0;
 	case SYN_SENT:
@@ -153,23 +140,21 @@ int tcp_state(struct raw_args *ctx)
 
 			fresh.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 			current_owner(&fresh.owner);
-			if (bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY))
-				count(MISSED);
+			bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY);
 		}
 		return 0;
 	case ESTABLISHED:
 		if (old == SYN_RECV) {
 			struct connection fresh = { .begin = now, .established = now };
-			struct listener *l;
+			struct owner *o;
 
 			port = BPF_CORE_READ(sk, __sk_common.skc_num);
-			l = bpf_map_lookup_elem(&listeners, &port);
-			if (!l)
+			o = bpf_map_lookup_elem(&listeners, &port);
+			if (!o)
 				return 0;
-			fresh.owner = l->owner;
+			fresh.owner = *o;
 			fresh.local_port = port;
-			if (bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY))
-				count(MISSED); /* its close will not be seen */
+			bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY);
 			emit(sk, &fresh, OP_ACCEPT, old, now);
 			return 0;
 		}
@@ -183,17 +168,8 @@ int tcp_state(struct raw_args *ctx)
 		return 0;
 	case CLOSE:
 		if (old == LISTEN) {
-			struct listener *l;
-
-			/* Not only of the target: a process that exits has no namespaces any more. */
 			port = BPF_CORE_READ(sk, __sk_common.skc_num);
-			l = bpf_map_lookup_elem(&listeners, &port);
-			if (!l)
-				return 0;
-			/* Without using the result: kernels before 5.12 have no fetching atomics. */
-			__sync_fetch_and_add(&l->sockets, -1);
-			if (*(volatile __u32 *)&l->sockets == 0)
-				bpf_map_delete_elem(&listeners, &port);
+			bpf_map_delete_elem(&listeners, &port);
 			return 0;
 		}
 		c = bpf_map_lookup_elem(&connections, &key);

@@ -22,7 +22,6 @@ type Running struct {
 	Name     string
 	reader   *ringbuf.Reader
 	links    []link.Link
-	programs []*ebpf.Program
 	closers  []func() error
 	counters *ebpf.Map
 	decode   func(raw []byte, boot time.Time) (*frame.Event, error)
@@ -75,11 +74,11 @@ func setConstants(spec *ebpf.CollectionSpec, t *target.Target) error {
 // attachPrograms opens the ring buffer and attaches the programs. On an error it detaches them and calls the
 // closers.
 func attachPrograms(events, counters *ebpf.Map, attachments []attachment, decode func([]byte, time.Time) (*frame.Event, error), closers ...func() error) (*Running, error) {
-	r := &Running{counters: counters, decode: decode, closers: closers}
-	var err error
-	if r.boot, err = bootTime(); err != nil {
-		return nil, errors.Join(err, r.close())
+	boot, err := bootTime()
+	if err != nil {
+		return nil, err
 	}
+	r := &Running{counters: counters, decode: decode, boot: boot, closers: closers}
 	if r.reader, err = ringbuf.NewReader(events); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), r.close())
 	}
@@ -88,7 +87,7 @@ func attachPrograms(events, counters *ebpf.Map, attachments []attachment, decode
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("attach to raw tracepoint %s: %w", a.tracepoint, err), r.close())
 		}
-		r.links, r.programs = append(r.links, l), append(r.programs, a.program)
+		r.links = append(r.links, l)
 	}
 	return r, nil
 }
@@ -131,7 +130,7 @@ func (r *Running) Read(deliver func(*frame.Event) error, idle func()) (frame.Led
 		ledger.Delivered++
 	}
 	var err error
-	ledger.Seen, ledger.LostKernel, ledger.Missed, err = r.readCounters()
+	ledger.Seen, ledger.LostKernel, err = r.readCounters()
 	return ledger, errors.Join(failed, err, r.close())
 }
 
@@ -146,24 +145,18 @@ func (r *Running) Stop() error {
 	return errors.Join(failed, r.reader.Flush())
 }
 
-// readCounters returns the counters of the BPF programs, summed over all CPUs. missed includes how often the kernel
-// did not run a program because it was running already, where the kernel counts that (5.12 and newer).
-func (r *Running) readCounters() (seen, lost, missed uint64, err error) {
-	for key, sum := range map[uint32]*uint64{0: &seen, 1: &lost, 2: &missed} {
+// readCounters returns the counters of the BPF programs, summed over all CPUs.
+func (r *Running) readCounters() (seen, lost uint64, err error) {
+	for key, sum := range map[uint32]*uint64{0: &seen, 1: &lost} {
 		var perCPU []uint64
 		if err := r.counters.Lookup(key, &perCPU); err != nil {
-			return 0, 0, 0, fmt.Errorf("read the ledger: %w", err)
+			return 0, 0, fmt.Errorf("read the ledger: %w", err)
 		}
 		for _, n := range perCPU {
 			*sum += n
 		}
 	}
-	for _, p := range r.programs {
-		if stats, err := p.Stats(); err == nil {
-			missed += stats.RecursionMisses
-		}
-	}
-	return seen, lost, missed, nil
+	return seen, lost, nil
 }
 
 func (r *Running) close() error {

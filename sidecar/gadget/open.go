@@ -28,7 +28,6 @@ func decodeOpen(raw []byte, boot time.Time) (*frame.Event, error) {
 		return nil, err
 	}
 	open := &frame.Open{Path: cString(e.Path[:]), Flags: e.Flags, FD: e.Ret, Took: time.Duration(e.Took)}
-	open.Cut = len(open.Path) == len(e.Path)-1
 	if e.Ret < 0 {
 		open.FD, open.Error = -1, errnoName(-e.Ret)
 	}

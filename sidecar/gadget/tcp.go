@@ -1,12 +1,10 @@
 package gadget
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
@@ -31,14 +29,12 @@ func startTCP(t *target.Target) (*Running, error) {
 		return nil, err
 	}
 	for _, l := range t.Listeners() {
-		listener := tcpListener{Sockets: l.Sockets}
-		listener.Owner.Pid, listener.Owner.Tid = l.PID, l.PID
-		for i := 0; i < len(l.Comm) && i < len(listener.Owner.Comm)-1; i++ {
-			listener.Owner.Comm[i] = int8(l.Comm[i])
+		owner := tcpOwner{Pid: l.PID, Tid: l.PID}
+		for i := 0; i < len(l.Comm) && i < len(owner.Comm)-1; i++ {
+			owner.Comm[i] = int8(l.Comm[i])
 		}
-		// A socket that opened since is counted already; with it, the port is known.
-		if err := o.Listeners.Update(l.Port, listener, ebpf.UpdateNoExist); err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
-			return nil, errors.Join(fmt.Errorf("add listener on port %d: %w", l.Port, err), r.close())
+		if err := o.Listeners.Put(l.Port, owner); err != nil {
+			return nil, fmt.Errorf("add listener on port %d: %w", l.Port, err)
 		}
 	}
 	return r, nil

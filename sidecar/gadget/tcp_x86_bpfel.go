@@ -23,12 +23,6 @@ type tcpConnection struct {
 	_           [6]byte
 }
 
-type tcpListener struct {
-	_       structs.HostLayout
-	Owner   tcpOwner
-	Sockets uint32
-}
-
 type tcpOwner struct {
 	_    structs.HostLayout
 	Pid  uint32
@@ -68,7 +62,6 @@ const (
 	tcpVarPidNsIno       = "pid_ns_ino"
 	tcpVarTargetMntNs    = "target_mnt_ns"
 	tcpVarTargetNetNs    = "target_net_ns"
-	tcpVarUnusedListener = "unused_listener"
 	tcpVarUnusedTcpEvent = "unused_tcp_event"
 )
 
@@ -135,7 +128,6 @@ type tcpVariableSpecs struct {
 	PidNsIno       *ebpf.VariableSpec `ebpf:"pid_ns_ino"`
 	TargetMntNs    *ebpf.VariableSpec `ebpf:"target_mnt_ns"`
 	TargetNetNs    *ebpf.VariableSpec `ebpf:"target_net_ns"`
-	UnusedListener *ebpf.VariableSpec `ebpf:"unused_listener"`
 	UnusedTcpEvent *ebpf.VariableSpec `ebpf:"unused_tcp_event"`
 }
 
@@ -182,7 +174,6 @@ type tcpVariables struct {
 	PidNsIno       *ebpf.Variable `ebpf:"pid_ns_ino"`
 	TargetMntNs    *ebpf.Variable `ebpf:"target_mnt_ns"`
 	TargetNetNs    *ebpf.Variable `ebpf:"target_net_ns"`
-	UnusedListener *ebpf.Variable `ebpf:"unused_listener"`
 	UnusedTcpEvent *ebpf.Variable `ebpf:"unused_tcp_event"`
 }
 

@@ -2,34 +2,30 @@ package target
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
 
 // Listener is a process of the target and a TCP port on which it listens.
 type Listener struct {
-	Port    uint16
-	PID     uint32
-	Comm    string
-	Sockets uint32 // of the target that listen on the port: several with SO_REUSEPORT
+	Port uint16
+	PID  uint32
+	Comm string
 }
 
 // listenState is TCP_LISTEN in /proc/net/tcp.
 const listenState = "0A"
 
-// Listeners returns the TCP ports on which the target listens now, each with one of the processes, nil if /proc
-// cannot be read.
+// Listeners returns the target's processes that listen on a TCP port now, nil if /proc cannot be read.
 func (t *Target) Listeners() []Listener {
 	ports := map[string]uint16{} // socket inode to port
 	for _, file := range []string{"self/net/tcp", "self/net/tcp6"} {
 		readListeners(filepath.Join(t.proc, file), ports)
 	}
-	found, counted := map[uint16]*Listener{}, map[string]bool{}
+	var out []Listener
 	pids, err := listPIDs(t.proc)
 	if err != nil {
 		return nil
@@ -49,27 +45,11 @@ func (t *Target) Listeners() []Listener {
 			if err != nil {
 				continue
 			}
-			inode := strings.TrimSuffix(strings.TrimPrefix(link, "socket:["), "]")
-			port, ok := ports[inode]
-			if !ok {
-				continue
-			}
-			l := found[port]
-			if l == nil {
-				l = &Listener{Port: port, PID: uint32(number), Comm: strings.TrimSpace(string(comm))}
-				found[port] = l
-			}
-			if !counted[inode] { // processes that were forked share the socket
-				counted[inode] = true
-				l.Sockets++
+			if port, ok := ports[strings.TrimSuffix(strings.TrimPrefix(link, "socket:["), "]")]; ok {
+				out = append(out, Listener{Port: port, PID: uint32(number), Comm: strings.TrimSpace(string(comm))})
 			}
 		}
 	}
-	var out []Listener
-	for _, l := range found {
-		out = append(out, *l)
-	}
-	slices.SortFunc(out, func(a, b Listener) int { return cmp.Compare(a.Port, b.Port) })
 	return out
 }
 

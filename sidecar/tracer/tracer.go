@@ -60,16 +60,9 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 	var running []*gadget.Running
 	var readers sync.WaitGroup
 	var failed error
-	described, err := frame.Lookup(r.Gadgets)
-	if err != nil {
-		return err
-	}
-	for i, name := range r.Gadgets {
+	for _, name := range r.Gadgets {
 		g, err := gadget.Start(name, t)
 		status := &frame.Status{State: frame.Works, Reason: "container found by " + t.FoundBy}
-		if unseen := described[i].Unseen; unseen != "" {
-			status.Reason += "; does not see " + unseen
-		}
 		if err != nil {
 			status = &frame.Status{State: frame.Unavailable, Reason: err.Error()}
 			failed = errors.Join(failed, err)

@@ -66,11 +66,7 @@ func TestClonesThatRun(t *testing.T) {
 			e.route(nil)
 			e.waitForEndpoints("web", true)
 			before := e.snapshot()
-			args := []string{"--weight", "100", "--timeout", "5m", "--replicas", "1", "--ttl", "15m"}
-			if name == "init-migrations" {
-				args = append(args, "--force") // its init containers run again
-			}
-			run := e.guardedShift(args...)
+			run := e.guardedShift("--weight", "100", "--timeout", "5m", "--replicas", "1", "--ttl", "15m")
 			if !run.reaches("live") {
 				t.Fatal(run.wait())
 			}

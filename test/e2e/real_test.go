@@ -191,7 +191,7 @@ func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
 	r := e.route(nil)
 	e.eventuallyPolled("an answer of the original", func() bool { return kernel.MatchString(e.get(r.Spec.Host)) })
 	before := e.snapshot()
-	run := e.shift("--weight", "100", "--exact", "--force") // the init container runs again
+	run := e.shift("--weight", "100", "--exact")
 	if !run.reaches("prove") {
 		t.Fatal(run.wait())
 	}

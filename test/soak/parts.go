@@ -74,6 +74,5 @@ var parts = []part{
 	e2e("versions", "sessions begun, continued and ended by an old and today's command and guard", "^TestSoakSessionsOfAnOldVersion"),
 	e2e("clock", "a command whose clock is an hour off", "^TestSoakACommandWhoseClock"),
 	{name: "routes", all: []string{"routes"}, what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},
-	{name: "fuzz", all: []string{"fuzz"}, what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz-journal"}, code: []string{"pkg/session/record"}},
-	{name: "fuzz-clone", all: []string{"fuzz-clone"}, what: "labels and variables of clones, fuzzed for 10 min each", make: []string{"fuzz-clone"}, code: []string{"pkg/sandbox"}},
+	{name: "fuzz", all: []string{"fuzz"}, what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz"}, code: []string{"pkg/session/record"}},
 }

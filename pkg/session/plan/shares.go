@@ -20,8 +20,7 @@ func Originals(r *routev1.Route, id string, slices []discoveryv1.EndpointSlice) 
 	}
 	for _, b := range weights.Backends {
 		if b.Service != own {
-			endpoints := route.Endpoints(r, b.Service, slices)
-			out = append(out, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(endpoints), Pods: route.PodsOf(endpoints)})
+			out = append(out, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(route.Endpoints(r, b.Service, slices))})
 		}
 	}
 	return out

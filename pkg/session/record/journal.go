@@ -202,11 +202,6 @@ func (w Weights) weightOf(service string) (*int32, bool) {
 	return nil, false
 }
 
-// indexOf returns the index of a Service, -1 if it is not a backend.
-func (w Weights) indexOf(service string) int {
-	return slices.IndexFunc(w.Backends, func(b Weight) bool { return b.Service == service })
-}
-
 // ShapeFor returns the shape of a new session's pods if its guard knows shapes up to guards: the value
 // of Journal.Shape.
 func ShapeFor(guards int) int {
@@ -225,15 +220,9 @@ func CutText(s string) string {
 }
 
 // Encode returns the journal as JSON, the text of the annotation.
-func (j *Journal) Encode() (string, error) { return plainJSON(j) }
-
-// plainJSON returns a value as JSON without the escapes that only matter in HTML.
-func plainJSON(v any) (string, error) {
-	var out strings.Builder
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(v)
-	return strings.TrimSuffix(out.String(), "\n"), err
+func (j *Journal) Encode() (string, error) {
+	data, err := json.Marshal(j)
+	return string(data), err
 }
 
 // Decode parses a journal. The error has a reason if the text is too long, malformed, of an unknown
@@ -272,8 +261,7 @@ func (j *Journal) checkNames(text string) error {
 		return reason.New(reason.JournalMalformed, "why", err)
 	}
 	for _, b := range j.Before.Backends {
-		plain, err := plainJSON(b.Service)
-		if err != nil || plain != `"`+b.Service+`"` || !strings.Contains(compact.String(), `"service":`+plain) {
+		if !strings.Contains(compact.String(), `"service":"`+b.Service+`"`) {
 			return reason.New(reason.JournalContradictory, "why", fmt.Sprintf("backend %q is spelled in another way", b.Service))
 		}
 	}

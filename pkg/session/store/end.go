@@ -68,7 +68,7 @@ func (e Ending) Run(ctx context.Context) (record.Outcome, error) {
 		if err := e.checkBackendRemoved(ctx); err != nil {
 			return out, errors.Join(other, err)
 		}
-		return record.Outcome{Foreign: true, Gone: true}, e.deleteSandbox(ctx)
+		return record.Outcome{Foreign: true}, e.deleteSandbox(ctx)
 	}
 	if err != nil {
 		return out, err

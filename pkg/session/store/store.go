@@ -77,7 +77,7 @@ func (s Store) Restore(ctx context.Context, namespace, name, id string, known *r
 	var out record.Outcome
 	r, err := s.writeRoute(ctx, namespace, name, known, record.RestoreRoute(id, &out))
 	if apierrors.IsNotFound(err) {
-		return nil, record.Outcome{Foreign: true, Gone: true}, nil
+		return nil, record.Outcome{Foreign: true}, nil
 	}
 	return r, out, err
 }

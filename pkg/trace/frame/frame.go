@@ -20,16 +20,15 @@ const (
 
 // Gadget traces one kind of event.
 type Gadget struct {
-	Name   string
-	Help   string
-	Unseen string // what the gadget does not see, "" for nothing
+	Name string
+	Help string
 }
 
 // Catalogue returns all gadgets, in the order in which they are shown.
 func Catalogue() []Gadget {
 	return []Gadget{
-		{"open", "files opened, with result and time taken", "files opened by io_uring"},
-		{"tcp", "TCP connections made, accepted and closed, with bytes and duration", "connections that were open before"},
+		{"open", "files opened, with result and time taken"},
+		{"tcp", "TCP connections made, accepted and closed, with bytes and duration"},
 	}
 }
 
@@ -110,8 +109,6 @@ type Open struct {
 	FD    int32         `json:"fd"`              // -1 if it failed
 	Error string        `json:"error,omitempty"` // such as ENOENT
 	Took  time.Duration `json:"tookNs"`          // duration of the system call
-	// Cut is true if the path may be longer: Path has what fits into an event.
-	Cut bool `json:"cut,omitempty"`
 }
 
 // TCP is a change in the state of a TCP connection.
@@ -131,9 +128,6 @@ type Ledger struct {
 	Delivered  uint64 `json:"delivered"`    // to the client
 	LostKernel uint64 `json:"lostInKernel"` // because the ring buffer was full
 	Dropped    uint64 `json:"dropped"`      // in user space
-	// Missed is how often the BPF programs could not follow something, because a map was full or because the kernel
-	// does not run a program within itself. Seen does not include it.
-	Missed uint64 `json:"missed,omitempty"`
 }
 
 // Balanced reports whether the ledger accounts for every event seen.
@@ -144,9 +138,6 @@ func (l Ledger) String() string {
 	s := fmt.Sprintf("%d events seen = %d delivered + %d lost in the kernel + %d dropped", l.Seen, l.Delivered, l.LostKernel, l.Dropped)
 	if !l.Balanced() {
 		s += " (does not add up)"
-	}
-	if l.Missed > 0 {
-		s += fmt.Sprintf("; %d could not be followed", l.Missed)
 	}
 	return s
 }
