@@ -74,8 +74,8 @@ func find(name string) (joined part, err error) {
 			return part{}, fmt.Errorf("unknown part %q; 'make soak PART=list' lists the parts", one)
 		case i == 0:
 			joined = parts[at]
-		case joined.tests == "" || parts[at].tests == "":
-			return part{}, fmt.Errorf("parts %q cannot share a cluster: only those of end-to-end tests can", name)
+		case joined.tests == "" || parts[at].tests == "" || joined.timed || parts[at].timed:
+			return part{}, fmt.Errorf("parts %q cannot share a cluster: only those of end-to-end tests can that check no times", name)
 		default:
 			joined = join(joined, parts[at])
 		}

@@ -13,6 +13,7 @@ type part struct {
 	env   []string
 	code  []string // paths (as git takes them) whose changes make the part due again
 	tests string   // pattern of the end-to-end tests; "": the part is not one of them
+	timed bool     // the tests check times, so they run alone
 	all   []string // names under which a run is recorded
 }
 
@@ -38,7 +39,14 @@ const instantLists = "test/e2e/testdata/instants"
 // killing is a part of end-to-end tests that kill commands or guards at listed instants.
 func killing(name, what, run string) part {
 	p := e2e(name, what, run)
+	p.timed = true
 	p.code = slices.DeleteFunc(p.code, func(path string) bool { return path == ":(exclude)"+instantLists })
+	return p
+}
+
+// timed is a part of end-to-end tests that check times.
+func timed(p part) part {
+	p.timed = true
 	return p
 }
 
@@ -67,8 +75,8 @@ var parts = []part{
 	killing("kills-with-pods-shift", "shift killed before and after every request, with pods in the VM", "^TestSoakKilled.*/^shift$"),
 	killing("kills-with-pods-others", "weight, extend and rollback killed in the same way", "^TestSoakKilled.*/^(weight|extend|rollback)$"),
 	e2e("clones", "every kind of workload cloned into the VM", "^TestClonesThatRun"),
-	e2e("thousand", "a thousand sessions and ten thousand Routes", "^TestSoakAThousand"),
-	e2e("tenant", "two tenants load the guard with 10,000 marked objects and 2,000 Routes that cannot be restored", "^TestSoakTwoTenants"),
+	timed(e2e("thousand", "a thousand sessions and ten thousand Routes", "^TestSoakAThousand")),
+	timed(e2e("tenant", "two tenants load the guard with 10,000 marked objects and 2,000 Routes that cannot be restored", "^TestSoakTwoTenants")),
 	e2e("faults", "a thousand sessions while a fifth of all requests fails", "^TestFaults", "OSC_DEBUG_SESSIONS=1000"),
 	e2e("races", "two users start a session at the same moment, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
 	e2e("versions", "sessions begun, continued and ended by an old and today's command and guard", "^TestSoakSessionsOfAnOldVersion"),

@@ -35,7 +35,7 @@ func TestJoinedParts(t *testing.T) {
 	if err != nil || p.tests != "^TestFaults|^TestTwoUsersAt" || !slices.Equal(p.env, []string{"OSC_DEBUG_SESSIONS=1000", "OSC_DEBUG_RACES=150"}) || !slices.Equal(p.all, []string{"faults", "races"}) {
 		t.Errorf("%+v, %v", p, err)
 	}
-	for _, bad := range []string{"faults+crash", "fuzz+faults", "faults+", "unknown"} {
+	for _, bad := range []string{"faults+crash", "fuzz+faults", "faults+kills", "thousand+faults", "faults+", "unknown"} {
 		if p, err := find(bad); err == nil {
 			t.Errorf("%s: %+v", bad, p)
 		}
