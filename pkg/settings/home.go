@@ -53,9 +53,8 @@ func checkHome(ctx context.Context, core kubernetes.Interface, home string) erro
 	return checkRequester(ns)
 }
 
-// CheckBeforeInstall returns an error with reason HomeNotTrusted if someone requested project Home. Whoever
-// applies the manifests to it would mark it as trusted, with settings that the requester may have put
-// there. It returns nil if that cannot be read.
+// CheckBeforeInstall returns an error with reason HomeNotTrusted if someone requested project Home.
+// Applying the manifests to it would mark it as trusted, with settings that the requester may have put there. It returns nil if that cannot be read.
 func CheckBeforeInstall(ctx context.Context, core kubernetes.Interface) error {
 	ns, err := core.CoreV1().Namespaces().Get(ctx, Home, metav1.GetOptions{})
 	if err != nil {

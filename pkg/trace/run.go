@@ -26,7 +26,7 @@ import (
 // stopTimeout is how long a tracer may take to detach and send its ledgers.
 const stopTimeout = 10 * time.Second
 
-// Longest line of frames, and longest error output of a tracer, in bytes. Whoever is root in the sandbox
+// Longest line of frames, and longest error output of a tracer, in bytes. Someone with root in the sandbox
 // can send any.
 const (
 	maxFrame  = 64 << 10

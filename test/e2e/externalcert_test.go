@@ -13,7 +13,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// requireCustomHost stands in for OpenShift's API server: whoever writes a Route with an external certificate
+// requireCustomHost stands in for OpenShift's API server: a user who writes a Route with an external certificate
 // needs permission to create and update routes/custom-host, whatever changes (openshift/library-go,
 // pkg/route/hostassignment).
 func (e *env) requireCustomHost() {

@@ -163,7 +163,7 @@ func ephemeralAttempts() map[string]struct{ offence, twin *corev1.SecurityContex
 
 // tryOutsiders has people and programs create privileged and other unusual pods who need no sandbox for
 // them: administrators, operators, and users of other SCCs. All are admitted, as without the policies.
-// A user who may use SCC anyuid beside ours may run as root, and gains nothing else by that.
+// A user with permission to use SCC anyuid, beside ours, can run as root, and gains nothing else by that.
 func (e *env) tryOutsiders(outsiders map[string]func() error, expect func(name string, d denial, err, twin error)) {
 	for name, create := range outsiders {
 		if err := create(); err != nil {

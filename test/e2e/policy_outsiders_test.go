@@ -56,7 +56,7 @@ func (e *env) outsiders() map[string]func() error {
 	}))
 	pod("an administrator's pod in a VM", "", "", func(p *corev1.Pod) { kata := "kata"; p.Spec.RuntimeClassName = &kata; privileged(p) })
 	pod("an administrator's privileged pod with an annotation", "", "", func(p *corev1.Pod) { p.Annotations = map[string]string{"example.com/x": "y"}; privileged(p) })
-	// The operator creates its pods itself, or has them created by someone who may not.
+	// The operator creates its pods itself, or has them created by someone without permission.
 	for _, user := range []string{"", "bob"} {
 		by := " of an administrator"
 		if user != "" {

@@ -196,7 +196,7 @@ func (e *env) tryBeyondSessions() {
 		e.t.Errorf("alice could run a command in another pod: %v", err)
 	}
 
-	// Someone who may update these is not narrowed.
+	// A user with permission to update these is not narrowed.
 	carol := e.clientOf("carol").CoreV1().Pods(e.ns)
 	e.bind("carol", "edit")
 	e.grantSCC("carol")

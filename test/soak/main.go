@@ -102,18 +102,23 @@ func list(ctx context.Context, record *record) error {
 	return nil
 }
 
+// commentLine matches a line of Go or YAML that is a comment. Preprocessor directives of C have no blank after the #.
+const commentLine = `^[[:blank:]]*(//|# )`
+
 // due returns why a part must run again, "" if it need not.
 func (p part) due(ctx context.Context, record *record) string {
 	last, ok := record.rows[p.name]
 	if !ok {
 		return "it has not passed yet"
 	}
-	changed, err := git(ctx, append([]string{"diff", "--name-only", last.commit, "--"}, p.code...)...)
+	// A change of nothing but comments makes no part due.
+	changed, err := git(ctx, append([]string{"diff", "--numstat", "--ignore-matching-lines=" + commentLine, last.commit, "--"}, p.code...)...)
 	switch {
 	case err != nil:
 		return "commit " + last.commit + " is unknown"
 	case changed != "":
-		return strings.SplitN(changed, "\n", 2)[0] + " changed"
+		file := strings.Fields(strings.SplitN(changed, "\n", 2)[0])
+		return file[len(file)-1] + " changed"
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,6 +48,31 @@ func TestPatternsSurviveMake(t *testing.T) {
 	for _, p := range parts {
 		if single := strings.ReplaceAll(strings.Join(p.make, " "), "$$", ""); strings.Contains(single, "$") {
 			t.Errorf("%s: make would expand %s", p.name, p.make)
+		}
+	}
+}
+
+// Comments make no part due, code does. git decides that by commentLine, line by line.
+func TestCommentLines(t *testing.T) {
+	dir := t.TempDir()
+	diff := func(before, after string) string {
+		t.Helper()
+		for name, text := range map[string]string{"before": before, "after": after} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, _ := exec.Command("git", "diff", "--no-index", "--numstat", "--ignore-matching-lines="+commentLine, filepath.Join(dir, "before"), filepath.Join(dir, "after")).Output() // exits with 1 for a difference
+		return string(out)
+	}
+	for _, same := range [][2]string{{"a\n\t// b\nc\n", "a\n\t// d\nc\n"}, {"# a\nb: c\n", "# d\nb: c\n"}} {
+		if out := diff(same[0], same[1]); out != "" {
+			t.Errorf("%q and %q differ: %s", same[0], same[1], out)
+		}
+	}
+	for _, other := range [][2]string{{"a\n", "b\n"}, {"a\n", "a\n\tb()\n"}, {"#define A 1\n", "#define A 2\n"}, {"// a\nb\n", "// c\nd\n"}, {"a() // b\n", "a() // c\n"}} {
+		if diff(other[0], other[1]) == "" {
+			t.Errorf("%q and %q do not differ", other[0], other[1])
 		}
 	}
 }

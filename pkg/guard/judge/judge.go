@@ -108,7 +108,7 @@ func Decide(f Facts, l Limits, now time.Time) Verdict {
 	if end.After(now.Add(l.Longest + slack)) {
 		return Verdict{Action: End, Reason: reason.TooLong}
 	}
-	// Whoever can write the Route can set its end time again and again, but not when its sandbox was created.
+	// A user who can write the Route can set its end time again and again, but not when its sandbox was created.
 	if last := f.Created.Add(record.Preparation + l.Longest); !f.Created.IsZero() && end.After(last) {
 		end, why = last, reason.TooLong
 	}

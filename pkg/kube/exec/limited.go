@@ -9,7 +9,7 @@ import (
 // ErrTooMuch is the error of a Limited that got more than its limit.
 var ErrTooMuch = errors.New("more output than expected")
 
-// Limited collects what a command in a container prints, up to a limit: whoever is root in the container
+// Limited collects what a command in a container prints, up to a limit: someone with root in the container
 // decides how much that is. It implements io.Writer.
 type Limited struct {
 	Limit int // in bytes
