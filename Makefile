@@ -8,7 +8,7 @@ LDFLAGS  = -s -w -X $(CLI).version=$(VERSION) -X $(CLI).sidecarImage=$(SIDECAR)
 CLUSTER := $(CACHE)/cluster
 export OSC_DEBUG_CACHE := $(CACHE)
 
-.PHONY: help build install cross images generate test unit e2e lint bench bench-cold soak cover fuzz demo cluster-up cluster-down cluster-status devcluster clean
+.PHONY: help build install cross images generate test unit kernels stress e2e lint bench bench-cold soak cover fuzz fuzz-journal fuzz-clone demo cluster-up cluster-down cluster-status devcluster clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,12 +48,13 @@ lint: lint-packages ## Check formatting, vet, revive, errorlint, staticcheck, an
 	go vet ./...
 	go vet -tags e2e ./test/...
 	go vet -tags e2e,soak ./test/...
-	go tool -modfile=tools/go.mod revive -config tools/revive.toml ./cmd/... ./pkg/... ./sidecar/... ./test/arrows ./test/bench ./test/demo ./test/load ./test/record ./test/soak
+	go tool -modfile=tools/go.mod revive -config tools/revive.toml ./cmd/... ./pkg/... ./sidecar/... ./test/arrows ./test/bench ./test/demo ./test/load ./test/record ./test/soak ./test/tracebench
 	go tool -modfile=tools/go.mod go-errorlint ./...
-	cd test/devcluster && go vet ./...
+	go vet -tags kernels ./sidecar/gadget
+	cd test/devcluster && go vet ./... && go vet -tags kernels ./kernels
 	go tool -modfile=tools/go.mod staticcheck ./...
 	go tool -modfile=tools/go.mod staticcheck -tags e2e ./test/e2e
-	cd test/devcluster && go tool -modfile=../../tools/go.mod staticcheck ./...
+	cd test/devcluster && go tool -modfile=../../tools/go.mod staticcheck ./... && go tool -modfile=../../tools/go.mod staticcheck -tags kernels ./kernels
 	go generate ./sidecar/...
 	git diff --exit-code --stat -- sidecar/gadget
 
@@ -82,21 +83,29 @@ demo: devcluster ## Move real traffic into a sandbox VM and back; KEEP=1 keeps t
 	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/demo; code=$$?; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
 
-test: unit e2e ## Run all tests: unit, command line and end-to-end
+test: unit kernels e2e ## Run all tests: unit, command line, gadgets in a VM, and end-to-end
 
 unit: ## Run the tests that need no cluster (the BPF tests run only as root)
 	go test ./cmd/... ./pkg/... ./sidecar/... ./manifests ./test/soak ./test/arrows
 	cd test/devcluster && go test ./...
 
-# End-to-end tests spend nearly all their time waiting: for a Lease, a drain, an expiry.
+kernels: ## Run the gadgets' tests in a VM with a kernel chosen at random; ARGS=-all takes all kernels, ARGS="-all -update" also writes docs/kernels.md
+	cd test/devcluster && go test -tags kernels -count=1 ./kernels $(ARGS)
+
+stress: ## Trace what is hard to trace a hundred times: floods, short-lived threads, 1,000 gadgets attached and detached
+	OSC_DEBUG_STRESS=100 go test -count=1 -timeout 25m -v ./sidecar/gadget -run 'Floods|Threads|Hostile|Detached' $(ARGS)
+
+# End-to-end tests spend nearly all their time waiting: for a Lease, a drain, an expiry. They are
+# nicer than the cluster: on a busy machine the tests' commands wait, not the API server and the VM.
 PARALLEL := 48
+E2E      := nice -n 10 go test -tags e2e -count=1 -timeout 60m -parallel $(PARALLEL) ./test/e2e/
 
 e2e: devcluster ## Run the end-to-end tests on a new local cluster
 	@$(BIN)/devcluster down
 	@$(BIN)/devcluster up --reload-interval 1s >/dev/null
 	@$(MAKE) --no-print-directory build
 	@echo "running the end-to-end tests: about 8 min on 2 cores, results at the end (ARGS=-v prints each test as it runs)"
-	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 60m -parallel $(PARALLEL) ./test/e2e/ $(ARGS); code=$$?; \
+	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) $(E2E) $(ARGS); code=$$?; \
 		cat $(CLUSTER)/summary 2>/dev/null; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code
 
@@ -105,8 +114,12 @@ run-bench = @$(BIN)/devcluster up >/dev/null && $(MAKE) --no-print-directory bui
 	{ OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) go run ./test/bench $(1); code=$$?; \
 	$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code; }
 
-bench: devcluster ## Measure the figures and compare them with their targets; exits 1 if one misses its target
+bench: devcluster ## Measure the figures and compare them with their targets; exits 1 if one misses its target; ARGS=trace measures the tracer
+ifeq ($(ARGS),trace)
+	go run ./test/tracebench
+else
 	$(call run-bench,$(or $(ARGS),cluster program shares byhand))
+endif
 
 bench-cold: devcluster ## Time a build of everything with empty caches; takes up to 12 min
 	$(call run-bench,cold)
@@ -126,13 +139,21 @@ cover: devcluster ## Measure each package's coverage by unit and end-to-end test
 	go test -count=1 -cover -coverpkg=$(COVERED) ./cmd/... ./pkg/... ./sidecar/... -args -test.gocoverdir=$(COVER)/unit >/dev/null
 	@$(BIN)/devcluster up --reload-interval 1s >/dev/null
 	@GOCOVERDIR=$(COVER)/e2e OSC_DEBUG=$(COVER)/bin/osc-debug OSC_DEBUG_CLUSTER=$(CLUSTER) \
-		go test -tags e2e -count=1 -timeout 60m -parallel $(PARALLEL) ./test/e2e/ $(ARGS); code=$$?; \
+		$(E2E) $(ARGS); code=$$?; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) \
 		echo unit; go tool covdata percent -i=$(COVER)/unit; echo end to end; go tool covdata percent -i=$(COVER)/e2e; \
 		echo together; go tool covdata percent -i=$(COVER)/unit,$(COVER)/e2e; exit $$code
 
-fuzz: ## Fuzz the journal decoder and the restore, each for FUZZ=10m
-	for f in FuzzDecode FuzzRestore; do go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZ),10m) ./pkg/session/record || exit 1; done
+# run-fuzz fuzzes targets of a package, each for FUZZ=10m.
+run-fuzz = @for f in $(2); do go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZ),10m) $(1) || exit 1; done
+
+fuzz: fuzz-journal fuzz-clone ## Fuzz the journal, the restore, labels and variables, each for FUZZ=10m
+
+fuzz-journal:
+	$(call run-fuzz,./pkg/session/record,FuzzDecode FuzzRestore)
+
+fuzz-clone:
+	$(call run-fuzz,./pkg/sandbox,FuzzEscape FuzzSetVariable)
 
 clean: ## Remove what was built in this checkout (not the cache)
 	rm -rf $(BIN)

@@ -23,8 +23,8 @@ import (
 const gcPercent = 50
 
 // memoryLimit makes garbage collections more frequent near the limit, in bytes. Tenants who make thousands of
-// large objects then cost time before they cost memory.
-const memoryLimit = 48 << 20
+// large objects then cost time before they cost memory. The pages of the program itself come to that, some 22 MiB.
+const memoryLimit = 36 << 20
 
 func main() {
 	if os.Getenv("GOGC") == "" {

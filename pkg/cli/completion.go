@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
@@ -53,7 +53,7 @@ func (a *app) completions(c *cobra.Command) {
 		slices.Sort(out)
 		return slices.Compact(out)
 	})
-	for flag, values := range map[string][]string{"trace": frame.Names(), "dry-run": {"none", "client", "server"}, "follow-rollout": {"false", "rollback"}} {
+	for flag, values := range map[string][]string{"trace": gadget.Names(), "dry-run": {"none", "client", "server"}, "follow-rollout": {"false", "rollback"}} {
 		if c.Flags().Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 		}

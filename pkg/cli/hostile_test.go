@@ -25,7 +25,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/terminal"
 	"github.com/osc-debug/osc-debug/pkg/trace"
-	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
 // hostile are texts that others may put where a command prints them.
@@ -171,12 +171,14 @@ func TestHostileTextInEvents(t *testing.T) {
 	for _, format := range []string{"columns", "json"} {
 		printed := func(text string) string {
 			var out bytes.Buffer
-			p, err := trace.NewPrinter(&out, format, false)
+			p, err := trace.NewPrinter(&out, format, false, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, e := range []frame.Event{{Comm: text, Open: &frame.Open{Path: text, Error: text}}, {Comm: text, TCP: &frame.TCP{Op: text, Error: text, Local: netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone(text), 1)}}} {
-				if err := p.Print(text, "open", &e); err != nil {
+			for _, g := range gadget.All() {
+				e := &gadget.Event{Gadget: g.Name, Comm: text, Payload: g.New()}
+				fillTexts(reflect.ValueOf(e.Payload).Elem(), text)
+				if err := p.Print(text, e); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -191,6 +193,20 @@ func TestHostileTextInEvents(t *testing.T) {
 					t.Errorf("json, %s: read %.60q, %v", name, e.Comm, err)
 				}
 			}
+		}
+	}
+}
+
+// fillTexts sets all texts of an event's payload.
+func fillTexts(payload reflect.Value, text string) {
+	for i := range payload.NumField() {
+		switch field := payload.Field(i).Addr().Interface().(type) {
+		case *string:
+			*field = text
+		case *[]string:
+			*field = []string{text, text}
+		case *netip.AddrPort:
+			*field = netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone(text), 1)
 		}
 	}
 }

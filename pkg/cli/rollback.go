@@ -132,7 +132,7 @@ func (a *app) ended(e session.Ended, err error) error {
 	case e.Nothing:
 		fmt.Fprintf(a.ErrOut, "route %s/%s: no session, and nothing left of one\n", e.Namespace, e.Route)
 	case e.Foreign:
-		return foreign(e.Namespace, e.Route, nil)
+		return foreign(e.Namespace, e.Route, e.Kept, nil)
 	case e.Guarded:
 		fmt.Fprintf(a.ErrOut, "route %s/%s is restored; the guard deletes the sandbox of session %s\n", e.Namespace, e.Route, e.Session)
 	case e.Session != "":
@@ -153,12 +153,12 @@ func worst(errs []error) error {
 	return all
 }
 
-// foreign reports that others had changed a Route that was rolled back. why is what ended the
-// session, nil for its normal end.
-func foreign(namespace, route string, why error) error {
+// foreign reports that others had changed a Route that was rolled back, and what was kept of that. why is
+// what ended the session, nil for its normal end.
+func foreign(namespace, route, kept string, why error) error {
 	because := ""
 	if why != nil {
 		because = " (session ended: " + why.Error() + ")"
 	}
-	return &exitError{code: codeForeign, err: reason.New(reason.RolledBackChanged, "namespace", namespace, "route", route, "because", because, "cause", why)}
+	return &exitError{code: codeForeign, err: reason.New(reason.RolledBackChanged, "namespace", namespace, "route", route, "kept", kept, "because", because, "cause", why)}
 }

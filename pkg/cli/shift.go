@@ -13,6 +13,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
 	"github.com/osc-debug/osc-debug/pkg/trace"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
 // endingTime bounds how long ending a session may take beyond the drain, after the session's own
@@ -87,12 +88,23 @@ func (a *app) runShift(c *cobra.Command, f *shiftFlags) error {
 	}
 	a.interrupt.changes("rolling back", a.command("rollback", "--route", f.Options.Route, "-n", f.Namespace))
 	if len(f.traces) > 0 {
-		printer, err := trace.NewPrinter(a.raw.Out, f.output, isTerminal(a.raw.Out))
+		printer, err := trace.NewPrinter(a.raw.Out, f.output, isTerminal(a.raw.Out), nil)
 		if err != nil {
 			return usage(c, err)
 		}
+		runner.BeforeUsers = func(ctx context.Context, t session.Target) error {
+			return trace.Check(ctx, client, traceRequest(t, f.traces))
+		}
 		runner.OnLive = func(ctx context.Context, t session.Target) error {
 			return a.trace(ctx, clients, t, f.traces, printer, report)
+		}
+	}
+	if f.collect != "" {
+		if err := newFolder(f.collect); err != nil {
+			return usage(c, err)
+		}
+		runner.BeforeDelete = func(ctx context.Context, t session.Target) error {
+			return a.collect(ctx, clients, t, f.collect, report)
 		}
 	}
 	if !f.Detach {
@@ -117,23 +129,34 @@ func (a *app) nextCommands(f *shiftFlags) []string {
 	for _, router := range f.Routers {
 		weight = append(weight, "--router", router)
 	}
-	return []string{
+	var collect []string
+	if len(f.traces) > 0 && !f.Changes.SeparatePIDs {
+		collect = []string{a.command("collect", append([]string{"./" + f.Options.Route + "-trace"}, on...)...)}
+	}
+	return append(collect,
 		a.command("exec", append(on, "--", "tcpdump", "-n", "-i", "any")...),
 		a.command("status", append(on, "-o", "tree", "-w")...),
 		a.command("weight", weight...),
 		a.command("rollback", on...),
-	}
+	)
 }
+
+// summaryRows is how many rows a gadget has in the summary.
+const summaryRows = 5
 
 // trace runs the gadgets in every sandbox pod until the context ends.
 func (a *app) trace(ctx context.Context, c *clients, t session.Target, gadgets []string, p trace.Printer, r *report) error {
-	ledgers, err := trace.Run(ctx, exec.Client{Config: c.config, Core: c.Core}, trace.Request{
-		Namespace: t.Namespace, Pods: t.Pods, Container: t.Container, Gadgets: gadgets,
-	}, p, r.Note)
+	summary := &trace.Summary{Next: p}
+	ledgers, err := trace.Run(ctx, exec.Client{Config: c.config, Core: c.Core}, traceRequest(t, gadgets), summary, r.Note)
 	for pod, l := range ledgers {
 		r.Note("%s: %s", pod, l)
 	}
-	return err
+	return errors.Join(err, summary.Write(a.ErrOut, summaryRows))
+}
+
+// traceRequest asks for gadgets in all pods of a sandbox.
+func traceRequest(t session.Target, gadgets []string) trace.Request {
+	return trace.Request{Namespace: t.Namespace, Pods: t.Pods, Container: t.Container, Gadgets: gadgets, SlowerThan: gadget.SlowCall}
 }
 
 // conclude reports how the session went.
@@ -146,7 +169,7 @@ func (a *app) conclude(f *shiftFlags, result session.Result, err error) error {
 	case errors.As(err, &leftovers):
 		return reason.New(reason.CleanupIncomplete, "namespace", namespace, "route", route, "why", err)
 	case result.Foreign:
-		return foreign(namespace, route, err)
+		return foreign(namespace, route, result.Kept, err)
 	case result.Unended:
 		return &exitError{code: codeLeftovers, err: reason.New(reason.SessionMayGoOn, "namespace", namespace, "route", route, "why", err)}
 	case errors.Is(err, session.ErrInterrupted):

@@ -16,7 +16,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/settings"
-	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
 // Defaults of the time to live.
@@ -33,6 +33,7 @@ type shiftFlags struct {
 	exact, failover bool
 	noGuard         bool
 	traces          []string
+	collect         string
 	dryRun, output  string
 	weight          float64   // --weight as given, negative where it is not
 	steps           []float64 // --steps as given
@@ -58,8 +59,10 @@ func (f *shiftFlags) check() error {
 		return errors.New("--exact and --failover cannot be used together")
 	case f.Detach && f.noGuard:
 		return errors.New("--detach needs a guard: leave out --no-guard")
-	case f.Detach && (len(f.traces) > 0 || f.For > 0):
-		return errors.New("--detach cannot be used with --trace or --for; use --ttl instead of --for")
+	case f.collect != "" && (len(f.traces) == 0 || f.Detach || f.Changes.SeparatePIDs):
+		return errors.New("--collect needs --trace, which says what to record, and a session that is neither detached nor has --separate-pids")
+	case f.Detach && f.For > 0:
+		return errors.New("--detach cannot be used with --for; use --ttl")
 	case f.Detach && f.followRollout == "rollback":
 		return errors.New("--follow-rollout=rollback cannot be used with --detach")
 	case f.Replicas < 0 || f.Replicas > 20:
@@ -87,7 +90,8 @@ func (f *shiftFlags) check() error {
 	if f.dryRun == "none" && f.output != "" && len(f.traces) == 0 {
 		return errors.New("--output can only be used with --dry-run or --trace")
 	}
-	_, err := frame.Lookup(f.traces)
+	f.Record = f.traces
+	_, err := gadget.Lookup(f.traces)
 	return err
 }
 
@@ -211,18 +215,20 @@ func (a *app) shiftFlagSet(fl *pflag.FlagSet, f *shiftFlags) {
 	fl.StringArrayVar(&f.images, "set-image", nil, "CONTAINER=IMAGE for the sandbox")
 	fl.StringArrayVar(&f.env, "set-env", nil, "CONTAINER:KEY=VALUE for the sandbox")
 	fl.StringSliceVar(&f.Changes.EmptyVolumes, "empty-volume", nil, "volume that is empty in the sandbox, because the original's cannot be shared")
+	fl.StringSliceVar(&f.Changes.SkipInit, "skip-init", nil, "init container that does not run in the sandbox")
 	fl.BoolVar(&f.Changes.SeparatePIDs, "separate-pids", false, "do not share the process namespace: for images whose program must be process 1 (--trace, and ps in the sidecar, cannot see it then)")
 	fl.BoolVar(&f.Changes.KeepsLiveness, "keep-liveness", false, "keep liveness probes, which a breakpoint would fail")
-	group(fl, "Sandbox", "workload", "container", "runtime-class", "sidecar-image", "replicas", "set-image", "set-env", "empty-volume", "separate-pids", "keep-liveness")
+	group(fl, "Sandbox", "workload", "container", "runtime-class", "sidecar-image", "replicas", "set-image", "set-env", "empty-volume", "skip-init", "separate-pids", "keep-liveness")
 
 	fl.StringSliceVar(&f.Routers, "router", nil, "where to send probes: HOST or HOST:PORT, once for each router (default: the Route's host)")
 	fl.BoolVar(&f.NoProbe, "no-probe", false, "do not send probes: nothing is proven or verified")
 	fl.BoolVar(&f.Force, "force", false, "hold a session even where that may be unwise; each refusal that it lifts says so")
 	group(fl, "Proof", "router", "no-probe", "force")
 
-	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+frame.GadgetNames())
-	fl.StringVar(&f.dryRun, "dry-run", "none", "none, client or server: print what would be written, change nothing")
+	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+gadget.List())
+	fl.StringVar(&f.collect, "collect", "", "new folder for what the sandbox recorded of --trace; it is filled before the sandbox is deleted")
+	fl.StringVar(&f.dryRun, "dry-run", "none", "none, client or server: print what would be written, change nothing; server also asks the routers")
 	fl.StringVarP(&f.output, "output", "o", "", "of --dry-run: yaml or json; of --trace: columns or json")
-	group(fl, "Output", "trace", "dry-run", "output")
+	group(fl, "Output", "trace", "collect", "dry-run", "output")
 	fl.Lookup("weight").DefValue, fl.Lookup("steps").DefValue = "0", ""
 }

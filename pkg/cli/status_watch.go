@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
@@ -42,6 +43,7 @@ type statusWatch struct {
 	routes  map[string]*routev1.Route // by namespace/name
 	printed map[string]string
 	due     map[string]bool // may have changed
+	passing map[string]bool // have a problem that passes by itself, without an event
 	redraws bool            // on a terminal: all sessions, every redrawEvery
 	shown   map[string]shownStatus
 	failing time.Time // since when the API server has not answered; zero if it does
@@ -57,7 +59,7 @@ type shownStatus struct {
 // backends, its pods), until the context ends.
 func (a *app) watchStatus(ctx context.Context, c *clients, f *statusFlags) error {
 	s := &statusWatch{
-		clients: c, statusPrinter: a.statusPrinter(f), routes: map[string]*routev1.Route{}, printed: map[string]string{}, due: map[string]bool{},
+		clients: c, statusPrinter: a.statusPrinter(f), routes: map[string]*routev1.Route{}, printed: map[string]string{}, due: map[string]bool{}, passing: map[string]bool{},
 		redraws: isTerminal(a.raw.Out) && os.Getenv("TERM") != "dumb" && slices.Contains(drawnFormats, f.output), shown: map[string]shownStatus{},
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -152,6 +154,12 @@ func (s *statusWatch) print(ctx context.Context, events <-chan watch.Event) erro
 		case <-ctx.Done():
 			return nil
 		case <-redraw.C:
+			for key := range s.passing {
+				if len(s.due) == 0 {
+					timer.Reset(settles)
+				}
+				s.due[key] = true
+			}
 			s.draw()
 		case event := <-events:
 			waiting := len(s.due) > 0
@@ -195,6 +203,7 @@ func (s *statusWatch) note(what watch.EventType, o runtime.Object) {
 			delete(s.routes, key)
 			delete(s.printed, key)
 			delete(s.due, key)
+			delete(s.passing, key)
 		default:
 			s.routes[key], s.due[key] = o, true
 		}
@@ -223,13 +232,17 @@ func (s *statusWatch) printDue(ctx context.Context, r *routev1.Route) error {
 	if err != nil {
 		return err
 	}
+	key := r.Namespace + "/" + r.Name
+	delete(s.passing, key)
+	if row.ProblemCode == reason.NotServedYet {
+		s.passing[key] = true
+	}
 	s.wordProblem(&row)
 	if s.redraws {
-		s.shown[r.Namespace+"/"+r.Name] = shownStatus{row, s.clock.Now()}
+		s.shown[key] = shownStatus{row, s.clock.Now()}
 		return nil
 	}
 	text, err := json.Marshal(row)
-	key := r.Namespace + "/" + r.Name
 	if err != nil || s.printed[key] == string(text) {
 		return err
 	}

@@ -40,9 +40,10 @@ type Doctor struct {
 	Clock        *kube.Clock     // the API server's time
 	Trust        *settings.Trust // whether namespace osc-debug is trusted; nil: read it each time
 	Namespace    string
-	RuntimeClass string // of the sandbox
-	Image        string // of the sidecar
-	Route        string // a Route to check as well; "" for none
+	RuntimeClass string   // of the sandbox
+	Image        string   // of the sidecar
+	Route        string   // a Route to check as well; "" for none
+	Routers      []string // where to send a request as users do; none: no request is sent
 	// Command returns the command line of an osc-debug command by its verb, for fixes. nil: "osc-debug"
 	// and the verb.
 	Command func(verb string) string

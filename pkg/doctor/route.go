@@ -39,10 +39,23 @@ func (d *Doctor) checkRoute(ctx context.Context, report func(Finding)) error {
 	if !passed {
 		return nil
 	}
-	runner := &session.Runner{Store: d.Store, Clock: d.Clock, Report: noReport{}, Options: session.Options{Request: plan.Request{
-		Namespace: d.Namespace, Route: d.Route, Percent: 1, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image, NoProbe: true,
+	warnings := &warningList{}
+	runner := &session.Runner{Store: d.Store, Clock: d.Clock, Trust: d.Trust, Report: warnings, Options: session.Options{Guarded: true, ReloadInterval: d.settings.ReloadInterval, Request: plan.Request{
+		Namespace: d.Namespace, Route: d.Route, Percent: typicalShare, Replicas: 1, Floor: route.KeepFloor, RuntimeClass: d.RuntimeClass, Image: d.Image,
+		Force: true, Annotations: d.settings.Annotations, Routers: d.Routers, NoProbe: len(d.Routers) == 0,
 	}}}
 	_, err = runner.DryRun(ctx, true)
+	for _, w := range warnings.list {
+		e := reason.Of(w)
+		if e == nil || e.Code == reason.GuardNotRunning || e.Code == reason.RoutersNotProbed {
+			continue // the first has a check of its own
+		}
+		f, err := d.newFinding(ctx, "route: session", "", asWarning(e))
+		if err != nil {
+			return err
+		}
+		report(f)
+	}
 	f, err := d.newFinding(ctx, "route: dry run", "the API server admits everything that a session on this Route writes", err)
 	if err == nil {
 		report(f)
@@ -50,9 +63,17 @@ func (d *Doctor) checkRoute(ctx context.Context, report func(Finding)) error {
 	return err
 }
 
-// noReport discards the progress of a dry run.
-type noReport struct{}
+// typicalShare is the share of the session that a dry run plans: high enough to matter.
+const typicalShare = 50
 
-func (noReport) Step(string, string) {}
-func (noReport) Note(string, ...any) {}
-func (noReport) Warn(error)          {}
+// warningList keeps the warnings of a dry run.
+type warningList struct{ list []error }
+
+// Step implements session.Report.
+func (*warningList) Step(string, string) {}
+
+// Note implements session.Report.
+func (*warningList) Note(string, ...any) {}
+
+// Warn implements session.Report.
+func (w *warningList) Warn(err error) { w.list = append(w.list, err) }

@@ -72,7 +72,7 @@ func (g *Guard) restore(ctx context.Context, k key, m *memory, live *routev1.Rou
 	case out.Blind:
 		how = reason.New(reason.RestoredBlind)
 	case out.Foreign:
-		how = reason.New(reason.ForeignChangesStayed)
+		how = reason.New(reason.ForeignChangesStayed, "kept", out)
 	}
 	if late > 0 {
 		g.Log.Info("routers may be late after an outage; keeping the sandbox longer", "session", k.String(), "drain", drain.String())

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/cache"
 
@@ -40,6 +41,7 @@ type Guard struct {
 	Log             *slog.Logger
 	Metrics         *Metrics
 
+	pool         *pool                     // of caches, shared with the next Guard
 	caches       map[string]*caches        // by namespace; AllNamespaces for all
 	nodes        cache.SharedIndexInformer // cordoned nodes; nil without permission to read nodes
 	urgent       queue                     // sessions to check
@@ -53,6 +55,10 @@ type Guard struct {
 	leaving      []string                // namespaces removed from the settings, whose sessions are still ended
 	memory       *memories
 	synced       atomic.Bool
+	followed     followed
+	touches      *rate.Limiter
+	following    context.Context // until the guard stops acting
+	spawn        func(func())    // starts a goroutine that ends with following
 }
 
 // Numbers of workers of the two queues, which mostly wait for the API server.
@@ -82,24 +88,20 @@ func (g *Guard) watchedNamespaces() []string {
 	return all
 }
 
-// Watch fills the caches and returns when all have synced. spawn starts their goroutines, which end
-// when ctx ends. Standby replicas watch too, so that one can take over without delay.
-func (g *Guard) Watch(ctx context.Context, spawn func(func())) error {
-	g.caches = map[string]*caches{}
+// Watch fills the caches, or takes over those of an earlier Guard, and returns when all have synced. spawn starts
+// goroutines that end when ctx ends. Standby replicas watch too, so that one can take over without delay.
+func (g *Guard) Watch(ctx context.Context, spawn func(func())) (err error) {
 	if g.memory == nil {
 		g.memory = &memories{}
 	}
 	g.events = make(chan func(context.Context), maxQueuedEvents)
 	var synced []cache.InformerSynced
 	namespaces := g.watchedNamespaces()
-	for _, namespace := range namespaces {
-		c, err := g.newCaches(namespace, g.enqueue)
-		if err != nil {
-			return err
-		}
-		g.caches[namespace] = c
+	if g.caches, err = g.pool.take(g, namespaces); err != nil {
+		return err
+	}
+	for _, c := range g.caches {
 		for _, i := range c.all() {
-			spawn(func() { i.RunWithContext(ctx) })
 			synced = append(synced, i.HasSynced)
 		}
 	}
@@ -134,6 +136,7 @@ func (g *Guard) Act(ctx context.Context) {
 		}
 	}
 	var running sync.WaitGroup
+	g.touches, g.following, g.spawn = rate.NewLimiter(touchesPerSecond, touchBurst), ctx, running.Go
 	for range urgentWorkers {
 		running.Go(func() { g.work(ctx, g.urgent, false) })
 	}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
 // maxUnmatched limits the sessions of a namespace that the guard remembers although their Routes do not have
@@ -29,6 +30,7 @@ type memory struct {
 	firstEvent                                 atomic.Int64         // Unix time in ns of the first event not yet checked; 0: none
 	onRoute                                    atomic.Bool          // the Route had the session's marks
 	reported                                   map[reason.Code]bool // Events that have been written
+	reloads                                    record.Reloads
 }
 
 // memories has the memory of each session. The zero value is ready for use.

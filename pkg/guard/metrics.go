@@ -11,14 +11,16 @@ import (
 
 // Metrics are the guard's Prometheus metrics.
 type Metrics struct {
-	Registry   *prometheus.Registry
-	restores   *prometheus.CounterVec
-	seconds    prometheus.Histogram
-	failures   prometheus.Counter
-	orphans    prometheus.Counter
-	unreadable prometheus.Counter
-	overLimit  prometheus.Counter
-	leader     prometheus.Gauge
+	Registry      *prometheus.Registry
+	restores      *prometheus.CounterVec
+	seconds       prometheus.Histogram
+	failures      prometheus.Counter
+	orphans       prometheus.Counter
+	unreadable    prometheus.Counter
+	overLimit     prometheus.Counter
+	touches       prometheus.Counter
+	failedTouches prometheus.Counter
+	leader        prometheus.Gauge
 }
 
 // NewMetrics makes and registers the metrics, all named osc_debug_guard_*.
@@ -38,10 +40,14 @@ func NewMetrics() *Metrics {
 			Help: "Sessions left alone because their journal cannot be read."}),
 		overLimit: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "over_limit_total",
 			Help: "Objects without a mark on their Route that were set aside, because their namespace has too many. They are checked when all objects are listed again."}),
+		touches: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "touches_total",
+			Help: "Times that routers were made to reload, because servers of a session's backends had changed."}),
+		failedTouches: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: "failed_touches_total",
+			Help: "Times that routers could not be made to reload. The share of a session may drift."}),
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "leader",
 			Help: "1 while this replica holds the Lease."}),
 	}
-	m.Registry.MustRegister(m.restores, m.seconds, m.failures, m.orphans, m.unreadable, m.overLimit, m.leader,
+	m.Registry.MustRegister(m.restores, m.seconds, m.failures, m.orphans, m.unreadable, m.overLimit, m.touches, m.failedTouches, m.leader,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -3,6 +3,8 @@ package guard
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
@@ -14,6 +16,16 @@ type part struct {
 	id                string // the session
 	route             string // the Route that the object names; "" if the object cannot be a session's
 	node              string // the node of a pod
+}
+
+// GetObjectKind implements runtime.Object.
+func (*part) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject implements runtime.Object.
+func (p *part) DeepCopyObject() runtime.Object {
+	out := *p
+	p.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	return &out
 }
 
 // partOf returns a Service or pod as the caches keep it, and nil for other objects. A session's Service and pods

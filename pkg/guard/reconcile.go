@@ -41,6 +41,9 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 	m.created = earliest(m.created, c.createdAt(k))
 	facts.Objects, facts.Created, facts.Cordoned = objects, m.created, len(nodes) > 0
 	verdict := judge.Decide(facts, g.limits(), now)
+	if !mayDrift(cached, facts) {
+		g.followed.stop(k)
+	}
 	// The cache shows marks that this guard's restore should have removed. Only a live read shows whether
 	// the cache lags or the restore did not happen.
 	doubtful := !m.drainEnds.IsZero() && facts.Session.Unended()
@@ -52,7 +55,7 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 		m.changed = time.Time{}
 		g.reportLeftAlone(k, m, cached, verdict.Reason)
 		g.reportChanged(k, m, cached, facts.Session)
-		return verdict.RequeueAfter, nil
+		return sooner(verdict.RequeueAfter, g.keepShare(ctx, k, m, cached, facts)), nil
 	}
 	store := g.Urgent
 	if deletes {
@@ -93,6 +96,14 @@ func (g *Guard) reconcile(ctx context.Context, k key, deletes bool) (time.Durati
 		requeueAfter = g.reportMarksGone(k, m, facts, requeueAfter, now)
 	}
 	return requeueAfter, nil
+}
+
+// sooner returns the shorter of two times, of which 0 means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // cachedRoute returns the Route with the session's label from the cache, nil for none.

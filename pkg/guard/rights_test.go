@@ -40,7 +40,8 @@ func TestAForbiddenListIsCheckedAtOnce(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel(nil)
-	g := &Guard{Urgent: store.Store{Core: core, Routes: routes}, Clock: &kube.Clock{}, Relist: time.Hour, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(), rights: &rightsCache{}, restart: cancel}
+	g := &Guard{Urgent: store.Store{Core: core, Routes: routes}, Clock: &kube.Clock{}, Relist: time.Hour, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(), rights: &rightsCache{}, restart: cancel, pool: newPool(ctx)}
+	defer g.pool.clear()
 	g.Settings.Namespaces = []string{"shop"}
 	g.rights.set("shop", true)
 	asked := g.Clock.Now()

@@ -75,11 +75,12 @@ func Serve(ctx context.Context, o Options) error {
 		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Name},
 	}, watchdog, o.Log)
 	defer campaign.Stop()
-	rights := &rightsCache{}
+	rights, pool := &rightsCache{}, newPool(ctx)
+	defer pool.clear()
 	var previous *Guard
 	for ctx.Err() == nil {
 		g := &Guard{Home: o.Home, Relist: o.Relist, Urgent: urgent, Cleanup: cleanup, Clock: clock, Log: o.Log, Metrics: metrics,
-			rights: rights}
+			rights: rights, pool: pool}
 		g.urgent, g.cleanup = newQueue(g.isMatched), newQueue(g.isMatched)
 		if previous != nil {
 			g.lastSettings, g.memory, g.term = previous.lastSettings, previous.memory, previous.term
@@ -95,6 +96,7 @@ func Serve(ctx context.Context, o Options) error {
 			o.Log.Error("restarting after an error", "error", err)
 		}
 		campaign.Stop()
+		pool.clear()
 		select {
 		case <-ctx.Done():
 		case err := <-failed:
@@ -107,7 +109,7 @@ func Serve(ctx context.Context, o Options) error {
 
 // newStore makes a store with clients of its own rate limit: qps requests per second.
 func newStore(config *rest.Config, clock *kube.Clock, outage *kube.Outage, qps float32, burst int) (store.Store, error) {
-	c := kube.Wrap(config, clock, outage)
+	c := kube.Wrap(kube.WithSmallBuffers(config), clock, outage)
 	c.QPS, c.Burst, c.UserAgent = qps, burst, "osc-guard"
 	core, routes, err := kube.Clients(c)
 	return store.Store{Core: core, Routes: routes, Once: true, Outage: outage}, err
@@ -210,7 +212,7 @@ func (g *Guard) lead(ctx context.Context) {
 
 // publish writes the guard's status and retries until that succeeds or ctx ends.
 func (g *Guard) publish(ctx context.Context, leaving []string) {
-	status := standby.Status{Journal: record.JournalVersion, Shape: record.PodShape, Namespaces: g.Settings.Namespaces, Leaving: leaving, Nodes: g.SeesNodes}
+	status := standby.Status{Journal: record.JournalVersion, Shape: record.PodShape, Namespaces: g.Settings.Namespaces, Leaving: leaving, Nodes: g.SeesNodes, Reloads: true}
 	for ctx.Err() == nil {
 		err := writeStatus(ctx, g.Urgent.Core, g.Home, status)
 		if err == nil {

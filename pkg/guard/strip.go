@@ -12,11 +12,17 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
-// stripObject keeps only the fields of an object that the guard reads. A thousand sessions then need
+// stripped is the kind of a Route or EndpointSlice that has been stripped. No API server sends it.
+const stripped = "Stripped"
+
+// stripObject keeps only the fields of a Route or EndpointSlice that the guard reads. A thousand sessions then need
 // little memory, and other users cannot fill it with labelled objects.
 func stripObject(o any) (any, error) {
 	switch o := o.(type) {
 	case *routev1.Route:
+		if o.Kind == stripped {
+			return o, nil
+		}
 		spec := routev1.RouteSpec{To: stripBackend(o.Spec.To)}
 		for _, b := range o.Spec.AlternateBackends[:min(len(o.Spec.AlternateBackends), maxBackends)] {
 			spec.AlternateBackends = append(spec.AlternateBackends, stripBackend(b))
@@ -31,21 +37,14 @@ func stripObject(o any) (any, error) {
 				meta.Annotations[record.JournalKey] = short // without what others added
 			}
 		}
-		return &routev1.Route{ObjectMeta: meta, Spec: spec}, nil
-	case *corev1.Service:
-		return &corev1.Service{ObjectMeta: stripMeta(&o.ObjectMeta)}, nil
-	case *corev1.Pod:
-		var containers []corev1.Container
-		if hasSidecar(o) {
-			containers = onlySidecar
-		}
-		return &corev1.Pod{ObjectMeta: stripMeta(&o.ObjectMeta), Spec: corev1.PodSpec{
-			RuntimeClassName: o.Spec.RuntimeClassName, NodeName: o.Spec.NodeName, Containers: containers,
-		}}, nil
+		return &routev1.Route{TypeMeta: metav1.TypeMeta{Kind: stripped}, ObjectMeta: meta, Spec: spec}, nil
 	case *discoveryv1.EndpointSlice:
-		s := &discoveryv1.EndpointSlice{ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType}
+		if o.Kind == stripped {
+			return o, nil
+		}
+		s := &discoveryv1.EndpointSlice{TypeMeta: metav1.TypeMeta{Kind: stripped}, ObjectMeta: stripMeta(&o.ObjectMeta), AddressType: o.AddressType}
 		for _, p := range o.Ports[:min(len(o.Ports), maxPorts)] {
-			s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: p.Name, Port: p.Port})
+			s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: p.Name, Port: p.Port, Protocol: p.Protocol})
 		}
 		for _, e := range o.Endpoints[:min(len(o.Endpoints), record.MaxPods)] {
 			kept := discoveryv1.Endpoint{Addresses: e.Addresses[:min(len(e.Addresses), 1)], Conditions: e.Conditions}
@@ -58,9 +57,6 @@ func stripObject(o any) (any, error) {
 	}
 	return o, nil
 }
-
-// onlySidecar are the containers of all cached sandboxes, which share them.
-var onlySidecar = []corev1.Container{{Name: record.Sidecar}}
 
 // Longest values that the guard reads, in bytes: a label or a port's name, an object's name, and a UID. The API
 // server does not bound the names of a Route's backends.

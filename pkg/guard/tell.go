@@ -3,7 +3,6 @@ package guard
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -80,9 +79,9 @@ func (g *Guard) reportChanged(k key, m *memory, r *routev1.Route, s *record.Sess
 	if s == nil || s.Journal == nil || s.State != record.Live || m.reported[reason.Changed] {
 		return
 	}
-	if changes := record.Changed(r, s.Journal); len(changes) > 0 {
+	if edits := record.EditsOf(r, s.Journal); len(edits) > 0 {
 		m.reported[reason.Changed] = true
-		why := reason.New(reason.Changed, "changes", strings.Join(changes, ", "))
+		why := reason.New(reason.Changed, "changes", edits.String())
 		g.queueEvent(r, reason.Changed, fmt.Sprintf("session %s of %s: %s", k.id, displayUser(s.Journal.User), describe(why, k.namespace)))
 	}
 }

@@ -38,9 +38,9 @@ func (c *caches) all() []cache.SharedIndexInformer {
 	return []cache.SharedIndexInformer{c.routes, c.services, c.slices, c.pods}
 }
 
-// newCaches makes the caches of a namespace. They call changed for each session that an event
-// concerns.
-func (g *Guard) newCaches(namespace string, changed func(k key, urgent bool)) (*caches, error) {
+// newCaches makes the caches of a namespace. They report each session that an event concerns to the Guard that
+// current returns, which may be a later one than g.
+func (g *Guard) newCaches(namespace string, current func() *Guard) (*caches, error) {
 	scope := namespace
 	if namespace == settings.AllNamespaces {
 		namespace = metav1.NamespaceAll
@@ -57,7 +57,7 @@ func (g *Guard) newCaches(namespace string, changed func(k key, urgent bool)) (*
 			o = deleted.Obj
 		}
 		for _, k := range c.keysOf(o) {
-			changed(k, c.isUrgent(k, o))
+			current().enqueue(k, c.isUrgent(k, o))
 		}
 	}
 	for _, i := range c.all() {
@@ -66,7 +66,7 @@ func (g *Guard) newCaches(namespace string, changed func(k key, urgent bool)) (*
 		}
 		err := i.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
 			if apierrors.IsForbidden(err) {
-				g.checkRights(ctx, scope)
+				current().checkRights(ctx, scope)
 			}
 			cache.DefaultWatchErrorHandler(ctx, r, err)
 		})
@@ -91,7 +91,7 @@ func hasLabel(o *metav1.ListOptions) { o.LabelSelector = record.Label }
 // every now and then: see newExpiringWatch.
 func (g *Guard) newInformer(client cache.Getter, resource, namespace string, kind runtime.Object, selected func(*metav1.ListOptions)) cache.SharedIndexInformer {
 	source := cache.NewFilteredListWatchFromClient(client, resource, namespace, selected)
-	source.ListWithContextFunc = pagedList(source.ListWithContextFunc)
+	source.ListWithContextFunc = g.pool.pages.paged(source.ListWithContextFunc, keep)
 	start := source.WatchFuncWithContext
 	source.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 		w, err := start(ctx, o)

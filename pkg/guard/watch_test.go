@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -27,16 +30,15 @@ import (
 // watchedID is the session of the objects below.
 const watchedID = "bcdfghjk"
 
-// asCached is an object as the caches keep it.
-func asCached[T any](t *testing.T, o T) T {
+// asCached is an object as the caches keep it. They keep it once, also if it came with a list.
+func asCached(t *testing.T, o any) any {
 	t.Helper()
-	stripped, err := stripObject(o)
+	kept, err := keep(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, ok := stripped.(T)
-	if !ok {
-		t.Fatalf("%T is kept as %T", o, stripped)
+	if again, err := keep(kept); err != nil || again != kept {
+		t.Errorf("%T is kept again as %T: %v", o, again, err)
 	}
 	return kept
 }
@@ -148,23 +150,21 @@ func armedRoute(t *testing.T) *routev1.Route {
 // The caches keep of an object only what the guard reads.
 func TestTheCachesKeepOnlyWhatTheGuardReads(t *testing.T) {
 	r := &routev1.Route{ObjectMeta: fullMeta("web"), Spec: armedRoute(t).Spec, Status: armedRoute(t).Status}
-	service, pod, slice := sandboxService(), sandboxPod(), sandboxSlice()
-	wantSlice := &discoveryv1.EndpointSlice{ObjectMeta: keptMeta(slice.Name), AddressType: slice.AddressType, Ports: slice.Ports}
+	service, pod, slice, isKept := sandboxService(), sandboxPod(), sandboxSlice(), metav1.TypeMeta{Kind: stripped}
+	wantSlice := &discoveryv1.EndpointSlice{TypeMeta: isKept, ObjectMeta: keptMeta(slice.Name), AddressType: slice.AddressType, Ports: slice.Ports}
 	for _, e := range slice.Endpoints {
 		e.NodeName = nil
 		wantSlice.Endpoints = append(wantSlice.Endpoints, e)
 	}
 	for _, c := range []struct{ full, want any }{
 		{r, &routev1.Route{
-			ObjectMeta: keptRouteMeta("web"),
-			Spec:       routev1.RouteSpec{To: r.Spec.To, AlternateBackends: r.Spec.AlternateBackends, Port: r.Spec.Port},
+			TypeMeta: isKept, ObjectMeta: keptRouteMeta("web"),
+			Spec: routev1.RouteSpec{To: r.Spec.To, AlternateBackends: r.Spec.AlternateBackends, Port: r.Spec.Port},
 		}},
-		{service, &corev1.Service{ObjectMeta: keptMeta(service.Name)}},
-		{pod, &corev1.Pod{ObjectMeta: keptMeta(pod.Name), Spec: corev1.PodSpec{
-			RuntimeClassName: pod.Spec.RuntimeClassName, NodeName: "worker-1", Containers: []corev1.Container{{Name: record.Sidecar}},
-		}}},
+		{service, &part{ObjectMeta: identity(&service.ObjectMeta), id: watchedID, route: "web"}},
+		{pod, &part{ObjectMeta: identity(&pod.ObjectMeta), id: watchedID, route: "web", node: "worker-1"}},
 		{slice, wantSlice},
-		{&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}},
+		{&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}, &part{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}},
 		{cache.DeletedFinalStateUnknown{Key: "shop/web"}, cache.DeletedFinalStateUnknown{Key: "shop/web"}},
 	} {
 		if got := asCached(t, c.full); !reflect.DeepEqual(got, c.want) {
@@ -176,7 +176,7 @@ func TestTheCachesKeepOnlyWhatTheGuardReads(t *testing.T) {
 // By what the caches keep, the guard sees the same session, backends and endpoints as on the API server.
 func TestTheCachesShowTheSameSession(t *testing.T) {
 	r, slice := armedRoute(t), sandboxSlice()
-	cached, cachedSlice := asCached(t, r), asCached(t, slice)
+	cached, cachedSlice := asCached(t, r).(*routev1.Route), asCached(t, slice).(*discoveryv1.EndpointSlice)
 	if was, got := record.Of(r), record.Of(cached); was == nil || was.Journal == nil || !reflect.DeepEqual(got, was) {
 		t.Errorf("session %+v, was %+v", got, was)
 	}
@@ -194,7 +194,7 @@ func TestTheCachesShowTheSameSession(t *testing.T) {
 func TestAJournalThatIsTooLongIsCut(t *testing.T) {
 	r := armedRoute(t)
 	r.Annotations[record.JournalKey] += strings.Repeat(" ", 10*record.MaxJournal)
-	cached := asCached(t, r)
+	cached := asCached(t, r).(*routev1.Route)
 	if n := len(cached.Annotations[record.JournalKey]); n > 2*record.MaxJournal {
 		t.Errorf("%d bytes are kept", n)
 	}
@@ -220,10 +220,7 @@ func TestAnObjectIsKeptSmall(t *testing.T) {
 		r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, backend)
 	}
 	for o, most := range map[any]int{&corev1.Service{ObjectMeta: meta}: 1 << 10, pod: 1 << 10, slice: 25 << 10, r: 10 << 10} {
-		kept, err := stripObject(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kept := asCached(t, o)
 		text, err := json.Marshal(kept)
 		if err != nil {
 			t.Fatal(err)
@@ -289,7 +286,7 @@ func TestWhichSessionAnObjectBelongsTo(t *testing.T) {
 func TestAListIsReadPageByPage(t *testing.T) {
 	const objects = 2*listPage + 1
 	calls := 0
-	list := pagedList(func(_ context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	list := newPages().paged(func(_ context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		calls++
 		first, _ := strconv.Atoi(o.Continue)
 		page := &corev1.ServiceList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}}
@@ -300,20 +297,55 @@ func TestAListIsReadPageByPage(t *testing.T) {
 			page.Continue, page.RemainingItemCount = strconv.Itoa(first+len(page.Items)), &left
 		}
 		return page, nil
-	})
+	}, keep)
 	got, err := list(t.Context(), metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := got.(*corev1.ServiceList)
+	whole := got.(*keptList)
 	if calls != 3 || len(whole.Items) != objects || whole.Continue != "" || whole.RemainingItemCount != nil || whole.ResourceVersion != "7" {
 		t.Errorf("%d pages, %d objects, %+v", calls, len(whole.Items), whole.ListMeta)
 	}
-	for n, s := range whole.Items {
-		if s.Name != strconv.Itoa(n) || len(s.Annotations) != 2 {
-			t.Fatalf("object %d is %+v", n, s.ObjectMeta)
+	for n, o := range whole.Items {
+		if p, ok := o.(*part); !ok || p.Name != strconv.Itoa(n) || p.id != watchedID {
+			t.Fatalf("object %d is %+v", n, o)
 		}
 	}
+}
+
+// All lists together read maxPages pages at a time, however many there are. One that waits for its turn ends with its
+// context.
+func TestFewPagesAreReadAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reading, tooMany, read atomic.Int32
+		all := newPages()
+		page := func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+			if reading.Add(1) > maxPages {
+				tooMany.Add(1)
+			}
+			time.Sleep(time.Second)
+			reading.Add(-1)
+			read.Add(1)
+			return &corev1.ServiceList{}, nil
+		}
+		for range 3 * maxPages {
+			go func() {
+				if _, err := all.paged(page, keep)(t.Context(), metav1.ListOptions{}); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if _, err := all.paged(page, keep)(ctx, metav1.ListOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a list that waits: %v", err)
+		}
+		time.Sleep(3 * time.Second)
+		if n := tooMany.Load(); n > 0 || read.Load() != 3*maxPages {
+			t.Errorf("%d pages were read, %d of them while %d others were", read.Load(), n, maxPages)
+		}
+	})
 }
 
 // The caches keep little of a Service or pod, and do not index one that cannot be a session's.
@@ -326,7 +358,6 @@ func TestWhatTheCachesKeepOfAPart(t *testing.T) {
 	}{
 		"Service":          {sandboxService(), "web", ""},
 		"pod":              {sandboxPod(), "web", "worker-1"},
-		"stripped pod":     {asCached(t, sandboxPod()), "web", "worker-1"},
 		"a pod's own name": {misnamed, "", "worker-1"},
 	} {
 		kept, err := keep(c.object)

@@ -167,7 +167,7 @@ func checkIdled(f *Facts) error {
 const idledAt = "idling.alpha.openshift.io/idled-at"
 
 func checkTraffic(f *Facts) error {
-	if len(route.Shares(route.Backends(f.Route, f.Servers()))) == 0 {
+	if len(route.Shares(f.Backends())) == 0 {
 		return reason.New(reason.NoReadyBackend, "namespace", f.Route.Namespace, "route", f.Route.Name)
 	}
 	return nil
@@ -177,12 +177,21 @@ func checkTraffic(f *Facts) error {
 // blue-green switch, and a clone of it would run the wrong program.
 func checkPrimary(f *Facts) error {
 	to := f.Route.Spec.To.Name
-	shares := route.Shares(route.Backends(f.Route, f.Servers()))
+	shares := route.Shares(f.Backends())
 	if len(shares) == 0 || shares[to] > 0 || f.Namespace.Service(to) == nil {
 		return nil
 	}
 	maps.DeleteFunc(shares, func(_ string, share route.Share) bool { return share == 0 })
 	return reason.New(reason.PrimaryServesNobody, "namespace", f.Route.Namespace, "route", f.Route.Name, "service", to, "others", strings.Join(slices.Sorted(maps.Keys(shares)), ", "))
+}
+
+// Backends returns the Route's backends with their servers and pods.
+func (f *Facts) Backends() []route.Backend {
+	out := route.Backends(f.Route, f.Servers())
+	for i, b := range out {
+		out[i].Pods = route.PodsOf(route.Endpoints(f.Route, b.Service, f.Namespace.Slices))
+	}
+	return out
 }
 
 // Servers returns the number of HAProxy servers of each of the Route's Services.

@@ -52,6 +52,10 @@ func TestQuotasCountAllPodsOfASession(t *testing.T) {
 			{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": quantity("50m")}}},
 		},
 	}}
+	class := "fast"
+	pod.Spec.Volumes = []corev1.Volume{{Name: "work", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{
+		Spec: corev1.PersistentVolumeClaimSpec{StorageClassName: &class, Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{"storage": quantity("1Gi")}}},
+	}}}}}
 	for name, c := range map[string]struct {
 		spec       corev1.ResourceQuotaSpec
 		hard, used corev1.ResourceList
@@ -65,13 +69,19 @@ func TestQuotasCountAllPodsOfASession(t *testing.T) {
 		"cpu for short": {hard: corev1.ResourceList{"cpu": quantity("1")}, used: corev1.ResourceList{"cpu": quantity("800m")}, n: 1, refused: "cpu 800m 1 300m"},
 		"limits":        {hard: corev1.ResourceList{"limits.memory": quantity("200Mi")}, used: corev1.ResourceList{"limits.memory": quantity("100Mi")}, n: 1, refused: "limits.memory"},
 		"a Service":     {hard: corev1.ResourceList{"services": quantity("1")}, used: corev1.ResourceList{"services": quantity("1")}, n: 1, refused: "services 1 1"},
+		"a budget":      {hard: corev1.ResourceList{"count/poddisruptionbudgets.policy": quantity("1")}, used: corev1.ResourceList{"count/poddisruptionbudgets.policy": quantity("1")}, n: 1, refused: "count/poddisruptionbudgets.policy 1 1"},
+		"policies":      {hard: corev1.ResourceList{"count/networkpolicies.networking.k8s.io": quantity("4")}, used: corev1.ResourceList{"count/networkpolicies.networking.k8s.io": quantity("3")}, n: 1, refused: "count/networkpolicies.networking.k8s.io 3 4 2"},
+		"claims":        {hard: corev1.ResourceList{"persistentvolumeclaims": quantity("2")}, used: corev1.ResourceList{"persistentvolumeclaims": quantity("1")}, n: 2, refused: "persistentvolumeclaims 1 2 2"},
+		"their storage": {hard: corev1.ResourceList{"requests.storage": quantity("3Gi")}, used: corev1.ResourceList{"requests.storage": quantity("2Gi")}, n: 2, refused: "requests.storage 2Gi 3Gi"},
+		"of a class":    {hard: corev1.ResourceList{"fast.storageclass.storage.k8s.io/requests.storage": quantity("1Gi")}, n: 2, refused: "fast.storageclass.storage.k8s.io/requests.storage 1Gi 2Gi"},
+		"of others":     {hard: corev1.ResourceList{"slow.storageclass.storage.k8s.io/requests.storage": quantity("0")}, n: 1},
 		"others' scope": {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"NotTerminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1},
 		"its scope":     {spec: corev1.ResourceQuotaSpec{Scopes: []corev1.ResourceQuotaScope{"Terminating"}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1, refused: "pods 0 0"},
 		"other things":  {hard: corev1.ResourceList{"configmaps": quantity("0")}, n: 1},
 		"no priority": {spec: corev1.ResourceQuotaSpec{ScopeSelector: &corev1.ScopeSelector{MatchExpressions: []corev1.ScopedResourceSelectorRequirement{
 			{ScopeName: "PriorityClass", Operator: "In", Values: []string{"high"}}}}}, hard: corev1.ResourceList{"pods": quantity("0")}, n: 1},
 	} {
-		lines, err := Quota([]corev1.ResourceQuota{{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: c.spec, Status: corev1.ResourceQuotaStatus{Hard: c.hard, Used: c.used}}}, pod, c.n)
+		lines, err := Quota([]corev1.ResourceQuota{{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: c.spec, Status: corev1.ResourceQuotaStatus{Hard: c.hard, Used: c.used}}}, Objects{Pod: pod, Pods: c.n, Policies: 2, Budgets: 1})
 		if reason.Is(err, reason.QuotaTooSmall) != (c.refused != "") {
 			t.Errorf("%s: %v, wanted an error with %q", name, err, c.refused)
 		}

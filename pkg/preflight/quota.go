@@ -12,11 +12,19 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
-// Quota compares a session's n pods and its Service with what is left of the namespace's quotas. It
+// Objects is what a session creates.
+type Objects struct {
+	Pod      *corev1.Pod // any of its pods
+	Pods     int
+	Policies int // NetworkPolicies
+	Budgets  int // PodDisruptionBudgets
+}
+
+// Quota compares a session's objects and its Service with what is left of the namespace's quotas. It
 // returns one line for each quota that counts them, and an error with reason QuotaTooSmall for the
-// first resource of which too little is left. pod is any of the session's pods.
-func Quota(quotas []corev1.ResourceQuota, pod *corev1.Pod, n int) (lines []string, err error) {
-	usage := sessionUsage(pod, int64(n))
+// first resource of which too little is left.
+func Quota(quotas []corev1.ResourceQuota, o Objects) (lines []string, err error) {
+	usage, n := sessionUsage(o), o.Pods
 	for _, q := range quotas {
 		if !countsSandboxPods(q.Spec) {
 			continue
@@ -42,13 +50,17 @@ func Quota(quotas []corev1.ResourceQuota, pod *corev1.Pod, n int) (lines []strin
 	return lines, err
 }
 
-// sessionUsage returns what quotas count for a session with n pods.
-func sessionUsage(pod *corev1.Pod, n int64) corev1.ResourceList {
+// sessionUsage returns what quotas count for a session.
+func sessionUsage(o Objects) corev1.ResourceList {
+	number := func(n int) resource.Quantity { return *resource.NewQuantity(int64(n), resource.DecimalSI) }
 	out := corev1.ResourceList{
-		corev1.ResourcePods: *resource.NewQuantity(n, resource.DecimalSI), "count/pods": *resource.NewQuantity(n, resource.DecimalSI),
-		corev1.ResourceServices: *resource.NewQuantity(1, resource.DecimalSI), "count/services": *resource.NewQuantity(1, resource.DecimalSI),
+		corev1.ResourcePods: number(o.Pods), "count/pods": number(o.Pods),
+		corev1.ResourceServices: number(1), "count/services": number(1),
+		"count/networkpolicies.networking.k8s.io": number(o.Policies), "count/poddisruptionbudgets.policy": number(o.Budgets),
 	}
-	times := func(q resource.Quantity) resource.Quantity { q.Mul(n); return q }
+	pod := o.Pod
+	times := func(q resource.Quantity) resource.Quantity { q.Mul(int64(o.Pods)); return q }
+	addClaims(out, pod, times)
 	for name, q := range resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{}) {
 		out["requests."+name] = times(q)
 		if name == corev1.ResourceCPU || name == corev1.ResourceMemory {
@@ -59,6 +71,32 @@ func sessionUsage(pod *corev1.Pod, n int64) corev1.ResourceList {
 		out["limits."+name] = times(q)
 	}
 	return out
+}
+
+// addClaims adds what quotas count for the claims of a pod's ephemeral volumes: their number and storage, in all and
+// of each storage class.
+func addClaims(out corev1.ResourceList, pod *corev1.Pod, times func(resource.Quantity) resource.Quantity) {
+	add := func(name corev1.ResourceName, q resource.Quantity) {
+		sum := out[name]
+		sum.Add(times(q))
+		out[name] = sum
+	}
+	one := *resource.NewQuantity(1, resource.DecimalSI)
+	for _, v := range pod.Spec.Volumes {
+		if v.Ephemeral == nil || v.Ephemeral.VolumeClaimTemplate == nil {
+			continue
+		}
+		spec := v.Ephemeral.VolumeClaimTemplate.Spec
+		storage := spec.Resources.Requests[corev1.ResourceStorage]
+		add(corev1.ResourcePersistentVolumeClaims, one)
+		add("count/persistentvolumeclaims", one)
+		add(corev1.ResourceRequestsStorage, storage)
+		if spec.StorageClassName != nil {
+			class := corev1.ResourceName(*spec.StorageClassName + ".storageclass.storage.k8s.io/")
+			add(class+corev1.ResourcePersistentVolumeClaims, one)
+			add(class+corev1.ResourceRequestsStorage, storage)
+		}
+	}
 }
 
 // countsSandboxPods reports whether a quota's scopes include sandbox pods. These have a deadline

@@ -1,9 +1,7 @@
 package preflight
 
 import (
-	"encoding/json"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -20,6 +18,9 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 	}
 	if spec.HostNetwork || spec.HostPID || spec.HostIPC {
 		return reason.New(reason.HostNamespaces, "workload", p)
+	}
+	if spec.OS != nil && spec.OS.Name != corev1.Linux {
+		return reason.New(reason.NotLinux, "workload", p, "os", string(spec.OS.Name))
 	}
 	if len(spec.ResourceClaims) > 0 {
 		return reason.New(reason.ResourceClaims, "workload", p, "claim", spec.ResourceClaims[0].Name)
@@ -53,57 +54,11 @@ func Unclonable(p *workload.Program, ns *workload.Namespace, emptied []string) e
 			return reason.New(reason.ClaimUnreadable, "workload", p, "claim", name, "volume", v.Name)
 		case !isShareable(claim, v):
 			return reason.New(reason.ClaimInUse, "workload", p, "claim", name, "volume", v.Name, "modes", accessModes(claim))
-		case slices.Contains(p.MemberVolumes, v.Name) && isMountedWritable(p, v):
+		case slices.Contains(p.MemberVolumes, v.Name) && mountsWritable(&p.Spec, v):
 			return reason.New(reason.ClaimOfMember, "workload", p, "claim", name, "volume", v.Name, "member", p.Live.Name)
 		}
 	}
 	return nil
-}
-
-// Risks returns what makes a clone of some programs harmful or useless. Only the user knows whether
-// it does so for this program, so these are errors without --force and warnings with it.
-func Risks(p *workload.Program, ns *workload.Namespace, emptied []string) (out []error) {
-	for _, v := range p.Spec.Volumes {
-		claim := v.PersistentVolumeClaim
-		if claim == nil || slices.Contains(emptied, v.Name) || !isMountedWritable(p, v) || len(ns.PodsMounting(claim.ClaimName)) > 1 {
-			continue
-		}
-		out = append(out, reason.New(reason.ClaimHasOneWriter, "workload", p, "claim", claim.ClaimName, "volume", v.Name))
-	}
-	if networks := secondaryNetworks(p.Annotations); networks != "" {
-		out = append(out, reason.New(reason.SecondaryNetworks, "workload", p, "networks", networks))
-	}
-	return out
-}
-
-// secondaryNetworks returns the networks that a pod requests from Multus, without the one that Istio's
-// CNI plugin uses.
-func secondaryNetworks(annotations map[string]string) string {
-	text := annotations["k8s.v1.cni.cncf.io/networks"]
-	networks := strings.Split(text, ",")
-	var elements []struct{ Name string }
-	if json.Unmarshal([]byte(text), &elements) == nil { // JSON list instead of comma-separated names
-		networks = nil
-		for _, e := range elements {
-			networks = append(networks, e.Name)
-		}
-	}
-	networks = slices.DeleteFunc(networks, func(n string) bool {
-		n = n[strings.LastIndex(n, "/")+1:]
-		return strings.TrimSpace(n) == "" || strings.TrimSpace(n) == "istio-cni"
-	})
-	return strings.Join(networks, ", ")
-}
-
-// isMountedWritable reports whether a container of the program mounts a volume read-write.
-func isMountedWritable(p *workload.Program, v corev1.Volume) bool {
-	if c := v.PersistentVolumeClaim; c != nil && c.ReadOnly {
-		return false
-	}
-	writes := func(c corev1.Container) bool {
-		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == v.Name && !m.ReadOnly })
-	}
-	return slices.ContainsFunc(p.Spec.Containers, writes) || slices.ContainsFunc(p.Spec.InitContainers, writes)
 }
 
 // allowedResources are those that the sandbox policy allows (manifests/policy).

@@ -33,11 +33,16 @@ const (
 	// Output of status and doctor.
 	SessionPastItsTime Code = "SessionPastItsTime"
 	BackendRemoved     Code = "BackendRemoved"
+	NotServedYet       Code = "NotServedYet"
 	ChecksFoundMissing Code = "ChecksFoundMissing"
 
 	// Tracing.
 	ContainerNotRunning Code = "ContainerNotRunning"
 	TraceFramesLost     Code = "TraceFramesLost"
+	EventsLost          Code = "EventsLost"
+	RecordingDamaged    Code = "RecordingDamaged"
+	FileNotCopied       Code = "FileNotCopied"
+	NoRunningSandboxPod Code = "NoRunningSandboxPod"
 )
 
 var commandReasons = []Reason{
@@ -75,7 +80,7 @@ var commandReasons = []Reason{
 		OriginalMayBeShrunk, Warning,
 		"HorizontalPodAutoscaler {autoscaler} may have scaled {workload} down ({pods} pods now), and {share} of new clients return to it at once ({why})", "",
 	},
-	{RolledBackChanged, Failure, "route {namespace}/{route}: rolled back; changes made by others during the session were kept{because}", ""},
+	{RolledBackChanged, Failure, "route {namespace}/{route}: rolled back; {kept}{because}", ""},
 	{SessionMayGoOn, Failure, "{why}; the session may still be running", "end it: {osc-debug} rollback --route {route} -n {namespace}"},
 	{CleanupIncomplete, Failure, "{why}", "finish the cleanup: {osc-debug} rollback --route {route} -n {namespace}"},
 	{
@@ -88,9 +93,14 @@ var commandReasons = []Reason{
 	{InterruptedBeforeLive, Failure, "interrupted before the session was live; everything was undone", ""},
 
 	{SessionPastItsTime, Warning, "the session is past its end time", "end it: {osc-debug} rollback --route {route} -n {namespace}"},
+	{NotServedYet, Warning, "a backend's servers changed, and the share is not served yet: a router with the dynamic configuration manager has to reload first", ""},
 	{BackendRemoved, Warning, "someone else removed the sandbox's backend from the Route", ""},
 	{ChecksFoundMissing, Failure, "namespace {namespace}: {lacking} of {checks} checks failed", ""},
 
 	{ContainerNotRunning, Warning, "container {container} is not running", ""},
+	{RecordingDamaged, Failure, "the recording in {pod} is damaged: {why}", ""},
+	{FileNotCopied, Failure, "{path} was not copied: {why}", ""},
+	{EventsLost, Failure, "events were lost: see the ledgers", "trace fewer gadgets, or use --filter"},
+	{NoRunningSandboxPod, Failure, "no pod of session {session} is running", "see why: oc get pods -n {namespace} -l osc-debug.dev/session={session}"},
 	{TraceFramesLost, Warning, "the trace stream lost frames ({got} came after {last})", ""},
 }

@@ -38,6 +38,11 @@ const (
 	SidecarNotPulled     Code = "SidecarNotPulled"
 	SidecarNotStarted    Code = "SidecarNotStarted"
 	SandboxPodNotStarted Code = "SandboxPodNotStarted"
+
+	GadgetUnavailable Code = "GadgetUnavailable"
+	GadgetDegraded    Code = "GadgetDegraded"
+	SeccompNotRead    Code = "SeccompNotRead"
+	SeccompDiffers    Code = "SeccompDiffers"
 )
 
 var doctorReasons = []Reason{
@@ -140,4 +145,12 @@ if one is installed, check its pods:
 	},
 	{SidecarNotStarted, Finding, "node {node} cannot start {image} ({state}: {why})", "see the Events: oc get events -n {namespace}"},
 	{SandboxPodNotStarted, Finding, `the sandbox pod did not start (phase {phase}, node "{node}")`, "see the Events: oc get events -n {namespace}"},
+
+	{GadgetUnavailable, Finding, "gadget {gadget} does not work in this sandbox: {why}", ""},
+	{GadgetDegraded, Finding, "gadget {gadget} does not see all: {why}", ""},
+	{SeccompNotRead, Finding, "the sandbox's program has seccomp mode {mode}; that of the original is not known: {why}", ""},
+	{
+		SeccompDiffers, Finding, "the sandbox's program has seccomp mode {mode}, the original's has {original} (0: none, 2: filter)",
+		"system calls that the original may not make can succeed in the sandbox: have them in mind when you compare both",
+	},
 }

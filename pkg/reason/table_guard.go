@@ -64,7 +64,7 @@ var guardReasons = []Reason{
 	{Orphaned, Verdict, "sandbox objects exist, but their Route has no mark of the session", ""},
 
 	{RouteRestored, Verdict, "the Route's backends are restored", ""},
-	{ForeignChangesStayed, Verdict, "the Route's backends are restored; changes made by others during the session were kept", ""},
+	{ForeignChangesStayed, Verdict, "the Route's backends are restored; {kept}", ""},
 	{RestoredBlind, Verdict, "the sandbox's backend is removed from the Route; the earlier weights of the other backends are unknown", ""},
 	{
 		TrafficHeld, Verdict, "its traffic is back on the original; the sandbox is kept until the session ends",

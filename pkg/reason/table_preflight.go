@@ -35,7 +35,10 @@ const (
 	ServiceMissing            Code = "ServiceMissing"
 	ServiceWithoutSelector    Code = "ServiceWithoutSelector"
 	NoReadyPod                Code = "NoReadyPod"
+	SeveralWorkloads          Code = "SeveralWorkloads"
+	RouteHasNoHost            Code = "RouteHasNoHost"
 	OtherWorkload             Code = "OtherWorkload"
+	SchedulingCountsSandbox   Code = "SchedulingCountsSandbox"
 	ReplicaSetGone            Code = "ReplicaSetGone"
 	ReplicationControllerGone Code = "ReplicationControllerGone"
 	RevisionGone              Code = "RevisionGone"
@@ -54,6 +57,16 @@ const (
 	ClaimOfMember             Code = "ClaimOfMember"
 	ClaimHasOneWriter         Code = "ClaimHasOneWriter"
 	SecondaryNetworks         Code = "SecondaryNetworks"
+	NeverTwoPods              Code = "NeverTwoPods"
+	NoSuchInitContainer       Code = "NoSuchInitContainer"
+	NotLinux                  Code = "NotLinux"
+	ManagedByOperator         Code = "ManagedByOperator"
+	LeaseHeldByPod            Code = "LeaseHeldByPod"
+	InitRunsAgain             Code = "InitRunsAgain"
+	EnvironmentMissing        Code = "EnvironmentMissing"
+	EnvironmentChanged        Code = "EnvironmentChanged"
+	NoLimitsInVM              Code = "NoLimitsInVM"
+	NotRecorded               Code = "NotRecorded"
 
 	// The namespace's limits.
 	QuotaTooSmall Code = "QuotaTooSmall"
@@ -104,6 +117,11 @@ var preflightReasons = []Reason{
 	{RouteHasOwner, Refusal, "route {namespace}/{route}: managed by {owner}, which would revert any change", "use a Route that no controller manages"},
 	{RouteNotAdmitted, Refusal, "route {namespace}/{route}: not admitted by any router ({why})",
 		"see the Route's status: oc describe route {route} -n {namespace}"},
+	{SchedulingCountsSandbox, Warning, "the {rule} counts every pod of the namespace, so the sandbox may be kept off nodes, or keep pods off its node", ""},
+	{EnvironmentChanged, Warning, "{kind} {name} was changed at {changed}, after the original's pod had started ({started}); the sandbox gets the new values", ""},
+	{NoLimitsInVM, Warning, "container {container} has no limit for {resources}, so it may use the whole node; in the sandbox's VM it has the runtime's default (with Kata 1 CPU and 2 GiB) and the sidecar's limits",
+		"Use a smaller --weight or more --replicas, or give the program limits."},
+	{NotRecorded, Warning, "with --separate-pids, the sandbox does not record from the program's start: --trace shows events while the command is connected", ""},
 	{RouterNotServing, Warning, "router {router} does not serve the Route ({why}); the session does not affect its clients", ""},
 	{RoutersNotProbed, Refusal, "route {namespace}/{route}: {count} routers serve it ({routers}), but only {probed} would be probed",
 		"Use --router once for each router. To probe fewer, use --force; to probe none, use --no-probe."},
@@ -146,6 +164,8 @@ var preflightReasons = []Reason{
 	{ServiceMissing, Refusal, "route {namespace}/{route}: primary Service {service} not found", "create the Service, or correct spec.to.name"},
 	{ServiceWithoutSelector, Refusal, "route {namespace}/{route}: Service {service} has no selector, so there is no workload to clone", ""},
 	{NoReadyPod, Refusal, "route {namespace}/{route}: Service {service} has no ready pod to clone", "find out why no pod is ready: oc get pods -n {namespace}"},
+	{RouteHasNoHost, Refusal, "route {namespace}/{route} has no host yet: no router has given it one", "wait until a router admits the Route, or do without the proof with --no-probe"},
+	{SeveralWorkloads, Refusal, "route {namespace}/{route}: Service {service} leads to several workloads: {workloads}", "say which one to clone, for example: --workload {most}"},
 	{OtherWorkload, Refusal, "route {namespace}/{route}: the pods of Service {service} belong to {others}, not to {workload}", "correct --workload, or leave it out"},
 	{ReplicaSetGone, Refusal, "pod {pod}: its ReplicaSet {owner} no longer exists", ""},
 	{ReplicationControllerGone, Refusal, "pod {pod}: its ReplicationController {owner} no longer exists, or you cannot read it", ""},
@@ -166,10 +186,21 @@ var preflightReasons = []Reason{
 	{ClaimHasOneWriter, Refusal,
 		"{workload}: claim {claim} (volume {volume}) is written by one pod only, and some programs, such as databases, lose data if the sandbox writes to it too",
 		"Give the sandbox an empty volume with --empty-volume {volume}. Use --force to share the volume if the program can safely run twice on it."},
+	{NotLinux, Refusal, "{workload}: its pods run on {os}, and a sandbox runs Linux", ""},
+	{NoSuchInitContainer, Refusal, "{workload} has no init container {container}; it has: {containers}", "correct --skip-init"},
+	{NeverTwoPods, Refusal, "{workload} never runs two pods at once (one replica, strategy Recreate), and the sandbox would be a second one",
+		"Use --force if the program can run twice for the time of the session."},
+	{ManagedByOperator, Refusal, "{workload} is managed by an operator ({kind}), which does not know the sandbox; the program may treat it as a member of its cluster",
+		"Use --force if the program can run twice, and its operator does not mind."},
+	{LeaseHeldByPod, Refusal, "{workload}: pod {pod} holds Lease {lease}, so only one of its pods may do some of the work; the sandbox may wait for the Lease, or take it over",
+		"Use --force if the program may do that during the session."},
+	{InitRunsAgain, Refusal, "{workload}: init container {container} would run again in the sandbox, and some, such as migrations, must run only once",
+		"Skip it with --skip-init {container}. Use --force if it can run again."},
+	{EnvironmentMissing, Refusal, "{workload}: {kind} {name} no longer exists, so a new pod of it cannot start", "create it again; the next restart of the original fails too"},
 	{SecondaryNetworks, Refusal, "{workload}: its pods have secondary networks ({networks}), which the sandbox does not get",
 		"Anything reached over these networks fails in the sandbox. Use --force if users can do without it."},
 
-	{QuotaTooSmall, Refusal, "quota {quota}: {used} of {hard} {resource} used, but {pods} sandbox pod(s) need {need} more",
+	{QuotaTooSmall, Refusal, "quota {quota}: {used} of {hard} {resource} used, but the session needs {need} more (sandbox pods: {pods})",
 		"free some of the quota, ask for a larger one, or use fewer --replicas"},
 
 	{APIServerRefuses, Refusal, apiServerRefuses, ""},

@@ -32,6 +32,10 @@ const (
 	TooMuchForSandbox         Code = "TooMuchForSandbox"
 	TimedOut                  Code = "TimedOut"
 	ContainerEnded            Code = "ContainerEnded"
+	ContainerNotStarted       Code = "ContainerNotStarted"
+	GadgetsUnavailable        Code = "GadgetsUnavailable"
+	ContainerStuck            Code = "ContainerStuck"
+	PodUnschedulable          Code = "PodUnschedulable"
 	PodFailed                 Code = "PodFailed"
 	PodDeleted                Code = "PodDeleted"
 	SandboxAnswersWorse       Code = "SandboxAnswersWorse"
@@ -50,6 +54,7 @@ const (
 	RolloutHappened           Code = "RolloutHappened"
 	MarksRemoved              Code = "MarksRemoved"
 	WeightChangedByOthers     Code = "WeightChangedByOthers"
+	ReloadNotForced           Code = "ReloadNotForced"
 	StepsStopped              Code = "StepsStopped"
 	EndsEarlier               Code = "EndsEarlier"
 	NotProven                 Code = "NotProven"
@@ -110,7 +115,7 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	{RouterAnswers503, Refusal, "{router} already answers 503, before any change", "fix the Route first"},
 	{CannotBeWeighed, Refusal, "route {namespace}/{route}: session {session} is {state}; only a live or held session can change its weight", ""},
 	{NoReadySandboxPod, Refusal, "route {namespace}/{route}: session {session} has no ready sandbox pod", "look at the pods: oc get pods -n {namespace} -l {label}={session}"},
-	{TooMuchForSandbox, Refusal, "route {namespace}/{route}: {percent} % is the load of {load} pods of {service}, too much for {servers} sandbox pod(s)",
+	{TooMuchForSandbox, Refusal, "route {namespace}/{route}: {percent} % is the load of {load} pods of {service}, too much for {pods} sandbox pod(s)",
 		"use a weight of {possible} or less, start another session with more --replicas, or use --force"},
 
 	// Warnings of a plan.
@@ -127,10 +132,15 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	// The sandbox and its proof.
 	{TimedOut, Failure, "{what}: timed out after {took}", ""},
 	{ContainerEnded, Failure, "sandbox pod {pod}: container {container} exited with code {status} ({why})", "see its last output: oc logs -n {namespace} {pod} -c {container}"},
+	{GadgetsUnavailable, Failure, "the sandbox cannot trace what --trace asks for: {gadgets}", "leave out --trace, or use --force to start the session without these gadgets"},
+	{ContainerNotStarted, Failure, "sandbox pod {pod}: container {container} could not be started: {why}", ""},
+	{ContainerStuck, Failure, "sandbox pod {pod}: container {container} cannot start: {state}: {why}", ""},
+	{PodUnschedulable, Failure, "sandbox pod {pod} cannot be scheduled: {why}", "find the nodes that can run it: oc get runtimeclass {class} -o yaml"},
 	{PodFailed, Failure, "sandbox pod {pod} failed: {why}", ""},
 	{PodDeleted, Failure, "sandbox pod {pod} is being deleted", ""},
 	{NotProven, Warning, "sandbox not proven ({why}); starting with the smallest share", ""},
-	{SandboxAnswersWorse, Failure, "sandbox pod {pod} answers {status} where the original answers {before}; no users were sent to the sandbox", ""},
+	{SandboxAnswersWorse, Failure, "sandbox pod {pod} answers {status} where the original answers {before}; no users were sent to the sandbox",
+		"Use --force if that is what you want. It does not lift this for server errors (5xx)."},
 	{RouterDoesNotReachSandbox, Failure,
 		"sandbox pod {pod} is ready, but the router did not reach it within {within} (last answer {status}, error {why}); no users were sent to it",
 		"check whether a NetworkPolicy blocks the router or re-encryption fails"},
@@ -154,6 +164,7 @@ or use --no-guard; the session then ends with its '{osc-debug} shift' command`},
 	{RolloutEndedSession, Failure, "{workload} was rolled out (pod {pod} runs a different revision than the sandbox); ending the session as requested", ""},
 	{RolloutHappened, Warning, "{workload} was rolled out (pod {pod} runs a different revision than the sandbox); the session continues with the old one", ""},
 	{MarksRemoved, Warning, "the session was removed from the Route; ending it", ""},
+	{ReloadNotForced, Warning, "servers changed, but the router could not be made to reload; the share may drift until it reloads: {why}", ""},
 	{WeightChangedByOthers, Warning, "someone else {change}; leaving it", ""},
 	{StepsStopped, Warning, "{why}; skipping the remaining steps ({left})", ""},
 	{TracerDidNotEnd, Warning, "the tracer did not stop in time; its last events are missing", ""},

@@ -19,6 +19,15 @@ type Backend struct {
 	Service string
 	Weight  *int32 // 0..256; nil if the Route does not set it
 	Ready   int    // number of HAProxy servers: ready endpoints on the Route's port
+	Pods    int    // number of pods that these servers are; 0 if unknown
+}
+
+// pods returns the number of pods that serve. Without it, each server counts as one.
+func (b Backend) pods() int {
+	if b.Pods == 0 {
+		return b.Ready
+	}
+	return b.Pods
 }
 
 // Value returns the weight that the router uses: clamped to 0..256, and 1 if the Route does not set it,

@@ -1,13 +1,13 @@
 package route
 
 import (
-	"crypto/md5"
-	"encoding/hex"
-	"fmt"
+	"cmp"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
@@ -31,7 +31,7 @@ func Endpoints(r *routev1.Route, service string, slices []discoveryv1.EndpointSl
 			continue
 		}
 		for _, port := range slice.Ports {
-			if port.Port == nil || !UsesPort(r, portName(port), *port.Port) {
+			if port.Port == nil || isUDP(port) || !UsesPort(r, portName(port), *port.Port) {
 				continue
 			}
 			for _, e := range readyEndpoints(slice) {
@@ -51,6 +51,16 @@ func Endpoints(r *routev1.Route, service string, slices []discoveryv1.EndpointSl
 	return out
 }
 
+// PodsOf counts the pods that endpoints belong to. A pod can be several endpoints: one for each port of the Route
+// and each address. An endpoint without a pod counts as one.
+func PodsOf(endpoints []Endpoint) int {
+	pods := map[string]bool{}
+	for _, e := range endpoints {
+		pods[cmp.Or(e.Pod, e.IP)] = true
+	}
+	return len(pods)
+}
+
 // UsesPort reports whether the Route sends traffic to the endpoint port with a name and number.
 func UsesPort(r *routev1.Route, name string, number int32) bool {
 	if r.Spec.Port == nil {
@@ -67,6 +77,11 @@ func portName(p discoveryv1.EndpointPort) string {
 	return *p.Name
 }
 
+// isUDP reports whether a port is one of UDP, which the router leaves out (plugin.go).
+func isUDP(p discoveryv1.EndpointPort) bool {
+	return p.Protocol != nil && *p.Protocol == corev1.ProtocolUDP
+}
+
 // readyEndpoints: an endpoint without the condition counts as ready (discovery/v1).
 func readyEndpoints(slice discoveryv1.EndpointSlice) []discoveryv1.Endpoint {
 	var out []discoveryv1.Endpoint
@@ -81,32 +96,6 @@ func readyEndpoints(slice discoveryv1.EndpointSlice) []discoveryv1.Endpoint {
 func isRoutable(address string) bool {
 	ip, err := netip.ParseAddr(address)
 	return err == nil && !ip.IsLoopback() && !ip.IsLinkLocalUnicast()
-}
-
-// Cookie returns the value of the router's sticky cookie for this server: the MD5 hash of the server's
-// ID in HAProxy's configuration (plugin.go, createRouterEndpoints). With the dynamic configuration
-// manager the router uses a different value.
-func (e Endpoint) Cookie() string {
-	id := fmt.Sprintf("ept:%s:%s:%s:%d", e.Service, e.PortName, e.IP, e.Port)
-	if e.Pod != "" {
-		id = fmt.Sprintf("pod:%s:%s:%s:%s:%d", e.Pod, e.Service, e.PortName, e.IP, e.Port)
-	}
-	return md5Hex(id)
-}
-
-// CookieName returns the name of the Route's sticky cookie: that of the annotation, else the MD5 hash of
-// the Route's key. The key begins with the TLS termination, which is always empty because the router
-// computes the hash before it sets the termination.
-func CookieName(r *routev1.Route) string {
-	if name := r.Annotations["router.openshift.io/cookie_name"]; name != "" {
-		return name
-	}
-	return md5Hex(" " + r.Namespace + ":" + r.Name)
-}
-
-func md5Hex(s string) string {
-	sum := md5.Sum([]byte(s))
-	return hex.EncodeToString(sum[:])
 }
 
 // Sticky reports whether the router gives the Route's clients a cookie that keeps them on their
@@ -129,14 +118,38 @@ func Passthrough(r *routev1.Route) bool {
 // Balance returns the balance algorithm in the Route's annotation, "" for the router's default.
 func Balance(r *routev1.Route) string { return r.Annotations["haproxy.router.openshift.io/balance"] }
 
+// Hosts returns the host names of a Route: that of its spec, and without one those that routers gave it, one
+// for each domain, which is what spec.subdomain is for. Those of the router with the canonical host name router
+// come first.
+func Hosts(r *routev1.Route, router string) (hosts []string) {
+	if r.Spec.Host != "" {
+		return []string{r.Spec.Host}
+	}
+	for _, i := range r.Status.Ingress {
+		switch {
+		case i.Host == "" || !isAdmitted(i) || slices.Contains(hosts, i.Host):
+		case router != "" && i.RouterCanonicalHostname == router:
+			hosts = slices.Insert(hosts, 0, i.Host)
+		default:
+			hosts = append(hosts, i.Host)
+		}
+	}
+	return hosts
+}
+
 // Admitted returns the names of the routers that admitted the Route and serve it.
 func Admitted(r *routev1.Route) (routers []string) {
 	for _, i := range r.Status.Ingress {
-		for _, c := range i.Conditions {
-			if c.Type == routev1.RouteAdmitted && c.Status == "True" {
-				routers = append(routers, i.RouterName)
-			}
+		if isAdmitted(i) {
+			routers = append(routers, i.RouterName)
 		}
 	}
 	return routers
+}
+
+// isAdmitted reports whether a router admitted the Route.
+func isAdmitted(i routev1.RouteIngress) bool {
+	return slices.ContainsFunc(i.Conditions, func(c routev1.RouteIngressCondition) bool {
+		return c.Type == routev1.RouteAdmitted && c.Status == "True"
+	})
 }

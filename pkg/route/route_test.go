@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -196,23 +197,70 @@ func TestEndpointsAreTheRoutersServers(t *testing.T) {
 	}
 }
 
-// The values were computed with md5sum by hand.
-func TestCookie(t *testing.T) {
+// The values were computed by hand, with md5sum and xxh64sum.
+func TestCookies(t *testing.T) {
 	r := &routev1.Route{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "route"}, Spec: routev1.RouteSpec{TLS: &routev1.TLSConfig{Termination: routev1.TLSTerminationEdge}}}
-	if got, want := CookieName(r), "15b4f5d9835999b1a2f1c6753c0b2a73"; got != want {
-		t.Errorf("name %s, wanted %s", got, want)
+	for name, c := range map[string]struct {
+		endpoint Endpoint
+		want     []string
+	}{
+		"of a pod":      {Endpoint{Service: "svc", Pod: "pod-1", PortName: "http", IP: "10.0.0.1", Port: 8080}, []string{"1d5d72733faf06bdda6aa6f1afd3eae7", "56147bda6784903b"}},
+		"of an address": {Endpoint{Service: "svc", PortName: "http", IP: "10.0.0.1", Port: 8080}, []string{"64c99b4134b73d341e7d3d5121236b54", "56147bda6784903b"}},
+		"IPv6":          {Endpoint{Service: "svc", PortName: "http", IP: "fd00::1", Port: 8080}, []string{md5Hex("ept:svc:http:fd00::1:8080"), "e75002a200c1ee12"}},
+	} {
+		if got := c.endpoint.Cookies(r); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
-	e := Endpoint{Service: "svc", Pod: "pod-1", PortName: "http", IP: "10.0.0.1", Port: 8080}
-	if got, want := e.Cookie(), "1d5d72733faf06bdda6aa6f1afd3eae7"; got != want {
-		t.Errorf("pod's value %s, wanted %s", got, want)
+}
+
+// The annotation names the cookie if the router's template accepts the name.
+func TestCookieName(t *testing.T) {
+	const ours = "15b4f5d9835999b1a2f1c6753c0b2a73" // by md5sum
+	for annotation, want := range map[string]string{"": ours, "mine": "mine", "My_cookie-2": "My_cookie-2", "my.cookie": ours, "a b": ours, "x\n": ours, "ü": ours} {
+		r := &routev1.Route{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "route", Annotations: map[string]string{"router.openshift.io/cookie_name": annotation}}}
+		if got := CookieName(r); got != want {
+			t.Errorf("%q: %s, want %s", annotation, got, want)
+		}
 	}
-	e.Pod = ""
-	if got, want := e.Cookie(), "64c99b4134b73d341e7d3d5121236b54"; got != want {
-		t.Errorf("address' value %s, wanted %s", got, want)
+	r := &routev1.Route{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "route", Annotations: map[string]string{"router.openshift.io/cookie_name": "mine"}}}
+	e := Endpoint{Service: "svc", PortName: "http", IP: "10.0.0.1", Port: 8080}
+	if got := e.Cookies(r)[1]; got != "56147bda6784903b" {
+		t.Errorf("with another name the dynamic router's value is %s", got)
 	}
-	r.Annotations = map[string]string{"router.openshift.io/cookie_name": "mine"}
-	if got := CookieName(r); got != "mine" {
-		t.Errorf("annotated name %s", got)
+}
+
+// A Route has the host of its spec, else those that routers gave it for its subdomain.
+func TestHosts(t *testing.T) {
+	ingress := func(host, canonical string, admitted bool) routev1.RouteIngress {
+		status := corev1.ConditionFalse
+		if admitted {
+			status = corev1.ConditionTrue
+		}
+		return routev1.RouteIngress{Host: host, RouterCanonicalHostname: canonical, Conditions: []routev1.RouteIngressCondition{{Type: routev1.RouteAdmitted, Status: status}}}
+	}
+	subdomain := &routev1.Route{Spec: routev1.RouteSpec{Subdomain: "web"}, Status: routev1.RouteStatus{Ingress: []routev1.RouteIngress{
+		ingress("web.old.example.com", "router-old", false), ingress("web.a.example.com", "router-a", true), ingress("web.b.example.com", "router-b", true), ingress("web.a.example.com", "router-a2", true), ingress("", "router-c", true),
+	}}}
+	for router, want := range map[string][]string{"": {"web.a.example.com", "web.b.example.com"}, "router-b": {"web.b.example.com", "web.a.example.com"}, "10.0.0.1": {"web.a.example.com", "web.b.example.com"}} {
+		if got := Hosts(subdomain, router); !slices.Equal(got, want) {
+			t.Errorf("router %q: %v, want %v", router, got, want)
+		}
+	}
+	subdomain.Spec.Host = "web.example.com"
+	if got := Hosts(subdomain, "router-b"); !slices.Equal(got, []string{"web.example.com"}) {
+		t.Errorf("with a host of its own: %v", got)
+	}
+}
+
+// A pod with two ports, two names for a port or two addresses is one pod.
+func TestPodsOf(t *testing.T) {
+	endpoints := []Endpoint{
+		{Pod: "a", PortName: "http", IP: "10.0.0.1", Port: 8080}, {Pod: "a", PortName: "http-alt", IP: "10.0.0.1", Port: 8080}, {Pod: "a", PortName: "http", IP: "fd00::1", Port: 8080},
+		{Pod: "b", PortName: "http", IP: "10.0.0.2", Port: 8080}, {PortName: "http", IP: "192.0.2.7", Port: 80}, {PortName: "admin", IP: "192.0.2.7", Port: 81},
+	}
+	if got := PodsOf(endpoints); got != 3 {
+		t.Errorf("%d pods, want 3", got)
 	}
 }
 

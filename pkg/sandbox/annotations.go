@@ -9,12 +9,16 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
 
+// defaultContainer is the annotation with the container that kubectl and oc use if none is named. In a sandbox it is
+// the traced one.
+const defaultContainer = "kubectl.kubernetes.io/default-container"
+
 // keptAnnotations are the annotations of a program's pod template that the clone keeps. They are those
 // that Kubernetes, kubectl and OpenShift put into templates, and that nothing on the node reads. The
 // sandbox policy (manifests/policy) admits these, and the annotations that admission and network plugins
 // write on the pod later.
 var keptAnnotations = []string{
-	"kubectl.kubernetes.io/default-container",
+	defaultContainer,
 	"kubectl.kubernetes.io/default-logs-container",
 	"kubectl.kubernetes.io/restartedAt",
 	"openshift.io/generated-by",
@@ -45,6 +49,7 @@ var rewrittenAnnotations = []string{
 	"cni.projectcalico.org/podIP",
 	"cni.projectcalico.org/podIPs",
 	"cluster-autoscaler.kubernetes.io/safe-to-evict",
+	"ambient.istio.io/redirection", // that Istio's CNI plugin writes on a live pod
 }
 
 // keepsAnnotation reports whether the clone keeps an annotation of the program: one that is known to be
@@ -75,6 +80,9 @@ func (in Input) annotations() map[string]string {
 		}
 	}
 	out[record.RouteUIDKey], out[record.RouteNameKey] = string(in.Route.UID), in.Route.Name
+	if in.Traced != "" {
+		out[defaultContainer] = in.Traced
+	}
 	out["openshift.io/required-scc"] = rights.SCC
 	out["cluster-autoscaler.kubernetes.io/safe-to-evict"] = "true"
 	return out

@@ -10,6 +10,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -100,7 +101,28 @@ func readCase(t *testing.T, file string) *cloneCase {
 	}
 	c.ns.Services = append(c.ns.Services, service)
 	c.ns.Pods = append(c.ns.Pods, c.live)
+	c.ns.Slices = []discoveryv1.EndpointSlice{endpointsOf(&service, &c.live)}
 	return c
+}
+
+// endpointsOf makes a pod an endpoint of a Service, as Kubernetes would.
+func endpointsOf(s *corev1.Service, pod *corev1.Pod) discoveryv1.EndpointSlice {
+	slice := discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: s.Name}},
+		Endpoints:  []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: pod.Name}}},
+	}
+	for _, p := range s.Spec.Ports {
+		number := p.TargetPort.IntVal
+		for _, container := range append(slices.Clone(pod.Spec.InitContainers), pod.Spec.Containers...) {
+			for _, port := range container.Ports {
+				if port.Name == p.TargetPort.StrVal {
+					number = port.ContainerPort
+				}
+			}
+		}
+		slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: &p.Name, Port: &number})
+	}
+	return slice
 }
 
 // apply creates the pod of a workload as controllers, admission and the kubelet would.
@@ -209,7 +231,7 @@ func (c *cloneCase) apply(t *testing.T, doc []byte) corev1.Pod {
 func (c *cloneCase) admit(t *testing.T, pod corev1.Pod) corev1.Pod {
 	t.Helper()
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-	pod.Spec.NodeName = "worker-1"
+	pod.Spec.NodeName, pod.Status.Phase = "worker-1", corev1.PodRunning
 	if c.patch == nil {
 		return pod
 	}

@@ -86,7 +86,7 @@ func (c *cloneCase) clone(t *testing.T) string {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "# clone of %s\n", program)
-	for _, risk := range preflight.Risks(program, &c.ns, c.changes.EmptyVolumes) {
+	for _, risk := range preflight.Risks(program, &c.ns, c.changes) {
 		fmt.Fprintf(&out, "# only with --force: %s\n", reason.CodeOf(risk))
 	}
 	in := sandbox.Input{

@@ -1,9 +1,11 @@
 package sandbox
 
 import (
+	"cmp"
 	"slices"
-	"sort"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/osc-debug/osc-debug/pkg/workload"
@@ -11,6 +13,8 @@ import (
 
 // controllerLabels are added by controllers to the pods that they create.
 var controllerLabels = map[string]bool{
+	// Kubernetes copies these from the pod's node.
+	corev1.LabelTopologyZone: true, corev1.LabelTopologyRegion: true,
 	"pod-template-hash": true, "rollouts-pod-template-hash": true, "controller-revision-hash": true, "pod-template-generation": true,
 	"statefulset.kubernetes.io/pod-name": true, "apps.kubernetes.io/pod-index": true,
 }
@@ -28,7 +32,45 @@ func (in Input) Labels() (kept, dropped map[string]string, remaining []workload.
 	if in.Program.UnknownSelectors {
 		selectors = append(slices.Clone(selectors), matchAnyLabel(own, in.Program))
 	}
-	return Escape(own, withSession(nil, in.Session), selectors)
+	return Escape(own, withSession(nil, in.Session), selectors, append(slices.Clone(in.NeededLabels), in.downwardLabels()...))
+}
+
+// downwardLabels returns the keys of the labels that the program reads from variables or volumes.
+func (in Input) downwardLabels() (keys []string) {
+	add := func(f *corev1.ObjectFieldSelector) {
+		if f == nil {
+			return
+		}
+		if key := labelField.FindStringSubmatch(f.FieldPath); key != nil {
+			keys = append(keys, key[1])
+		}
+	}
+	spec := in.Program.Spec
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		for _, e := range c.Env {
+			if e.ValueFrom != nil {
+				add(e.ValueFrom.FieldRef)
+			}
+		}
+	}
+	for _, v := range spec.Volumes {
+		if v.DownwardAPI != nil {
+			for _, item := range v.DownwardAPI.Items {
+				add(item.FieldRef)
+			}
+		}
+		if v.Projected == nil {
+			continue
+		}
+		for _, source := range v.Projected.Sources {
+			if source.DownwardAPI != nil {
+				for _, item := range source.DownwardAPI.Items {
+					add(item.FieldRef)
+				}
+			}
+		}
+	}
+	return keys
 }
 
 // matchAnyLabel returns a selector for a program's controller, which may select by any of its labels.
@@ -53,9 +95,10 @@ func (a anyLabel) Matches(l labels.Labels) bool {
 }
 
 // Escape drops labels from all until no selector matches the clone, which has the kept labels and those
-// in extra. The set of dropped labels is minimal: with any one of them back, some selector matches.
+// in extra. The set of dropped labels is minimal: with any one of them back, some selector matches. Of several such
+// sets, it takes one without the labels in needed, the first of them before the others.
 // remaining are the selectors that match whatever is dropped, such as an empty one.
-func Escape(all map[string]string, extra labels.Set, selectors []workload.Selector) (kept, dropped map[string]string, remaining []workload.Selector) {
+func Escape(all map[string]string, extra labels.Set, selectors []workload.Selector, needed []string) (kept, dropped map[string]string, remaining []workload.Selector) {
 	kept, dropped = map[string]string{}, map[string]string{}
 	var unavoidable []workload.Selector // match extra alone
 	escapes := func(set labels.Set) bool {
@@ -78,7 +121,13 @@ func Escape(all map[string]string, extra labels.Set, selectors []workload.Select
 			dropped[k] = v
 		}
 	}
-	sort.Strings(keys)
+	rank := func(key string) int { // of a label: those that rank low are kept first
+		if i := slices.Index(needed, key); i >= 0 {
+			return i
+		}
+		return len(needed)
+	}
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a, b)) })
 	// Restoring one label can make it possible to restore another (NotIn), so repeat until nothing
 	// changes.
 	for changed := true; changed; {
@@ -107,7 +156,7 @@ func Escape(all map[string]string, extra labels.Set, selectors []workload.Select
 
 func contains(list []workload.Selector, s workload.Selector) bool {
 	for _, l := range list {
-		if l.Kind == s.Kind && l.Name == s.Name {
+		if l.Kind == s.Kind && l.Name == s.Name && l.Selector.String() == s.Selector.String() {
 			return true
 		}
 	}

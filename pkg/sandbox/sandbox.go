@@ -28,6 +28,13 @@ type Input struct {
 	// AnnotationDomains are the domains of annotations that the administrator allows, in addition to the
 	// usual ones.
 	AnnotationDomains []string
+	// NeededLabels are the keys of labels that an admission policy demands. If a choice exists, the clone
+	// keeps them and drops others.
+	NeededLabels []string
+	// Traced is the container that is traced: see Container.
+	Traced string
+	// Record are the names of the gadgets that the sidecar records from the program's first instruction on.
+	Record []string
 	Changes
 }
 
@@ -36,6 +43,7 @@ type Changes struct {
 	Images        map[string]string          // by container
 	Env           map[string][]corev1.EnvVar // by container
 	EmptyVolumes  []string                   // volumes that are empty in the sandbox
+	SkipInit      []string                   // init containers that do not run
 	SeparatePIDs  bool                       // no shared process namespace
 	KeepsLiveness bool                       // keep liveness probes
 }

@@ -32,7 +32,7 @@ func TestEscapeIsCompleteAndMinimal(t *testing.T) {
 			selectors = append(selectors, workload.Selector{Kind: "service", Name: fmt.Sprint(n), Selector: randomSelector(t, random)})
 		}
 		extra := labels.Set{record.Label: "bcdfghjk"}
-		keep, drop, remaining := Escape(set, extra, selectors)
+		keep, drop, remaining := Escape(set, extra, selectors, nil)
 		final := labels.Merge(keep, extra)
 		for _, s := range selectors {
 			if s.Matches(final) != contains(remaining, s) {
@@ -56,6 +56,21 @@ func TestEscapeIsCompleteAndMinimal(t *testing.T) {
 	}
 	if dropped < 1000 || kept < 1000 {
 		t.Errorf("only %d labels dropped and %d kept: too few to prove anything", dropped, kept)
+	}
+}
+
+// Of several minimal sets of labels to drop, one is taken without the labels that are needed.
+func TestEscapeKeepsNeededLabels(t *testing.T) {
+	set := map[string]string{"app": "web", "tier": "front", "team": "shop"}
+	selectors := []workload.Selector{{Kind: "service", Name: "web", Selector: labels.SelectorFromSet(labels.Set{"app": "web", "tier": "front"})}}
+	for _, c := range []struct {
+		needed []string
+		want   string // the label that is dropped
+	}{{nil, "tier"}, {[]string{"tier"}, "app"}, {[]string{"app"}, "tier"}, {[]string{"tier", "app"}, "app"}, {[]string{"team"}, "tier"}} {
+		_, dropped, remaining := Escape(set, labels.Set{record.Label: "bcdfghjk"}, selectors, c.needed)
+		if len(dropped) != 1 || dropped[c.want] == "" || len(remaining) != 0 {
+			t.Errorf("needed %v: dropped %v, want %s", c.needed, dropped, c.want)
+		}
 	}
 }
 
@@ -112,10 +127,10 @@ func input() Input {
 			Live: corev1.Pod{
 				Spec: corev1.PodSpec{
 					SecurityContext: &corev1.PodSecurityContext{FSGroup: ptr[int64](1000620000)},
-					Containers:      []corev1.Container{{Name: "app", SecurityContext: &corev1.SecurityContext{RunAsUser: ptr[int64](1000620000)}}},
+					Containers:      []corev1.Container{{Name: "app", Image: "quay.io/team/app:1", SecurityContext: &corev1.SecurityContext{RunAsUser: ptr[int64](1000620000)}}},
 				},
 				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
-					{Name: "app", ImageID: "docker-pullable://quay.io/team/app@sha256:abc"}, {Name: "log", ImageID: "sha256:localonly"},
+					{Name: "app", ImageID: "docker-pullable://mirror.example.com/other/base@sha256:abc"}, {Name: "log", ImageID: "sha256:localonly"},
 				}},
 			},
 		},
@@ -128,7 +143,7 @@ func TestTheCloneIsTheRunningProgram(t *testing.T) {
 		t.Fatalf("%d pods", len(pods))
 	}
 	p := pods[0]
-	app := p.Spec.Containers[1]
+	sidecar, app := p.Spec.Containers[0], p.Spec.Containers[2]
 	for what, ok := range map[string]bool{
 		"runs in a VM":                   *p.Spec.RuntimeClassName == "kata",
 		"shares processes":               *p.Spec.ShareProcessNamespace,
@@ -138,13 +153,13 @@ func TestTheCloneIsTheRunningProgram(t *testing.T) {
 		"has no priority":                p.Spec.PriorityClassName == "",
 		"image by digest":                app.Image == "quay.io/team/app@sha256:abc",
 		"a digest is not pulled again":   app.ImagePullPolicy == corev1.PullIfNotPresent,
-		"image without a digest is kept": p.Spec.Containers[0].Image == "log:1",
+		"image without a digest is kept": p.Spec.Containers[1].Image == "log:1",
 		"live pod's user":                *app.SecurityContext.RunAsUser == 1000620000,
 		"live pod's group":               *p.Spec.SecurityContext.FSGroup == 1000620000,
 		"no liveness probe":              app.LivenessProbe == nil,
 		"readiness probe":                app.ReadinessProbe != nil,
 		"no host port":                   app.Ports[0].HostPort == 0,
-		"privileged sidecar":             p.Spec.Containers[2].Name == record.Sidecar && *p.Spec.Containers[2].SecurityContext.Privileged,
+		"privileged sidecar":             sidecar.Name == record.Sidecar && *sidecar.SecurityContext.Privileged,
 		"nothing else is privileged":     app.SecurityContext.Privileged == nil,
 		"label app is kept":              p.Labels["app"] == "web",
 		"no template hash":               p.Labels["pod-template-hash"] == "",
@@ -158,6 +173,22 @@ func TestTheCloneIsTheRunningProgram(t *testing.T) {
 		if !ok {
 			t.Errorf("not true: %s", what)
 		}
+	}
+}
+
+// The sidecar that records is ready before the program starts. Where it does not record, it has no hook.
+func TestTheSidecarRecordsFromBirth(t *testing.T) {
+	in := input()
+	if c := Pods(in)[0].Spec.Containers[0]; c.Lifecycle != nil || c.Command != nil {
+		t.Errorf("a sidecar that records nothing: command %q, hooks %v", c.Command, c.Lifecycle)
+	}
+	in.Record = []string{"open", "exec"}
+	c := Pods(in)[0].Spec.Containers[0]
+	if want := []string{tracer, "record", "--gadgets=open,exec"}; c.Name != record.Sidecar || !slices.Equal(c.Command, want) {
+		t.Errorf("the first container is %s with command %q, want the sidecar with %q", c.Name, c.Command, want)
+	}
+	if c.Lifecycle == nil || !slices.Equal(c.Lifecycle.PostStart.Exec.Command, []string{tracer, "ready"}) {
+		t.Errorf("hooks %v", c.Lifecycle)
 	}
 }
 

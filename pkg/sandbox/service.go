@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
+	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
 // Service returns the sandbox's Service. It has exactly the ports of the primary Service that the Route
@@ -51,6 +54,18 @@ func Budget(in Input) *policyv1.PodDisruptionBudget {
 	}
 }
 
+// servers returns the containers that can serve: the program's own, and its native sidecars, which are init
+// containers that are always restarted.
+func (in Input) servers() []corev1.Container {
+	out := slices.Clone(in.Program.Spec.Containers)
+	for _, c := range in.Program.Spec.InitContainers {
+		if workload.IsNativeSidecar(c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // targetPort returns the port number in the endpoints of a Service port, 0 if no container declares the
 // named port.
 func (in Input) targetPort(p corev1.ServicePort) int32 {
@@ -60,7 +75,7 @@ func (in Input) targetPort(p corev1.ServicePort) int32 {
 	case p.TargetPort.Type == intstr.Int:
 		return p.Port
 	}
-	for _, c := range in.Program.Spec.Containers {
+	for _, c := range in.servers() {
 		for _, cp := range c.Ports {
 			if cp.Name == p.TargetPort.StrVal {
 				return cp.ContainerPort

@@ -40,6 +40,12 @@ func (in Input) servingSecrets() (original, own string) {
 	return original, record.ServiceName(in.Session) + "-tls"
 }
 
+// ServingSecretName returns the name of the Secret that the service CA creates for the sandbox, "" for none.
+func (in Input) ServingSecretName() string {
+	_, own := in.servingSecrets()
+	return own
+}
+
 // mountOwnCertificate replaces the original's serving certificate in spec with the sandbox's own.
 func (in Input) mountOwnCertificate(spec *corev1.PodSpec) {
 	original, own := in.servingSecrets()

@@ -120,14 +120,17 @@ func createWithRetry(what string, do func() error) error {
 	return nil
 }
 
-// waitReady waits until every pod is an endpoint of the sandbox.
+// waitReady waits until every pod is an endpoint of the sandbox. A pod can be several: one for each port and
+// each address.
 func (r *Runner) waitReady(ctx context.Context) error {
 	begin := time.Now()
 	deadline := time.NewTimer(r.Timeout)
 	defer deadline.Stop()
+	stuck := newStuckWatch()
+	defer stuck.timer.Stop()
 	reported := ""
 	for {
-		if n := len(r.sandboxEndpoints()); n >= len(r.plan.Pods) {
+		if route.PodsOf(r.sandboxEndpoints()) >= len(r.plan.Pods) {
 			r.Report.Note("ready after %.1f s", time.Since(begin).Seconds())
 			return nil
 		}
@@ -138,7 +141,15 @@ func (r *Runner) waitReady(ctx context.Context) error {
 		if err := r.podFailure(); err != nil {
 			return err
 		}
+		stuck.look(r.stuckPod())
 		select {
+		case <-stuck.timer.C:
+			if stuck.pod != nil {
+				if confirmed := r.confirmStuck(ctx, stuck.pod); confirmed != nil {
+					return confirmed
+				}
+				stuck.again()
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
@@ -177,12 +188,19 @@ func (r *Runner) describePods() string {
 	return strings.Join(lines, "; ")
 }
 
+// hasRun reports whether a container that has ended ever ran, so that it has logs.
+func hasRun(t *corev1.ContainerStateTerminated) bool {
+	return t.Reason != "StartError" && t.Reason != "ContainerCannotRun" && t.Reason != "CreateContainerError"
+}
+
 // podFailure returns an error if a pod has ended or is being deleted. Pods are never restarted, so
 // that a crash can be inspected.
 func (r *Runner) podFailure() error {
 	for _, pod := range r.watcher.podList() {
 		for _, s := range pod.Status.ContainerStatuses {
-			if t := s.State.Terminated; t != nil {
+			if t := s.State.Terminated; t != nil && !hasRun(t) {
+				return reason.New(reason.ContainerNotStarted, "pod", pod.Name, "container", s.Name, "why", cmp.Or(strings.TrimSpace(t.Message), t.Reason))
+			} else if t != nil {
 				return reason.New(reason.ContainerEnded, "pod", pod.Name, "container", s.Name, "status", t.ExitCode, "why", t.Reason, "namespace", r.Namespace)
 			}
 		}

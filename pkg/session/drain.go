@@ -12,17 +12,18 @@ import (
 )
 
 // Drain returns a function that waits until routers no longer send traffic to a sandbox: at least
-// for d, and until pinned requests of all probes no longer reach the endpoints. The function's
+// for d, and until pinned requests of all probes no longer reach the endpoints. The probes must be of
+// routers whose cookie comes through to clients. The function's
 // argument late is how long routers may still use old weights after an outage. It is added to d,
 // unless allProbed says that every router is probed. The error is *store.StillReached if an
 // endpoint is still reached after a minute and late.
 func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []route.Endpoint) func(context.Context, time.Duration) error {
 	return func(ctx context.Context, late time.Duration) error {
-		within := drainedTimeout + late
+		within, least := drainedTimeout+late, d
 		if !allProbed {
-			d += late
+			least += late
 		}
-		if err := kube.Sleep(ctx, d); err != nil {
+		if err := kube.Sleep(ctx, least); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, within)
@@ -36,6 +37,21 @@ func Drain(d time.Duration, probes []*probe.Probe, allProbed bool, endpoints []r
 		}
 		return nil
 	}
+}
+
+// probesThatPin returns the probes of routers whose cookie comes through to clients, and whether these are all
+// routers. At other routers, a pinned request is a plain one, and says nothing about the endpoints. tries has the
+// probes to try for each router.
+func probesThatPin(ctx context.Context, tries [][]*probe.Probe, endpoints []route.Endpoint) (able []*probe.Probe, all bool) {
+	for _, ofRouter := range tries {
+		for _, p := range ofRouter {
+			if plain, err := p.Plain(ctx); err == nil && p.CanPin(plain, endpoints) {
+				able = append(able, p)
+				break
+			}
+		}
+	}
+	return able, len(able) == len(tries)
 }
 
 // waitUnreachable waits until a router no longer sends pinned requests to an endpoint.
@@ -58,10 +74,12 @@ func waitUnreachable(ctx context.Context, p *probe.Probe, e route.Endpoint) erro
 	}
 }
 
-// probes returns the probe of each router.
-func (r *Runner) probes() (out []*probe.Probe) {
+// probes returns the probe of each router at which requests can be pinned, and whether these are all.
+func (r *Runner) probes() (out []*probe.Probe, all bool) {
 	for _, f := range r.routerProbes {
-		out = append(out, f.Probe)
+		if f.pins {
+			out = append(out, f.Probe)
+		}
 	}
-	return out
+	return out, len(out) == len(r.routerProbes)
 }

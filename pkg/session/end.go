@@ -8,9 +8,9 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
-	"github.com/osc-debug/osc-debug/pkg/route/probe"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
+	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
 // endSession rolls the session back. failed is why the session ends, nil for its normal end.
@@ -25,6 +25,16 @@ func (r *Runner) endSession(ctx context.Context, failed error) (record.Outcome, 
 	if r.shifted {
 		e.Drain = r.drainFunc()
 	}
+	if r.BeforeDelete != nil && r.watcher != nil {
+		target := r.target()
+		e.BeforeDelete = func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, beforeDeleteTime)
+			defer cancel()
+			if err := r.BeforeDelete(ctx, target); err != nil {
+				r.Report.Warn(err)
+			}
+		}
+	}
 	out, err := e.Run(ctx)
 	if !r.shifted && err == nil {
 		// Nothing was shifted and nothing of ours is left, so changes of others do not matter to
@@ -32,10 +42,17 @@ func (r *Runner) endSession(ctx context.Context, failed error) (record.Outcome, 
 		out.Foreign = out.Blind
 	}
 	if err == nil {
-		r.writeEvent(ctx, "DebugSessionEnded", fmt.Sprintf("session %s of %s ended; the Route's backends were restored", r.journal.Session, r.journal.User))
+		note := fmt.Sprintf("session %s of %s ended; the Route's backends were restored", r.journal.Session, r.journal.User)
+		if out.Foreign {
+			note += "; " + out.String()
+		}
+		r.writeEvent(ctx, "DebugSessionEnded", note)
 	}
 	return out, err
 }
+
+// beforeDeleteTime limits BeforeDelete. A guard finishes a session on its own once settings.Courtesy is over.
+const beforeDeleteTime = settings.Courtesy * 3 / 4
 
 // servedUntilEnd reports whether the sandbox served users until the session ended.
 func servedUntilEnd(failed error) bool {
@@ -51,11 +68,8 @@ const connectionsTimeout = 5 * time.Second
 // sandbox closes.
 func (r *Runner) drainFunc() func(context.Context, time.Duration) error {
 	endpoints := r.sandboxEndpoints()
-	var probes []*probe.Probe
-	if r.canProve() { // otherwise requests cannot be pinned
-		probes = r.probes()
-	}
-	wait := Drain(r.Drain, probes, probes != nil && len(r.Routers) > 0, endpoints) // the Route's host may stand for several routers
+	probes, all := r.probes()
+	wait := Drain(r.Drain, probes, all && len(probes) > 0 && len(r.Routers) > 0, endpoints) // the Route's host may stand for several routers
 	return func(ctx context.Context, late time.Duration) error {
 		if err := wait(ctx, late); err != nil {
 			return err

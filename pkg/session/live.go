@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -27,7 +26,7 @@ func (r *Runner) stayLive(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	target := Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
+	target := r.target()
 	r.onLiveDone = make(chan struct{})
 	go func() {
 		defer close(r.onLiveDone)
@@ -58,6 +57,11 @@ func (r *Runner) waitForOnLive() {
 	}
 }
 
+// target returns what can be traced.
+func (r *Runner) target() Target {
+	return Target{Session: r.journal.Session, Namespace: r.Namespace, Container: r.plan.Container, Pods: r.containerIDs()}
+}
+
 // containerIDs returns the runtime's IDs of the traced container, by pod name.
 func (r *Runner) containerIDs() map[string]string {
 	out := map[string]string{}
@@ -78,6 +82,7 @@ func (r *Runner) watchLive(ctx context.Context) error {
 	reported := ""
 	steps := newStepper(r)
 	rollout := r.newRolloutWatch()
+	reloads := &reloader{r: r}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -96,6 +101,9 @@ func (r *Runner) watchLive(ctx context.Context) error {
 			left = min(left, forEnd.Sub(now))
 		}
 		if wait, more := steps.untilNext(now); more {
+			left = min(left, wait)
+		}
+		if wait := reloads.check(ctx, now); wait > 0 {
 			left = min(left, wait)
 		}
 		timer.Reset(left)
@@ -143,7 +151,7 @@ func (r *Runner) describeForeignChanges(s *record.Session) string {
 	if !seen || route == nil || s.Journal == nil || s.State != record.Live {
 		return ""
 	}
-	return strings.Join(record.Changed(route, s.Journal), ", ")
+	return record.EditsOf(route, s.Journal).String()
 }
 
 // currentSession returns this session as its Route was last seen, nil if it is no longer there. If

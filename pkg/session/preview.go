@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
+	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 )
@@ -30,7 +31,7 @@ type Preview struct {
 }
 
 // DryRun plans a session and returns what it would write. If server is true, the API server checks
-// every object by a dry run.
+// every object by a dry run, and without --no-probe each router gets a request as users send it.
 func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 	facts, err := preflight.Gather(ctx, r.Core, r.Routes, r.Namespace, r.Options.Route)
 	if err != nil {
@@ -43,7 +44,7 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 	if err := r.findGuard(ctx); err != nil {
 		r.Report.Warn(err)
 	}
-	if err := r.makePlan(facts); err != nil {
+	if err := r.makePlan(ctx, facts); err != nil {
 		return nil, err
 	}
 	var p *Preview
@@ -56,17 +57,22 @@ func (r *Runner) DryRun(ctx context.Context, server bool) (*Preview, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Live, err = r.plan.Live(p.armed, metav1.NewTime(r.endTime(facts.Now)))
+	if p.Live, err = r.plan.Live(p.armed, metav1.NewTime(r.endTime(facts.Now))); err != nil {
+		return nil, err
+	}
+	if server && !r.NoProbe {
+		err = r.checkProof(ctx)
+	}
 	return p, err
 }
 
 // dryRun has the API server check everything that will be created, and patch 1. If a LimitRange
 // rejects the pods, it changes the sidecar to comply and tries once more.
 func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
-	p, err := r.dryRunOnce(ctx)
+	p, err := r.dryRunKeepingLabels(ctx)
 	namespace, pods := r.plan.Facts.Namespace, len(r.plan.Pods)
 	switch {
-	case err == nil && pods == 1:
+	case err == nil && pods == 1 && len(p.Policies) <= 1: // the dry runs have checked each object alone
 		return p, nil
 	case err != nil && !preflight.OfLimits(err):
 		return nil, err
@@ -78,9 +84,9 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 		return nil, fitErr
 	}
 	if err != nil && len(namespace.Ranges) > 0 {
-		p, err = r.dryRunOnce(ctx)
+		p, err = r.dryRunKeepingLabels(ctx)
 	}
-	lines, tooMuch := preflight.Quota(namespace.Quotas, p.Pods[0], pods)
+	lines, tooMuch := preflight.Quota(namespace.Quotas, p.objects())
 	for _, line := range lines {
 		r.Report.Note("%s", line)
 	}
@@ -88,6 +94,30 @@ func (r *Runner) dryRun(ctx context.Context) (*Preview, error) {
 		return nil, err
 	}
 	return p, tooMuch
+}
+
+// dryRunKeepingLabels is dryRunOnce. If a policy demands a label that was left off, it tries again with that label, and
+// without others if that is possible.
+func (r *Runner) dryRunKeepingLabels(ctx context.Context) (*Preview, error) {
+	for {
+		p, err := r.dryRunOnce(ctx)
+		if e := reason.Of(err); e == nil || !e.Rights {
+			return p, err
+		}
+		if changed, buildErr := r.plan.Need(err); buildErr != nil || !changed {
+			return p, err
+		}
+		r.Report.Note("a policy demands a label that was left off; leaving off other labels instead")
+	}
+}
+
+// objects counts what the session creates.
+func (p *Preview) objects() preflight.Objects {
+	o := preflight.Objects{Pod: p.Pods[0], Pods: len(p.Pods), Policies: len(p.Policies)}
+	if p.Budget != nil {
+		o.Budgets = 1
+	}
+	return o
 }
 
 // dryRunOnce returns the preview even if the API server rejects a part of it.
@@ -114,6 +144,15 @@ func (r *Runner) dryRunOnce(ctx context.Context) (*Preview, error) {
 		}
 		return preflight.Refused("the sandbox's pod", err)
 	})
+	if p.Budget != nil {
+		g.Go(func() error {
+			budget, err := r.Core.PolicyV1().PodDisruptionBudgets(r.Namespace).Create(ctx, p.Budget, options)
+			if err == nil {
+				p.Budget = budget
+			}
+			return preflight.Refused("the sandbox's PodDisruptionBudget", err)
+		})
+	}
 	for i := range p.Policies {
 		g.Go(func() error {
 			policy, err := r.Core.NetworkingV1().NetworkPolicies(r.Namespace).Create(ctx, p.Policies[i], options)

@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -37,29 +41,142 @@ func (r *Runner) canaryTime() time.Duration    { return r.ReloadInterval + 3*tim
 // routerProbe sends requests to one router as users do.
 type routerProbe struct {
 	*probe.Probe
-	baseline probe.Answer // what users got before anything was changed
+	baseline probe.Answer // what a user got before anything was changed
+	servers  []served     // what the original's servers answer, one of each kind, if there are several kinds
+	pins     bool         // requests can be pinned to a server by the router's cookie
+	wanders  bool         // users are redirected to another place each time
+	dynamic  bool         // the router has the dynamic configuration manager
 }
 
-// isAcceptable reports whether an answer is as good as what users got before.
-func (f routerProbe) isAcceptable(a probe.Answer) bool {
-	return a.OK() || a.Status == f.baseline.Status
+// served is what a server of the Route answers. Servers of one Service and port are of one kind.
+type served struct {
+	service, port string
+	answer        probe.Answer
 }
 
-// takeBaselines sends a plain request to each router and keeps the answers.
-func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route) error {
-	routers := r.Routers
-	if len(routers) == 0 {
-		routers = []string{""} // the addresses that DNS has for the Route's host
+// before returns what users got before anything was changed: from the primary's servers on a port, or "" from any
+// server.
+func (f routerProbe) before(primary, port string) []probe.Answer {
+	all, of := []probe.Answer{f.baseline}, []probe.Answer(nil)
+	for _, s := range f.servers {
+		all = append(all, s.answer)
+		if s.service == primary && s.port == port {
+			of = append(of, s.answer)
+		}
+	}
+	if port == "" || of == nil {
+		return all
+	}
+	return of
+}
+
+// isSame reports whether an answer is as good as one of those that users got before.
+func (f routerProbe) isSame(a probe.Answer, before []probe.Answer) bool {
+	return slices.ContainsFunc(before, func(b probe.Answer) bool {
+		if f.wanders {
+			a.Location = b.Location
+		}
+		return a.Same(b)
+	})
+}
+
+// isAcceptable reports whether an answer is as good as what users got before. With --force, any answer is that is no
+// server error.
+func (r *Runner) isAcceptable(f routerProbe, a probe.Answer, before []probe.Answer) bool {
+	return f.isSame(a, before) || r.Force && a.Status > 0 && a.Status < http.StatusInternalServerError
+}
+
+// takeBaselines sends a plain request to each router and keeps the answers. of has the endpoints of the
+// Route's backends.
+func (r *Runner) takeBaselines(ctx context.Context, on *routev1.Route, of []discoveryv1.EndpointSlice) error {
+	var endpoints []route.Endpoint
+	for _, b := range record.WeightsOf(on).Backends {
+		if b.Weight == nil || *b.Weight > 0 {
+			endpoints = append(endpoints, route.Endpoints(on, b.Service, of)...)
+		}
+	}
+	if len(route.Hosts(on, "")) == 0 {
+		return reason.New(reason.RouteHasNoHost, "namespace", on.Namespace, "route", on.Name)
 	}
 	r.routerProbes = nil
-	for _, router := range routers {
-		f, err := r.takeBaseline(ctx, probe.New(on, router))
+	for _, at := range probesOf(on, r.Routers) {
+		f, err := r.firstBaseline(ctx, at)
 		if err != nil {
 			return err
 		}
+		f.pins = route.Sticky(on) && f.CanPin(f.baseline, endpoints)
+		f.askServers(ctx, endpoints)
 		r.routerProbes = append(r.routerProbes, f)
 	}
 	return nil
+}
+
+// plainSamples is how many plain requests stand for the servers of each kind where none can be pinned.
+const plainSamples = 5
+
+// askServers asks one server of each kind, if there are several kinds: users get the answers of all. Without pinned
+// requests, it sends several plain ones. A server error is nothing that a sandbox may answer too.
+func (f *routerProbe) askServers(ctx context.Context, endpoints []route.Endpoint) {
+	kind := func(e route.Endpoint) route.Endpoint { return route.Endpoint{Service: e.Service, PortName: e.PortName} }
+	var one []route.Endpoint
+	for _, e := range endpoints {
+		if !slices.ContainsFunc(one, func(o route.Endpoint) bool { return kind(o) == kind(e) }) {
+			one = append(one, e)
+		}
+	}
+	if len(one) < 2 {
+		return
+	}
+	add := func(s served, err error) {
+		if err == nil && s.answer.Status < http.StatusInternalServerError {
+			f.servers = append(f.servers, s)
+		}
+	}
+	for _, e := range one {
+		if f.pins {
+			if answer, reached, err := f.Pinned(ctx, e); reached {
+				add(served{e.Service, e.PortName, answer}, err)
+			}
+			continue
+		}
+		for range plainSamples {
+			answer, err := f.Plain(ctx)
+			add(served{answer: answer}, err)
+		}
+	}
+}
+
+// probesOf returns the probes to try at each router, one for each host of the Route. Without addresses of
+// routers, each host leads to its own router.
+func probesOf(on *routev1.Route, routers []string) (out [][]*probe.Probe) {
+	if len(routers) == 0 {
+		for _, host := range route.Hosts(on, "") {
+			out = append(out, []*probe.Probe{probe.New(on, host, "")})
+		}
+	}
+	for _, router := range routers {
+		name, _, err := net.SplitHostPort(router)
+		if err != nil {
+			name = router
+		}
+		var tries []*probe.Probe
+		for _, host := range route.Hosts(on, name) {
+			tries = append(tries, probe.New(on, host, router))
+		}
+		out = append(out, tries)
+	}
+	return out
+}
+
+// firstBaseline takes the baseline of the first probe that is not answered 503: a router knows only its own host of
+// a Route.
+func (r *Runner) firstBaseline(ctx context.Context, tries []*probe.Probe) (f routerProbe, err error) {
+	for _, p := range tries {
+		if f, err = r.takeBaseline(ctx, p); !reason.Is(err, reason.RouterAnswers503) {
+			return f, err
+		}
+	}
+	return f, err
 }
 
 // takeBaseline sends a plain request to one router.
@@ -78,11 +195,21 @@ func (r *Runner) takeBaseline(ctx context.Context, p *probe.Probe) (routerProbe,
 	if answer.Status == http.StatusServiceUnavailable {
 		return routerProbe{}, reason.New(reason.RouterAnswers503, "router", p)
 	}
-	return routerProbe{p, answer}, nil
+	f := routerProbe{Probe: p, baseline: answer}
+	if answer.Location != "" {
+		again, err := p.Plain(ctx)
+		if err != nil {
+			return routerProbe{}, reason.New(reason.RouterNotReached, "why", err)
+		}
+		f.wanders = again.Location != answer.Location
+	}
+	return f, nil
 }
 
-// canProve reports whether a request can be pinned to one server by cookie.
-func (r *Runner) canProve() bool { return !r.NoProbe && route.Sticky(r.current) }
+// canProve reports whether a request can be pinned to one server by cookie, at each router.
+func (r *Runner) canProve() bool {
+	return !r.NoProbe && len(r.routerProbes) > 0 && !slices.ContainsFunc(r.routerProbes, func(f routerProbe) bool { return !f.pins })
+}
 
 // proveSandbox sends a request to each sandbox endpoint through the real router, pinned by the
 // router's own cookie, while the sandbox's backend has weight 0 and no users are sent there.
@@ -96,14 +223,33 @@ func (r *Runner) proveSandbox(ctx context.Context) error {
 	return r.proveEndpoints(ctx, r.sandboxEndpoints())
 }
 
-// proveEndpoints proves each endpoint at each router.
+// proveEndpoints proves each endpoint at each router, and notes which routers have the dynamic configuration
+// manager.
 func (r *Runner) proveEndpoints(ctx context.Context, endpoints []route.Endpoint) error {
-	for _, f := range r.routerProbes {
+	for i, f := range r.routerProbes {
 		for _, e := range endpoints {
 			if err := r.proveEndpoint(ctx, f, e); err != nil {
 				return err
 			}
+			r.routerProbes[i].dynamic = r.routerProbes[i].dynamic || f.KnowsDynamic(ctx, e)
 		}
+	}
+	return nil
+}
+
+// sawDynamic reports whether a router has the dynamic configuration manager.
+func (r *Runner) sawDynamic() bool {
+	return slices.ContainsFunc(r.routerProbes, func(f routerProbe) bool { return f.dynamic })
+}
+
+// checkProof sends requests to the routers as users do. It warns if nothing can be proven there, and returns why users
+// get no answer.
+func (r *Runner) checkProof(ctx context.Context) error {
+	if err := r.takeBaselines(ctx, r.current, r.plan.Facts.Namespace.Slices); err != nil {
+		return err
+	}
+	if !r.canProve() {
+		r.Report.Warn(reason.New(reason.NotProven, "why", r.whyNotProvable()))
 	}
 	return nil
 }
@@ -115,23 +261,28 @@ func (r *Runner) whyNotProvable() string {
 		return "--no-probe"
 	case route.Passthrough(r.current):
 		return "a passthrough Route has no cookies"
-	default:
+	case !route.Sticky(r.current):
 		return "cookies are disabled on the Route"
+	default:
+		return "the router's cookie does not come through to clients"
 	}
 }
 
 // proveEndpoint proves one endpoint at one router.
 func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpoint) error {
-	bad := 0
+	bad, before := 0, f.before(r.current.Spec.To.Name, e.PortName)
 	for {
 		answer, reached, err := f.Pinned(ctx, e)
 		switch {
-		case reached && f.isAcceptable(answer):
+		case reached && r.isAcceptable(f, answer, before):
+			if !f.isSame(answer, before) {
+				r.Report.Warn(&reason.Forced{Refused: answersWorse(e, f, answer)})
+			}
 			r.Report.Note("%s answers %d through the router", e.Pod, answer.Status)
 			return nil
 		case reached:
 			if bad++; bad >= badAnswerLimit {
-				return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", answer.Status, "before", f.baseline.Status)
+				return answersWorse(e, f, answer)
 			}
 		}
 		if ended := kube.Sleep(ctx, probeInterval); ended != nil {
@@ -147,6 +298,19 @@ func (r *Runner) proveEndpoint(ctx context.Context, f routerProbe, e route.Endpo
 	}
 }
 
+// answersWorse is the error of a sandbox that does not answer as the original does.
+func answersWorse(e route.Endpoint, f routerProbe, a probe.Answer) error {
+	return reason.New(reason.SandboxAnswersWorse, "pod", e.Pod, "status", describeAnswer(a), "before", describeAnswer(f.baseline))
+}
+
+// describeAnswer returns an answer's status, and where it leads if it is a redirect.
+func describeAnswer(a probe.Answer) string {
+	if a.Location == "" {
+		return strconv.Itoa(a.Status)
+	}
+	return fmt.Sprintf("%d (to %s)", a.Status, a.Location)
+}
+
 // runCanary is the first step where nothing can be proven: it sets the smallest share and checks
 // that users still get answers.
 func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSlice) error {
@@ -158,8 +322,8 @@ func (r *Runner) runCanary(ctx context.Context, slices []discoveryv1.EndpointSli
 			return err
 		}
 		for _, f := range r.routerProbes {
-			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !f.isAcceptable(answer)) {
-				return reason.New(reason.CanaryNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
+			if answer, err := f.Plain(ctx); ctx.Err() == nil && (err != nil || !r.isAcceptable(f, answer, f.before("", ""))) {
+				return reason.New(reason.CanaryNotAnswered, "router", f, "status", describeAnswer(answer), "why", describeBadAnswer(answer, err), "before", describeAnswer(f.baseline))
 			}
 		}
 	}

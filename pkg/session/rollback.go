@@ -8,13 +8,13 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/kube"
 	"github.com/osc-debug/osc-debug/pkg/kube/exec"
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
-	"github.com/osc-debug/osc-debug/pkg/route/probe"
 	"github.com/osc-debug/osc-debug/pkg/session/plan"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/session/store"
@@ -39,7 +39,8 @@ type Rollback struct {
 type Ended struct {
 	Namespace, Route string
 	Session          string // "" if the Route had none
-	Foreign          bool   // others had changed the Route; their changes were kept
+	Foreign          bool   // others had changed the Route
+	Kept             string // what was kept of their changes, for a message
 	Nothing          bool   // there was no session, and nothing to delete
 	Guarded          bool   // the guard deletes the sandbox
 }
@@ -60,7 +61,7 @@ func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 	if !r.Wait {
 		ended.Guarded = true
 		_, out, err := r.Restore(ctx, on.Route.Namespace, on.Route.Name, on.Session.ID, on.Route)
-		ended.Foreign = out.Foreign
+		ended.Foreign, ended.Kept = out.Foreign, out.String()
 		return ended, err
 	}
 	e := store.Ending{Store: r.Store, Namespace: on.Route.Namespace, Route: on.Route.Name, ID: on.Session.ID, Step: r.Report.Step}
@@ -68,7 +69,7 @@ func (r Rollback) One(ctx context.Context, on Found) (Ended, error) {
 		e.Drain = r.drainFunc(ctx, on)
 	}
 	out, err := e.Run(ctx)
-	ended.Foreign = out.Foreign
+	ended.Foreign, ended.Kept = out.Foreign, out.String()
 	return ended, err
 }
 
@@ -99,7 +100,7 @@ func (r Rollback) All(ctx context.Context, begin func(Found)) (ended []Ended, er
 
 // optionalReadTimeout limits reads before the Route is restored that are not essential. The restore
 // does not wait longer for them, and does not fail if they fail.
-const optionalReadTimeout = 5 * time.Second
+const optionalReadTimeout = 15 * time.Second
 
 // drainFunc returns the drain of the rollback, which also warns of connections that deleting the
 // sandbox closes.
@@ -107,18 +108,19 @@ func (r Rollback) drainFunc(ctx context.Context, on Found) func(context.Context,
 	read, cancel := context.WithTimeout(ctx, optionalReadTimeout)
 	defer cancel()
 	wait := Drain(r.Drain, nil, false, nil)
-	slices, err := r.Core.DiscoveryV1().EndpointSlices(on.Route.Namespace).List(read, metav1.ListOptions{LabelSelector: record.Label + "=" + on.Session.ID})
+	slices, err := r.Core.DiscoveryV1().EndpointSlices(on.Route.Namespace).List(read, metav1.ListOptions{})
 	if err != nil {
 		r.Report.Warn(reason.New(reason.ConnectionsNotChecked, "why", err))
 		return wait
 	}
 	endpoints := route.Endpoints(on.Route, record.ServiceName(on.Session.ID), slices.Items)
 	if r.Routers != nil && route.Sticky(on.Route) {
-		var probes []*probe.Probe
-		for _, router := range r.Routers {
-			probes = append(probes, probe.New(on.Route, router))
+		var everywhere []route.Endpoint // plain requests are answered by any of them
+		for _, b := range record.WeightsOf(on.Route).Backends {
+			everywhere = append(everywhere, route.Endpoints(on.Route, b.Service, slices.Items)...)
 		}
-		wait = Drain(r.Drain, probes, true, endpoints)
+		probes, all := probesThatPin(read, probesOf(on.Route, r.Routers), everywhere)
+		wait = Drain(r.Drain, probes, all, endpoints)
 	}
 	return func(ctx context.Context, late time.Duration) error {
 		if err := wait(ctx, late); err != nil {
@@ -167,6 +169,9 @@ func (r Rollback) findAutoscaler(ctx context.Context, program string) *autoscali
 	defer cancel()
 	list, err := r.Core.AutoscalingV2().HorizontalPodAutoscalers(r.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
+		if !apierrors.IsForbidden(err) {
+			r.Report.Note("cannot read whether an autoscaler may have scaled the original down: %v", err)
+		}
 		return nil
 	}
 	for _, h := range workload.Scaling(list.Items, program) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -75,9 +76,15 @@ type Runner struct {
 	Clock  *kube.Clock
 	Trust  *settings.Trust // whether namespace osc-debug is trusted; nil: read it each time
 	Report Report
+	// BeforeUsers is called when the sandbox is ready, before any user is moved; nil: nothing is. Its error ends the
+	// session, or with Force is a warning.
+	BeforeUsers func(ctx context.Context, t Target) error
 	// OnLive is called once traffic has been shifted. It must return when its context ends; the
 	// rollback does not wait for it. An error is reported, but does not end the session.
 	OnLive func(ctx context.Context, t Target) error
+	// BeforeDelete is called when the Route is restored and drained, before the sandbox is deleted; nil: nothing is. An
+	// error is reported.
+	BeforeDelete func(ctx context.Context, t Target) error
 	// Connections counts the open TCP connections to ports of a sandbox pod; nil: they are not
 	// counted.
 	Connections func(ctx context.Context, pod string, ports []int32) (int, error)
@@ -104,12 +111,13 @@ type Target struct {
 // Result is the outcome of a session.
 type Result struct {
 	Session  string
-	Live     bool // the session became live
-	Foreign  bool // others had changed the Route; their changes were kept
-	Expired  bool // the TTL ended the session
-	Held     bool // the sandbox failed; it is kept without traffic until Expires
-	Detached bool // the session continues without this process
-	Unended  bool // the rollback failed
+	Live     bool   // the session became live
+	Foreign  bool   // others had changed the Route
+	Kept     string // what was kept of their changes, for a message
+	Expired  bool   // the TTL ended the session
+	Held     bool   // the sandbox failed; it is kept without traffic until Expires
+	Detached bool   // the session continues without this process
+	Unended  bool   // the rollback failed
 	Expires  time.Time
 }
 
@@ -186,7 +194,7 @@ func (r *Runner) Run(ctx context.Context, ending func() (context.Context, contex
 		}
 	}
 	outcome, err := r.endSession(endContext, failed)
-	result.Foreign = outcome.Foreign
+	result.Foreign, result.Kept = outcome.Foreign, outcome.String()
 	if err != nil {
 		result.Unended = true
 		return result, errors.Join(failed, err)
@@ -237,7 +245,7 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if err := r.findGuard(ctx); err != nil {
 		return err
 	}
-	if err := r.makePlan(facts); err != nil {
+	if err := r.makePlan(ctx, facts); err != nil {
 		return err
 	}
 	if _, err := r.dryRun(ctx); err != nil {
@@ -246,28 +254,55 @@ func (r *Runner) Preflight(ctx context.Context) error {
 	if r.NoProbe {
 		return nil
 	}
-	return r.takeBaselines(ctx, facts.Route)
+	return r.takeBaselines(ctx, facts.Route, facts.Namespace.Slices)
+}
+
+// beforeUsersTime is how long BeforeUsers may take.
+func (r *Runner) beforeUsersTime() time.Duration {
+	if r.BeforeUsers == nil {
+		return 0
+	}
+	return max(90*time.Second, r.Timeout/2)
 }
 
 // makePlan plans the session and reports the plan's notes and warnings.
-func (r *Runner) makePlan(facts *preflight.Facts) error {
+func (r *Runner) makePlan(ctx context.Context, facts *preflight.Facts) error {
 	guard := plan.NoGuard
 	if r.guard != nil {
 		guard = plan.Guard{Nodes: r.guard.Nodes, Shape: r.guard.Shape}
 	}
-	p, err := plan.Make(facts, r.Request, guard, r.Timeout+r.proofTimeout()+r.baselineWait()+armMargin)
+	p, err := plan.Make(facts, r.Request, guard, r.Timeout+r.proofTimeout()+r.baselineWait()+r.beforeUsersTime()+armMargin)
 	if err != nil {
 		return err
 	}
 	for _, note := range p.Notes {
 		r.Report.Note("%s", note)
 	}
+	if facts.Namespace.NoLeases {
+		r.Report.Note("not checked whether a pod of the original holds a Lease: you cannot list Leases")
+	}
 	for _, w := range p.Warnings {
 		r.Report.Warn(w)
 	}
 	journal := p.Journal
+	if !r.NoProbe && len(route.Hosts(facts.Route, "")) == 0 {
+		return reason.New(reason.RouteHasNoHost, "namespace", r.Namespace, "route", r.Options.Route)
+	}
 	r.plan, r.journal, r.current = p, &journal, facts.Route
-	return nil
+	return r.checkDrift(ctx)
+}
+
+// checkDrift warns of ConfigMaps and Secrets that were changed since the original started, and refuses a session
+// if one is gone.
+func (r *Runner) checkDrift(ctx context.Context) error {
+	warnings, unchecked, err := preflight.Drift(ctx, r.Core, r.Namespace, r.plan.Input.Program, &r.plan.Pods[0].Spec, r.plan.Input.ServingSecretName())
+	for _, w := range warnings {
+		r.Report.Warn(w)
+	}
+	if len(unchecked) > 0 {
+		r.Report.Note("not checked whether changed since the original started: %s", strings.Join(unchecked, ", "))
+	}
+	return err
 }
 
 // judgeFacts refuses a session by what was read, and warns of what --force allows.
@@ -296,6 +331,18 @@ func (r *Runner) armRoute(ctx context.Context) error {
 
 // shiftTraffic sends the requested share of new clients to the sandbox.
 func (r *Runner) shiftTraffic(ctx context.Context) error {
+	if r.BeforeUsers != nil {
+		limit := r.beforeUsersTime()
+		limited, cancel := context.WithTimeoutCause(ctx, limit, &Timeout{"check before users are moved", limit})
+		err := r.BeforeUsers(limited, r.target())
+		cancel()
+		switch {
+		case err != nil && ctx.Err() == nil && r.Force:
+			r.Report.Warn(&reason.Forced{Refused: err})
+		case err != nil:
+			return err
+		}
+	}
 	if err := r.waitForRenewal(ctx); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,7 +24,7 @@ type Status struct {
 	State     string        `json:"state"`
 	Asked     route.Percent `json:"asked"`
 	Realised  route.Percent `json:"realised"` // by the current weights and endpoints
-	Ready     int           `json:"ready"`    // ready servers of the sandbox
+	Ready     int           `json:"ready"`    // pods of the sandbox that are servers of the Route
 	Workload  string        `json:"workload,omitempty"`
 	User      string        `json:"user,omitempty"`
 	// Expires is when the session ends at the latest.
@@ -136,7 +135,7 @@ func StatusOf(f Found, slices []discoveryv1.EndpointSlice, pods []PodStatus, now
 	for _, b := range backends {
 		s.Backends = append(s.Backends, BackendStatus{b.Service, b.Value(), b.Ready, shares[b.Service].Percent(), b.Service == own})
 	}
-	s.Ready, s.Realised = servers[own], shares[own].Percent()
+	s.Ready, s.Realised = route.PodsOf(route.Endpoints(f.Route, own, slices)), shares[own].Percent()
 	if j := f.Session.Journal; j != nil {
 		s.Asked, s.User, s.Workload, s.Left = j.Asked, j.User, j.Workload, j.Left(now)
 		if j.State != record.Arming {
@@ -144,6 +143,9 @@ func StatusOf(f Found, slices []discoveryv1.EndpointSlice, pods []PodStatus, now
 		}
 	}
 	s.Wrong = f.problem(s.Left)
+	if j := f.Session.Journal; s.Wrong == nil && j != nil && !j.ServedNow(record.Servers(f.Route, record.WeightedServices(f.Route), slices), now) {
+		s.Wrong = reason.New(reason.NotServedYet)
+	}
 	s.ProblemCode = reason.CodeOf(s.Wrong)
 	return s
 }
@@ -160,8 +162,8 @@ func (f Found) problem(left time.Duration) error {
 	case left < 0:
 		return reason.New(reason.SessionPastItsTime, "namespace", f.Route.Namespace, "route", f.Route.Name)
 	case j.State == record.Live:
-		if changes := record.Changed(f.Route, j); len(changes) > 0 {
-			return reason.New(reason.WeightChangedByOthers, "change", strings.Join(changes, ", "))
+		if edits := record.EditsOf(f.Route, j); len(edits) > 0 {
+			return reason.New(reason.WeightChangedByOthers, "change", edits.String())
 		}
 	}
 	return nil

@@ -192,6 +192,18 @@ func TestProblemsOfASession(t *testing.T) {
 		return func(r *routev1.Route) { r.Annotations[record.JournalKey] = text }
 	}
 	weigh := func(r *routev1.Route) { *r.Spec.To.Weight = 77 }
+	atDynamicRouter := func(served string, touched time.Duration) func(*routev1.Route) {
+		return func(r *routev1.Route) {
+			j := record.Of(r).Journal
+			j.Dynamic, j.Served, j.Touched = true, served, metav1.NewTime(now.Add(-touched))
+			text, err := j.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Annotations[record.JournalKey] = text
+		}
+	}
+	noServers := record.Servers(plainRoute("web"), []string{"web", "other"}, nil)
 	remove := func(r *routev1.Route) { r.Spec.AlternateBackends = nil }
 	for _, c := range []struct {
 		name   string
@@ -214,6 +226,10 @@ func TestProblemsOfASession(t *testing.T) {
 		{"backend added", record.Live, now, func(r *routev1.Route) {
 			r.Spec.AlternateBackends = append(r.Spec.AlternateBackends, routev1.RouteTargetReference{Kind: "Service", Name: "b"})
 		}, reason.WeightChangedByOthers},
+		{"served by a dynamic router", record.Live, now, atDynamicRouter(noServers, time.Minute), ""},
+		{"servers changed at a dynamic router", record.Live, now, atDynamicRouter("0123456789ab", time.Minute), reason.NotServedYet},
+		{"reloading", record.Live, now, atDynamicRouter(noServers, time.Second), reason.NotServedYet},
+		{"servers changed while held", record.Held, now, atDynamicRouter("0123456789ab", time.Minute), ""},
 		{"journal is no JSON", record.Live, now, write("{"), reason.JournalMalformed},
 		{"journal is too long", record.Live, now, func(r *routev1.Route) {
 			r.Annotations[record.JournalKey] += strings.Repeat(" ", record.MaxJournal)

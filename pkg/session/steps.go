@@ -106,9 +106,9 @@ func (s *stepper) stopIfOverridden(now *record.Session) {
 // share is still ours if it is the one that this command requested last, or one of possible, which
 // it may have written.
 func (r *Runner) describeOverride(on *routev1.Route, now *record.Session, possible ...route.Percent) string {
-	for _, service := range []string{on.Spec.To.Name, record.ServiceName(now.ID)} {
-		if text := record.ChangedWeight(on, now.Journal, service); text != "" {
-			return text
+	for _, edit := range record.EditsOf(on, now.Journal) {
+		if edit.Service == on.Spec.To.Name || edit.Service == record.ServiceName(now.ID) {
+			return edit.Text
 		}
 	}
 	if asked := now.Journal.Asked; asked != r.journal.Asked && !slices.Contains(possible, asked) {

@@ -25,26 +25,52 @@ func (r *Runner) verifyTraffic(ctx context.Context) error {
 	return nil
 }
 
+// Where answers do not show which backend they are from, badUnpinned bad ones in all are too many. Once the router has
+// had time for a reload, there are enough requests for the sandbox to have answered some: unpinnedAnswers on average, but
+// at least minUnpinned and at most maxUnpinned. A slow router's answers are too few when the time is up; that is no fault.
+const (
+	badUnpinned     = 3
+	unpinnedAnswers = 5
+	minUnpinned     = 10
+	maxUnpinned     = 200
+)
+
+// unpinnedRequests returns how many requests the verification sends there when the sandbox has the share asked.
+func unpinnedRequests(asked route.Percent) int {
+	if asked == 0 {
+		return minUnpinned // no answer is expected from the sandbox
+	}
+	return int(min(max(minUnpinned, unpinnedAnswers/float64(asked.Share())), maxUnpinned))
+}
+
 // verifyRouter verifies the traffic of one router.
 func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 	sandboxCookies := map[string]bool{}
 	for _, e := range r.sandboxEndpoints() {
-		sandboxCookies[e.Cookie()] = true
+		for _, value := range e.Cookies(r.current) {
+			sandboxCookies[value] = true
+		}
 	}
-	all := r.journal.Realised >= 100
-	deadline := time.Now().Add(r.verifyTimeout())
-	fails, seen, inRow := 0, 0, 0
+	all, before := r.journal.Asked >= 100, f.before("", "")
+	start := time.Now()
+	deadline, reloaded := start.Add(r.verifyTimeout()), start.Add(r.baselineWait())
+	fails, allFails, seen, inRow, unpinned := 0, 0, 0, 0, 0
 	for n := 1; ; n++ {
+		timeIsUp := time.Now().After(deadline) && n >= minVerifyProbes
 		if s, err := r.currentSession(); err != nil || s == nil {
 			return errors.Join(err, reason.New(reason.SessionEndedMeanwhile))
+		}
+		if time.Now().After(reloaded) {
+			unpinned++
 		}
 		answer, err := f.Plain(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil || !f.isAcceptable(answer) {
-			if fails++; fails >= 2 {
-				return reason.New(reason.UsersNotAnswered, "router", f, "status", answer.Status, "why", describeBadAnswer(answer, err), "before", f.baseline.Status)
+		if err != nil || !r.isAcceptable(f, answer, before) {
+			fails++
+			if allFails++; fails >= 2 || !f.pins && allFails >= badUnpinned {
+				return reason.New(reason.UsersNotAnswered, "router", f, "status", describeAnswer(answer), "why", describeBadAnswer(answer, err), "before", describeAnswer(f.baseline))
 			}
 		} else {
 			fails = 0
@@ -57,9 +83,9 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 		}
 		switch {
 		case fails > 0: // try once more
-		case !route.Sticky(r.current):
-			if n >= 10 {
-				r.Report.Note("%d requests answered; this Route does not show which backend answered", n)
+		case !f.pins:
+			if unpinned >= unpinnedRequests(r.journal.Asked) || timeIsUp {
+				r.Report.Note("%d requests answered; without the router's cookie they do not show which backend answered", n)
 				return nil
 			}
 		case r.journal.Asked < minSampledPercent:
@@ -74,12 +100,14 @@ func (r *Runner) verifyRouter(ctx context.Context, f routerProbe) error {
 			r.Report.Note("%d of %d requests answered by the sandbox", seen, n)
 			return nil
 		}
-		if time.Now().After(deadline) && n >= minVerifyProbes {
+		if timeIsUp && fails == 0 {
 			return reason.New(reason.RouterSendsNothing, "seen", seen, "asked", n, "within", r.verifyTimeout().String())
 		}
 		pause := probeInterval
-		if all && inRow > 0 {
-			pause = 0 // the router has the new weights: no need to wait between the remaining requests
+		if all && inRow > 0 || seen == 0 && n >= minVerifyProbes {
+			// The router has the new weights, so nothing has to be waited for. Or it reloads so often that the sandbox's
+			// turn never comes: with each reload, it begins with the servers of the largest weights.
+			pause = 0
 		}
 		if err := kube.Sleep(ctx, pause); err != nil {
 			return err

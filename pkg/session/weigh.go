@@ -36,13 +36,13 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *record.Session
 		return nil, reason.New(reason.NoReadySandboxPod, "namespace", r.Namespace, "route", r.Options.Route, "session", s.ID, "label", record.Label)
 	}
 	if s.State == record.Held || r.Percent > s.Journal.Realised {
-		if err := r.checkLoad(len(endpoints), list.Items); err != nil {
+		if err := r.checkLoad(route.PodsOf(endpoints), list.Items); err != nil {
 			return nil, err
 		}
 	}
 	unused := s.State == record.Held || s.Journal.Realised == 0 && r.Percent > 0
 	if unused && !r.NoProbe {
-		if err := r.proveUnused(ctx, endpoints); err != nil {
+		if err := r.proveUnused(ctx, endpoints, list.Items); err != nil {
 			return nil, err
 		}
 	}
@@ -61,21 +61,21 @@ func (r *Runner) Weigh(ctx context.Context, on *routev1.Route, s *record.Session
 	return r.journal, nil
 }
 
-// checkLoad refuses a share that is too much load for the sandbox's ready servers, as the plan does
-// at the start.
-func (r *Runner) checkLoad(servers int, slices []discoveryv1.EndpointSlice) error {
+// checkLoad refuses a share that is too much load for the sandbox's ready pods, as the plan does at the
+// start.
+func (r *Runner) checkLoad(pods int, slices []discoveryv1.EndpointSlice) error {
 	load := route.Load(r.originalBackends(slices), r.current.Spec.To.Name, r.Percent)
-	if most := float64(servers) * plan.LoadFactor; load > most && !r.Force {
+	if most := float64(pods) * plan.LoadFactor; load > most && !r.Force {
 		return reason.New(reason.TooMuchForSandbox, "namespace", r.Namespace, "route", r.Options.Route, "percent", fmt.Sprintf("%g", float64(r.Percent)),
-			"load", fmt.Sprintf("%.1f", load), "service", r.current.Spec.To.Name, "servers", servers, "possible", int(float64(r.Percent)*most/load))
+			"load", fmt.Sprintf("%.1f", load), "service", r.current.Spec.To.Name, "pods", pods, "possible", int(float64(r.Percent)*most/load))
 	}
 	return nil
 }
 
 // proveUnused sends a pinned request to each server of a sandbox without users: a held one, or one
 // that started with 0 %, maybe unproven. Other sandboxes answer users already.
-func (r *Runner) proveUnused(ctx context.Context, endpoints []route.Endpoint) error {
-	if err := r.takeBaselines(ctx, r.current); err != nil {
+func (r *Runner) proveUnused(ctx context.Context, endpoints []route.Endpoint, of []discoveryv1.EndpointSlice) error {
+	if err := r.takeBaselines(ctx, r.current, of); err != nil {
 		return err
 	}
 	if !r.canProve() {

@@ -76,10 +76,23 @@ func (r *Runner) writeWeights(ctx context.Context, store store.Store, percent ro
 	if r.journal.Expires.IsZero() {
 		r.journal.Expires.Time = r.endTime(r.Clock.Now())
 	}
+	if r.journal.Dynamic = r.journal.Dynamic || r.sawDynamic(); r.journal.Dynamic {
+		r.journal.Served = record.Servers(r.current, weightedIn(weights), slices)
+	}
 	r.shifted = true
 	updated, err := store.Shift(ctx, r.current, r.journal, weights)
 	if err == nil {
 		r.current = updated
 	}
 	return err
+}
+
+// weightedIn returns the Services with a weight above 0.
+func weightedIn(weights map[string]int32) (services []string) {
+	for service, w := range weights {
+		if w > 0 {
+			services = append(services, service)
+		}
+	}
+	return services
 }

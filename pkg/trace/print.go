@@ -4,49 +4,67 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/netip"
+	"slices"
+	"strings"
 	"sync"
-	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/terminal"
-	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
 // Printer prints events. Its method may be called from several goroutines.
 type Printer interface {
 	// Print prints an event that a gadget saw in a pod.
-	Print(pod, gadget string, e *frame.Event) error
+	Print(pod string, e *gadget.Event) error
 }
 
-// NewPrinter returns a printer for a format, "columns" or "json". "" means columns if w is a terminal and
-// JSON lines otherwise. The printer escapes what is not printable.
-func NewPrinter(w io.Writer, format string, isTerminal bool) (Printer, error) {
+// Formats of NewPrinter.
+const (
+	Columns = "columns"
+	JSON    = "json"
+)
+
+// NewPrinter returns a printer for a format, Columns or JSON. "" means columns if w is a terminal and
+// JSON lines otherwise. fields are the columns to print, nil for the usual ones. The printer escapes what is not
+// printable.
+func NewPrinter(w io.Writer, format string, isTerminal bool, fields []string) (Printer, error) {
 	switch {
-	case format == "columns" || format == "" && isTerminal:
+	case format == Columns || format == "" && isTerminal:
+		if fields != nil {
+			return &fieldPrinter{w: terminal.NewWriter(w, false), fields: fields}, nil
+		}
 		return &columnPrinter{w: terminal.NewWriter(w, false)}, nil
-	case format == "json" || format == "":
-		return &jsonPrinter{encoder: json.NewEncoder(terminal.NewJSONWriter(w))}, nil
+	case (format == JSON || format == "") && fields == nil:
+		return &jsonPrinter{w: terminal.NewJSONWriter(w)}, nil
+	case format == JSON || format == "":
+		return nil, fmt.Errorf("--fields needs --output columns: JSON has all fields")
 	}
 	return nil, fmt.Errorf("--output %q: must be columns or json", format)
 }
 
 type jsonPrinter struct {
-	mu      sync.Mutex
-	encoder *json.Encoder
-}
-
-// line is one event with its origin.
-type line struct {
-	Pod    string `json:"pod"`
-	Gadget string `json:"gadget"`
-	*frame.Event
+	mu   sync.Mutex
+	w    io.Writer
+	line []byte
 }
 
 // Print prints an event as one line of JSON.
-func (p *jsonPrinter) Print(pod, gadget string, e *frame.Event) error {
+func (p *jsonPrinter) Print(pod string, e *gadget.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.encoder.Encode(line{pod, gadget, e})
+	head, err := json.Marshal(struct {
+		Pod    string `json:"pod"`
+		Gadget string `json:"gadget"`
+	}{pod, e.Gadget})
+	if err != nil {
+		return err
+	}
+	if p.line, err = e.AppendJSON(p.line[:0], string(head[1:len(head)-1])+","); err != nil {
+		return err
+	}
+	p.line = append(p.line, '\n')
+	_, err = p.w.Write(p.line)
+	return err
 }
 
 type columnPrinter struct {
@@ -55,50 +73,75 @@ type columnPrinter struct {
 	headerPrinted bool
 }
 
-const rowFormat = "%-12s  %7d  %-15s  %-7s  %s\n"
+const rowFormat = "%-12s  %7s  %-15s  %-7s  %s\n"
 
 // Print prints an event as one line, after a header line before the first.
-func (p *columnPrinter) Print(_, gadget string, e *frame.Event) error {
+func (p *columnPrinter) Print(_ string, e *gadget.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.headerPrinted {
 		p.headerPrinted = true
-		fmt.Fprintf(p.w, "%-12s  %7s  %-15s  %-7s  %s\n", "TIME", "PID", "COMM", "EVENT", "DETAIL")
+		fmt.Fprintf(p.w, rowFormat, "TIME", "PID", "COMM", "EVENT", "DETAIL")
 	}
-	name, detail := gadget, ""
-	switch {
-	case e.Open != nil:
-		result := fmt.Sprintf("fd %d", e.Open.FD)
-		if e.Open.Error != "" {
-			result = terminal.Line(e.Open.Error)
-		}
-		detail = fmt.Sprintf("%s  %s  %s", terminal.Line(e.Open.Path), result, formatDuration(e.Open.Took))
-	case e.TCP != nil:
-		name = terminal.Line(e.TCP.Op)
-		detail = fmt.Sprintf("%s -> %s", address(e.TCP.Local), address(e.TCP.Remote))
-		switch {
-		case e.TCP.Op == "accept":
-			detail = fmt.Sprintf("%s <- %s", address(e.TCP.Local), address(e.TCP.Remote))
-		case e.TCP.Op == "close":
-			detail += fmt.Sprintf("  sent %d B  received %d B  %s", e.TCP.Sent, e.TCP.Received, formatDuration(e.TCP.Took))
-		case e.TCP.Error != "":
-			detail += "  " + terminal.Line(e.TCP.Error)
-		}
-	}
-	_, err := fmt.Fprintf(p.w, rowFormat, e.Time.Local().Format("15:04:05.000"), e.PID, terminal.Line(e.Comm), name, detail)
+	name, detail := e.Payload.Show()
+	_, err := fmt.Fprintf(p.w, rowFormat, e.Time.Local().Format("15:04:05.000"), fmt.Sprint(e.PID), terminal.Line(e.Comm), terminal.Line(name), terminal.Line(detail))
 	return err
 }
 
-// address is an address and a port on one line: the zone of an IPv6 address may be any text.
-func address(a netip.AddrPort) string { return terminal.Line(a.String()) }
+// fieldPrinter prints fields that the user chose.
+type fieldPrinter struct {
+	mu            sync.Mutex
+	w             io.Writer
+	fields        []string
+	widths        []int
+	headerPrinted bool
+}
 
-// formatDuration formats a duration with at least three significant digits.
-func formatDuration(d time.Duration) string {
-	switch {
-	case d >= time.Second:
-		return d.Round(10 * time.Millisecond).String()
-	case d >= time.Millisecond:
-		return d.Round(10 * time.Microsecond).String()
+// Print prints the fields of an event as one line, after a header line before the first. A field that the event does
+// not have is a dash.
+func (p *fieldPrinter) Print(pod string, e *gadget.Event) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.headerPrinted {
+		p.headerPrinted, p.widths = true, make([]int, len(p.fields))
+		head := slices.Clone(p.fields)
+		for i := range head {
+			head[i] = strings.ToUpper(head[i])
+		}
+		if err := p.printRow(head); err != nil {
+			return err
+		}
 	}
-	return d.Round(10 * time.Nanosecond).String()
+	row := make([]string, len(p.fields))
+	for i, name := range p.fields {
+		switch name {
+		case "pod":
+			row[i] = pod
+		case "gadget":
+			row[i] = e.Gadget
+		default:
+			row[i] = e.Text(name)
+		}
+	}
+	return p.printRow(row)
+}
+
+// maxWidth is the widest that a column becomes by a long value.
+const maxWidth = 40
+
+// printRow prints a row. A column is as wide as its widest value so far, within limits.
+func (p *fieldPrinter) printRow(row []string) error {
+	var line strings.Builder
+	for i, value := range row {
+		value = terminal.Line(value)
+		if i == len(row)-1 {
+			line.WriteString(value)
+			break
+		}
+		p.widths[i] = max(p.widths[i], min(len(value), maxWidth))
+		fmt.Fprintf(&line, "%-*s  ", p.widths[i], value)
+	}
+	line.WriteByte('\n')
+	_, err := io.WriteString(p.w, line.String())
+	return err
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/terminal"
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
 // stopTimeout is how long a tracer may take to detach and send its ledgers.
@@ -39,6 +40,9 @@ type Request struct {
 	Pods      map[string]string // sandbox pod to the runtime ID of its traced container
 	Container string            // name of the traced container
 	Gadgets   []string          // names
+	Filters   []string          // that an event must pass all: see package gadget
+	// SlowerThan is how long a call takes at least to be an event of gadget slow.
+	SlowerThan time.Duration
 }
 
 // Ledgers are the ledgers of one pod, by gadget.
@@ -47,13 +51,69 @@ type Ledgers map[string]frame.Ledger
 // String returns all ledgers in one line.
 func (l Ledgers) String() string {
 	var parts []string
-	for _, g := range frame.Names() {
+	for _, g := range gadget.Names() {
 		if ledger, ok := l[g]; ok {
 			parts = append(parts, g+": "+ledger.String())
 		}
 	}
 	return strings.Join(parts, "; ")
 }
+
+// Lost reports whether a gadget lost events, or could not follow something.
+func (l Ledgers) Lost() bool {
+	for _, ledger := range l {
+		if ledger.Lost() {
+			return true
+		}
+	}
+	return false
+}
+
+// Check loads the gadgets in all pods and detaches them again. It returns an error with reason GadgetsUnavailable if
+// one cannot be loaded in a pod, or if a tracer cannot run.
+func Check(checking context.Context, e exec.Client, r Request) error {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var wrong []string
+	add := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		wrong = append(wrong, fmt.Sprintf(format, args...))
+	}
+	for pod, id := range r.Pods {
+		wg.Go(func() {
+			ctx, stop := context.WithCancel(checking)
+			defer stop()
+			known := 0
+			status := func(gadget string, s frame.Status) {
+				if s.State != frame.Works && s.State != frame.Degraded {
+					add("%s in %s: %s", gadget, pod, terminal.Line(s.Reason))
+				}
+				if known++; known == len(r.Gadgets) {
+					stop() // detaches the gadgets
+				}
+			}
+			if _, err := tracePod(ctx, e, r, pod, id, noPrinter{}, status, func(string) {}); err != nil && known < len(r.Gadgets) {
+				if ended := context.Cause(checking); ended != nil {
+					err = ended
+				}
+				add("%s: %v", pod, err)
+			}
+		})
+	}
+	wg.Wait()
+	if wrong == nil {
+		return nil
+	}
+	slices.Sort(wrong)
+	return reason.New(reason.GadgetsUnavailable, "gadgets", strings.Join(wrong, "; "))
+}
+
+// noPrinter prints nothing.
+type noPrinter struct{}
+
+// Print implements Printer.
+func (noPrinter) Print(string, *gadget.Event) error { return nil }
 
 // Run traces all pods until the context ends, waits for the tracers to finish, and returns each pod's
 // ledgers. It calls note with each gadget's status, in the manner of fmt.Sprintf. If tracing fails in
@@ -67,7 +127,9 @@ func Run(ctx context.Context, e exec.Client, r Request, p Printer, note func(str
 	)
 	for pod, id := range r.Pods {
 		wg.Go(func() {
-			ledgers, err := tracePod(ctx, e, r, pod, id, p, note)
+			ledgers, err := tracePod(ctx, e, r, pod, id, p, func(gadget string, s frame.Status) {
+				note("%s: gadget %s %s (%s)", pod, gadget, terminal.Line(s.State), terminal.Line(s.Reason))
+			}, func(text string) { note("%s: %s", pod, terminal.Line(text)) })
 			mu.Lock()
 			defer mu.Unlock()
 			all[pod] = ledgers
@@ -80,7 +142,7 @@ func Run(ctx context.Context, e exec.Client, r Request, p Printer, note func(str
 	return all, failed
 }
 
-func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p Printer, note func(string, ...any)) (Ledgers, error) {
+func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p Printer, status func(gadget string, s frame.Status), note func(string)) (Ledgers, error) {
 	if id == "" {
 		return nil, reason.New(reason.ContainerNotRunning, "container", r.Container)
 	}
@@ -91,7 +153,7 @@ func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p P
 	in, heartbeats := io.Pipe()
 	go sendHeartbeats(ctx, heartbeats, cancelStream)
 	out, frames := io.Pipe()
-	reader := &frameReader{pod: pod, gadgets: r.Gadgets, printer: p, note: note, ledgers: Ledgers{}}
+	reader := &frameReader{pod: pod, gadgets: r.Gadgets, printer: p, status: status, note: note, ledgers: Ledgers{}}
 	done := make(chan error, 1)
 	go func() {
 		err := reader.read(out)
@@ -100,10 +162,15 @@ func tracePod(ctx context.Context, e exec.Client, r Request, pod, id string, p P
 		}
 		done <- err
 	}()
+	var filters []string
+	for _, f := range r.Filters {
+		filters = append(filters, "--filter="+f)
+	}
 	stderr := exec.Limited{Limit: maxStderr, Cut: true}
-	err := e.Stream(streamContext, r.Namespace, pod, record.Sidecar, []string{
+	err := e.Stream(streamContext, r.Namespace, pod, record.Sidecar, append([]string{
 		"/usr/bin/osc-tracer", "run", "--gadgets=" + strings.Join(r.Gadgets, ","), "--container-id=" + id, "--container-name=" + r.Container,
-	}, remotecommand.StreamOptions{Stdin: in, Stdout: frames, Stderr: &stderr})
+		"--slower-than=" + r.SlowerThan.String(),
+	}, filters...), remotecommand.StreamOptions{Stdin: in, Stdout: frames, Stderr: &stderr})
 	in.Close()
 	frames.Close()
 	if wrong := <-done; wrong != nil {
@@ -139,7 +206,8 @@ type frameReader struct {
 	pod     string
 	gadgets []string // that run; frames of others are an error
 	printer Printer
-	note    func(string, ...any)
+	status  func(gadget string, s frame.Status)
+	note    func(text string)
 	ledgers Ledgers
 	seq     uint64
 }
@@ -170,14 +238,18 @@ func (r *frameReader) handle(line []byte) error {
 	if r.seq++; f.Seq != r.seq {
 		return reason.New(reason.TraceFramesLost, "got", f.Seq, "last", r.seq-1)
 	}
+	if f.Kind == frame.KindNote {
+		r.note(f.Note)
+		return nil
+	}
 	if !slices.Contains(r.gadgets, f.Gadget) {
 		return fmt.Errorf("read the tracer's frames: unexpected gadget %.40q", f.Gadget)
 	}
 	switch {
 	case f.Status != nil:
-		r.note("%s: gadget %s %s (%s)", r.pod, f.Gadget, terminal.Line(f.Status.State), terminal.Line(f.Status.Reason))
+		r.status(f.Gadget, *f.Status)
 	case f.Event != nil:
-		return r.printer.Print(r.pod, f.Gadget, f.Event)
+		return r.printer.Print(r.pod, f.Event)
 	case f.Ledger != nil:
 		r.ledgers[f.Gadget] = *f.Ledger
 	}

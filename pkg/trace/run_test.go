@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+
 	"github.com/osc-debug/osc-debug/pkg/reason"
 )
 
@@ -39,11 +41,11 @@ func TestTheFramesOfASandboxAreBounded(t *testing.T) {
 				out.Close()
 			}()
 			var printed bytes.Buffer
-			p, err := NewPrinter(&printed, "columns", true)
+			p, err := NewPrinter(&printed, "columns", true, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &frameReader{pod: "a", gadgets: []string{"open"}, printer: p, note: t.Logf, ledgers: Ledgers{}}
+			r := &frameReader{pod: "a", gadgets: []string{"open"}, printer: p, status: func(gadget string, s frame.Status) { t.Log(gadget, s) }, note: func(s string) { t.Log(s) }, ledgers: Ledgers{}}
 			err = r.read(in)
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || reason.CodeOf(err) != c.code {
 				t.Errorf("got %v, want %q", err, c.err)

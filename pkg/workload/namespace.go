@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -34,8 +35,11 @@ type Namespace struct {
 	// SlicesVersion is the resourceVersion of the list of Slices, from which to watch.
 	SlicesVersion string
 	// Set by ReadDetails, for the workloads that need them.
-	Revisions []appsv1.ControllerRevision
-	Claims    []corev1.PersistentVolumeClaim
+	Deployments []appsv1.Deployment
+	Leases      []coordinationv1.Lease
+	NoLeases    bool // the caller may not list Leases
+	Revisions   []appsv1.ControllerRevision
+	Claims      []corev1.PersistentVolumeClaim
 	// Set by Limits.
 	Quotas []corev1.ResourceQuota
 	Ranges []corev1.LimitRange
@@ -111,19 +115,36 @@ func Read(ctx context.Context, core kubernetes.Interface, namespace string) (*Na
 }
 
 // ReadDetails lists what only some workloads need: ControllerRevisions for the pods of StatefulSets
-// and DaemonSets, and PersistentVolumeClaims if pods of the Service mount any.
+// and DaemonSets, PersistentVolumeClaims if pods of the Service mount any, and Deployments if ReplicaSets own
+// them. It lists Leases if the caller may; without them, nobody knows whether a pod holds one.
 func (ns *Namespace) ReadDetails(ctx context.Context, core kubernetes.Interface, service string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	l := &lister{Group: g, ns: ns}
-	var revisions, claims bool
+	var revisions, claims, deployments bool
 	for _, pod := range ns.Behind(service) {
 		owner := metav1.GetControllerOf(&pod)
 		revisions = revisions || owner != nil && (owner.Kind == kindStatefulSet || owner.Kind == kindDaemonSet)
+		deployments = deployments || owner != nil && owner.Kind == kindReplicaSet
 		claims = claims || slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.PersistentVolumeClaim != nil })
 	}
 	if revisions {
 		l.require("ControllerRevisions", into(ctx, core.AppsV1().ControllerRevisions(ns.Name).List, func(l *appsv1.ControllerRevisionList) { ns.Revisions = l.Items }))
 	}
+	if deployments {
+		l.request("Deployments", into(ctx, core.AppsV1().Deployments(ns.Name).List, func(l *appsv1.DeploymentList) { ns.Deployments = l.Items }))
+	}
+	l.Go(func() error {
+		list, err := core.CoordinationV1().Leases(ns.Name).List(ctx, metav1.ListOptions{})
+		switch {
+		case apierrors.IsForbidden(err):
+			ns.NoLeases = true
+		case err != nil:
+			return fmt.Errorf("list Leases: %w", err)
+		default:
+			ns.Leases = list.Items
+		}
+		return nil
+	})
 	if claims {
 		l.request("PersistentVolumeClaims", into(ctx, core.CoreV1().PersistentVolumeClaims(ns.Name).List, func(l *corev1.PersistentVolumeClaimList) { ns.Claims = l.Items }))
 	}

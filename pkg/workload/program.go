@@ -3,8 +3,6 @@
 package workload
 
 import (
-	"fmt"
-	"sort"
 	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
@@ -20,7 +18,7 @@ type Program struct {
 	Annotations map[string]string
 	Spec        corev1.PodSpec // of the live pod's revision
 	Live        corev1.Pod     // a ready pod: its effective security context and image digests are cloned
-	Ready       int            // number of ready pods of the Service
+	Ready       int            // number of its pods that are endpoints of the Route
 	// Mesh is the service mesh whose proxy was injected into the live pod, "" for none. The proxy is
 	// not part of Spec.
 	Mesh string
@@ -37,9 +35,11 @@ type Program struct {
 // String returns kind/name with the kind in lower case, as kubectl prints it.
 func (p *Program) String() string { return strings.ToLower(p.Kind) + "/" + p.Name }
 
-// Find returns the program behind the Route's primary Service, of the ready pod that is first by name.
-// If several controllers have pods behind the Service, workload (kind/name, "" for any) selects one.
-// Errors about the Route or its pods have a reason, such as NoReadyPod or OtherWorkload.
+// Find returns the program whose pods are the Route's endpoints of the primary Service, with the pod that is
+// first by name as the live one. If pods of several programs are endpoints, workload (kind/name, "" for none)
+// selects one. Pods that the Service selects without being endpoints, such as those of a Job without the
+// Route's port, are no candidates. Errors about the Route or its pods have a reason, such as NoReadyPod,
+// SeveralWorkloads or OtherWorkload.
 func Find(r *routev1.Route, ns *Namespace, workload string) (*Program, error) {
 	service := ns.Service(r.Spec.To.Name)
 	if service == nil {
@@ -48,31 +48,21 @@ func Find(r *routev1.Route, ns *Namespace, workload string) (*Program, error) {
 	if len(service.Spec.Selector) == 0 {
 		return nil, reason.New(reason.ServiceWithoutSelector, "namespace", r.Namespace, "route", r.Name, "service", service.Name)
 	}
-	var ready []corev1.Pod
-	for _, pod := range ns.Behind(service.Name) {
-		if IsReady(&pod) {
-			ready = append(ready, pod)
-		}
-	}
-	if len(ready) == 0 {
+	candidates := ns.candidates(r, service.Name)
+	switch {
+	case len(candidates) == 0:
 		return nil, reason.New(reason.NoReadyPod, "namespace", r.Namespace, "route", r.Name, "service", service.Name)
+	case workload == "" && len(candidates) > 1:
+		return nil, reason.New(reason.SeveralWorkloads, "namespace", r.Namespace, "route", r.Name, "service", service.Name, "workloads", describe(candidates), "most", most(candidates).name)
+	case workload == "":
+		return candidates[0].program(r)
 	}
-	sort.Slice(ready, func(i, j int) bool { return ready[i].Name < ready[j].Name })
-	var others []string
-	for _, pod := range ready {
-		program, err := ns.programOf(pod)
-		if err != nil {
-			return nil, fmt.Errorf("route %s/%s: %w", r.Namespace, r.Name, err)
+	for _, c := range candidates {
+		if isNamed(workload, c.kind, c.of) {
+			return c.program(r)
 		}
-		if workload != "" && !program.Is(workload) {
-			others = append(others, program.String())
-			continue
-		}
-		program.Ready = len(ready)
-		return program, nil
 	}
-	sort.Strings(others)
-	return nil, reason.New(reason.OtherWorkload, "namespace", r.Namespace, "route", r.Name, "service", service.Name, "others", strings.Join(unique(others), ", "), "workload", workload)
+	return nil, reason.New(reason.OtherWorkload, "namespace", r.Namespace, "route", r.Name, "service", service.Name, "others", describe(candidates), "workload", workload)
 }
 
 // shortKinds maps kubectl's short and plural names of the kinds that can be cloned to kinds.
@@ -83,25 +73,14 @@ var shortKinds = map[string]string{
 	"dc": "deploymentconfig", "deploymentconfigs": "deploymentconfig", "po": "pod", "pods": "pod",
 }
 
-// Is reports whether workload, kind/name in any form that kubectl accepts, is this program.
-func (p *Program) Is(workload string) bool {
-	kind, name, _ := strings.Cut(workload, "/")
-	kind = strings.ToLower(kind)
-	if long, ok := shortKinds[kind]; ok {
-		kind = long
+// isNamed reports whether workload, kind/name in any form that kubectl accepts, is the one of this kind and name.
+func isNamed(workload, kind, name string) bool {
+	k, n, _ := strings.Cut(workload, "/")
+	k = strings.ToLower(k)
+	if long, ok := shortKinds[k]; ok {
+		k = long
 	}
-	return kind == strings.ToLower(p.Kind) && name == p.Name
-}
-
-// unique returns a sorted list without duplicates.
-func unique(sorted []string) []string {
-	var out []string
-	for i, s := range sorted {
-		if i == 0 || s != sorted[i-1] {
-			out = append(out, s)
-		}
-	}
-	return out
+	return k == strings.ToLower(kind) && n == name
 }
 
 // IsReady reports whether a pod is ready and not being deleted.

@@ -8,9 +8,12 @@
 #define COMM_LEN 16
 
 /* Set before loading. A process belongs to the target if it has the target's mount
- * namespace: the containers of a sandbox share PIDs and network, but not mounts. PIDs
+ * namespace: the containers of a sandbox share PIDs and network, but not mounts. Before
+ * the target's container exists, its mount namespace is 0: then every process in the
+ * sandbox's PID namespace is one, except those with the tracer's own mount namespace. PIDs
  * are translated from the kernel's to those in the tracer's PID namespace. */
 volatile const __u32 target_mnt_ns = 0;
+volatile const __u32 own_mnt_ns = 0;
 volatile const __u32 target_net_ns = 0;
 volatile const __u64 pid_ns_dev = 0;
 volatile const __u64 pid_ns_ino = 0;
@@ -21,8 +24,9 @@ struct {
 } events SEC(".maps");
 
 /* Every event is counted as seen, and also as lost if the ring buffer has no room for
- * it. The tracer's ledger starts from these counters. */
-enum { SEEN, LOST, COUNTERS };
+ * it. What could not be followed because a map was full is counted as missed. The
+ * tracer's ledger starts from these counters. */
+enum { SEEN, LOST, MISSED, COUNTERS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -39,6 +43,8 @@ static __always_inline void count(__u32 which)
 		(*n)++;
 }
 
+/* Callers check the result at once: a 6.1 kernel rejects a second check after other code, because
+ * it does not remember the first one. */
 static __always_inline void *reserve(__u64 size)
 {
 	void *e = bpf_ringbuf_reserve(&events, size, 0);
@@ -58,11 +64,39 @@ static __always_inline void submit(void *e)
 	bpf_ringbuf_submit(e, full > (1 << 20) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
+/* The number of a pid in the sandbox, 0 if it has none there: in the innermost PID
+ * namespace, which must be the sandbox's. */
+static __always_inline __u32 number_of(struct pid *pid)
+{
+	unsigned int level = BPF_CORE_READ(pid, level);
+	struct upid innermost = {};
+
+	/* The array's entries follow each other; its length is not in the type. */
+	bpf_core_read(&innermost, sizeof(innermost), (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid));
+	if (BPF_CORE_READ(innermost.ns, ns.inum) != (__u32)pid_ns_ino)
+		return 0;
+	return innermost.nr;
+}
+
+static __always_inline bool is_target_task(struct task_struct *task)
+{
+	__u32 mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+
+	if (target_mnt_ns)
+		return mnt_ns == target_mnt_ns;
+	return mnt_ns != own_mnt_ns && number_of(BPF_CORE_READ(task, thread_pid)) != 0;
+}
+
 static __always_inline bool is_target(void)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	return is_target_task((struct task_struct *)bpf_get_current_task());
+}
 
-	return BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == target_mnt_ns;
+/* PID and TID of a task in the sandbox. */
+static __always_inline void pid_of(struct task_struct *task, __u32 *pid, __u32 *tid)
+{
+	*pid = number_of(BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]));
+	*tid = number_of(BPF_CORE_READ(task, thread_pid));
 }
 
 /* The current PID and TID in the sandbox; 0 if the process is not in its PID namespace. */
@@ -75,6 +109,19 @@ static __always_inline void current_pid(__u32 *pid, __u32 *tid)
 		*pid = info.tgid;
 		*tid = info.pid;
 	}
+}
+
+/* The file that a descriptor of the current process refers to, 0 for none. */
+static __always_inline struct file *file_of(__u32 fd)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file *file = NULL;
+
+	if (fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + fd);
+	return file;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
 /*
- * tcp: connections that the target opens, accepts and closes. State changes often run in
- * a softirq, where the current process is unrelated. So the owner of an outgoing connection
- * is saved at SYN_SENT; an incoming one belongs to the process that listens on its port.
+ * tcp: connections that the target opens, accepts and closes, with the resets and
+ * retransmissions of each. State changes often run in a softirq, where the current process
+ * is unrelated. So the owner of an outgoing connection is saved at SYN_SENT, and that of an
+ * incoming one when a process accepts it: who listens need not be who accepts.
  */
-#include "gadget.h"
+#include "syscall.h"
 
 #define AF_INET 2
 #define AF_INET6 10
 
-enum { ESTABLISHED = 1, SYN_SENT = 2, SYN_RECV = 3, FIN_WAIT2 = 5, TIME_WAIT = 6, CLOSE = 7, LAST_ACK = 9, LISTEN = 10, CLOSING = 11 };
+#if defined(__TARGET_ARCH_x86)
+#define NR_ACCEPT 43
+#define NR_ACCEPT4 288
+#else
+#define NR_ACCEPT 202
+#define NR_ACCEPT4 242
+#endif
+
+enum { ESTABLISHED = 1, SYN_SENT = 2, SYN_RECV = 3, FIN_WAIT2 = 5, TIME_WAIT = 6, CLOSE = 7, LAST_ACK = 9, CLOSING = 11 };
 enum { SOCK_DONE = 1 }; /* bit of skc_flags: the peer sent its FIN */
-enum { OP_CONNECT = 1, OP_ACCEPT = 2, OP_CLOSE = 3 };
+enum { OP_CONNECT = 1, OP_ACCEPT = 2, OP_CLOSE = 3, OP_RESET_SENT = 4, OP_RESET_RECEIVED = 5, OP_RETRANSMIT = 6 };
 
 struct owner {
 	__u32 pid;
@@ -21,7 +30,7 @@ struct owner {
 
 struct tcp_event {
 	__u64 time;     /* ns, monotonic */
-	__u64 took;     /* ns: of the handshake for connect, of the connection for close */
+	__u64 took;     /* ns: of the handshake for connect, in the backlog for accept, else of the connection */
 	__u64 sent;     /* bytes that the peer acknowledged, at close */
 	__u64 received; /* bytes, at close */
 	__u32 pid;
@@ -30,11 +39,13 @@ struct tcp_event {
 	__u16 family;
 	__u16 local_port;
 	__u16 remote_port;
-	__s32 error; /* errno of a failed connect */
+	__s32 error;         /* errno of a failed connect */
+	__u32 rtt;           /* us, smoothed, at close */
+	__u32 retransmitted; /* segments, at close */
+	__s32 reason;        /* of a reset that was sent, as the kernel numbers it; -1: unknown */
 	__u8 local[16];
 	__u8 remote[16];
 	char comm[COMM_LEN];
-	__u32 pad;
 };
 const struct tcp_event *unused_tcp_event __attribute__((unused));
 
@@ -44,6 +55,7 @@ struct connection {
 	__u64 established;
 	__u64 acked;      /* bytes_acked when established: the SYN */
 	__u16 local_port; /* the socket clears it before it closes */
+	bool owned;       /* by the target */
 };
 
 struct {
@@ -53,31 +65,28 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-/* The process of the target that listens on each port. The tracer adds those that
- * listened before it started. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u16);
-	__type(value, struct owner);
-} listeners SEC(".maps");
-
 static __always_inline void current_owner(struct owner *o)
 {
 	current_pid(&o->pid, &o->tid);
 	bpf_get_current_comm(o->comm, sizeof(o->comm));
 }
 
-static __always_inline void emit(struct sock *sk, struct connection *c, __u16 op, int old, __u64 now)
+static __always_inline bool is_target_net(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) == target_net_ns;
+}
+
+static __always_inline struct tcp_event *describe(struct sock *sk, struct connection *c, __u16 op, __u64 now)
 {
 	struct tcp_event *e = reserve(sizeof(*e));
 
 	if (!e)
-		return;
+		return NULL;
 	__builtin_memset(e, 0, sizeof(*e));
 	e->time = now;
-	e->took = now - (op == OP_CLOSE && c->established ? c->established : c->begin);
+	e->took = now - (op != OP_CONNECT && c->established ? c->established : c->begin);
 	e->op = op;
+	e->reason = -1;
 	e->pid = c->owner.pid;
 	e->tid = c->owner.tid;
 	__builtin_memcpy(e->comm, c->owner.comm, sizeof(e->comm));
@@ -94,22 +103,37 @@ static __always_inline void emit(struct sock *sk, struct connection *c, __u16 op
 		BPF_CORE_READ_INTO(&e->local, sk, __sk_common.skc_v6_rcv_saddr);
 		BPF_CORE_READ_INTO(&e->remote, sk, __sk_common.skc_v6_daddr);
 	}
-	if (op == OP_CLOSE) {
-		struct tcp_sock *tp = (struct tcp_sock *)sk;
+	return e;
+}
 
-		/* The kernel counts sequence numbers, of which SYN and FIN take one each. */
-		bool fin_acked = old == FIN_WAIT2 || old == TIME_WAIT || old == LAST_ACK || old == CLOSING;
-		bool fin_came = BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE);
+static __always_inline void emit_connect(struct sock *sk, struct connection *c, __u64 now)
+{
+	struct tcp_event *e = describe(sk, c, OP_CONNECT, now);
 
-		e->sent = BPF_CORE_READ(tp, bytes_acked) - c->acked;
-		if (fin_acked && e->sent)
-			e->sent--;
-		e->received = BPF_CORE_READ(tp, bytes_received);
-		if (fin_came && e->received)
-			e->received--;
-	} else {
-		e->error = BPF_CORE_READ(sk, sk_err);
-	}
+	if (!e)
+		return;
+	e->error = BPF_CORE_READ(sk, sk_err);
+	submit(e);
+}
+
+static __always_inline void emit_close(struct sock *sk, struct connection *c, int old, __u64 now)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	/* The kernel counts sequence numbers, of which SYN and FIN take one each. */
+	bool fin_acked = old == FIN_WAIT2 || old == TIME_WAIT || old == LAST_ACK || old == CLOSING;
+	bool fin_came = BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE);
+	struct tcp_event *e = describe(sk, c, OP_CLOSE, now);
+
+	if (!e)
+		return;
+	e->sent = BPF_CORE_READ(tp, bytes_acked) - c->acked;
+	if (fin_acked && e->sent)
+		e->sent--;
+	e->received = BPF_CORE_READ(tp, bytes_received);
+	if (fin_came && e->received)
+		e->received--;
+	e->rtt = BPF_CORE_READ(tp, srtt_us) >> 3;
+	e->retransmitted = BPF_CORE_READ(tp, total_retrans);
 	submit(e);
 }
 
@@ -119,43 +143,27 @@ int tcp_state(struct raw_args *ctx)
 	struct sock *sk = (struct sock *)ctx->args[0];
 	int old = ctx->args[1], new = ctx->args[2];
 	__u64 key = (__u64)sk, now = bpf_ktime_get_ns();
+	struct connection fresh = { .begin = now };
 	struct connection *c;
-	__u16 port;
 
-	if (BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_net_ns)
+	if (!is_target_net(sk))
 		return 0;
 	switch (new) {
-	case LISTEN:
-		if (is_target()) {
-			struct owner o = {};
-
-			port = BPF_CORE_READ(sk, __sk_common.skc_num);
-			current_owner(&o);
-			bpf_map_update_elem(&listeners, &port, &o, BPF_ANY);
-		}
-		return 0;
 	case SYN_SENT:
-		if (is_target()) {
-			struct connection fresh = { .begin = now };
-
-			fresh.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-			current_owner(&fresh.owner);
-			bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY);
-		}
+		if (!is_target())
+			return 0;
+		fresh.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+		fresh.owned = true;
+		current_owner(&fresh.owner);
+		if (bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY))
+			count(MISSED);
 		return 0;
 	case ESTABLISHED:
-		if (old == SYN_RECV) {
-			struct connection fresh = { .begin = now, .established = now };
-			struct owner *o;
-
-			port = BPF_CORE_READ(sk, __sk_common.skc_num);
-			o = bpf_map_lookup_elem(&listeners, &port);
-			if (!o)
-				return 0;
-			fresh.owner = *o;
-			fresh.local_port = port;
-			bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY);
-			emit(sk, &fresh, OP_ACCEPT, old, now);
+		if (old == SYN_RECV) { /* nobody has accepted it yet */
+			fresh.established = now;
+			fresh.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+			if (bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY))
+				count(MISSED);
 			return 0;
 		}
 		c = bpf_map_lookup_elem(&connections, &key);
@@ -163,21 +171,109 @@ int tcp_state(struct raw_args *ctx)
 			c->established = now;
 			c->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 			c->acked = BPF_CORE_READ((struct tcp_sock *)sk, bytes_acked);
-			emit(sk, c, OP_CONNECT, old, now);
+			emit_connect(sk, c, now);
 		}
 		return 0;
 	case CLOSE:
-		if (old == LISTEN) {
-			port = BPF_CORE_READ(sk, __sk_common.skc_num);
-			bpf_map_delete_elem(&listeners, &port);
-			return 0;
-		}
 		c = bpf_map_lookup_elem(&connections, &key);
-		if (c) {
-			emit(sk, c, old == SYN_SENT ? OP_CONNECT : OP_CLOSE, old, now);
-			bpf_map_delete_elem(&connections, &key);
-		}
+		if (!c)
+			return 0;
+		if (c->owned && old == SYN_SENT)
+			emit_connect(sk, c, now);
+		else if (c->owned)
+			emit_close(sk, c, old, now);
+		bpf_map_delete_elem(&connections, &key);
 		return 0;
 	}
 	return 0;
+}
+
+SEC("raw_tp/sys_exit")
+int tcp_accepted(struct raw_args *ctx)
+{
+	__u64 nr = call_number((struct pt_regs *)ctx->args[0]), now, key;
+	__s64 fd = ctx->args[1];
+	struct connection fresh = {}, *c;
+	struct tcp_event *e;
+	struct socket *socket;
+	struct file *file;
+	struct sock *sk;
+
+	if ((nr != NR_ACCEPT && nr != NR_ACCEPT4) || fd < 0)
+		return 0;
+	file = file_of(fd);
+	if (!file)
+		return 0;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	if (!sk || !is_target_net(sk))
+		return 0;
+	key = (__u64)sk;
+	if (!is_target()) {
+		bpf_map_delete_elem(&connections, &key);
+		return 0;
+	}
+	now = bpf_ktime_get_ns();
+	c = bpf_map_lookup_elem(&connections, &key);
+	if (!c) { /* established before the programs were attached */
+		__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+		if (family != AF_INET && family != AF_INET6)
+			return 0;
+		fresh.begin = fresh.established = now;
+		fresh.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+		if (bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY)) {
+			count(MISSED); /* its close will not be seen */
+			return 0;
+		}
+		c = bpf_map_lookup_elem(&connections, &key);
+		if (!c)
+			return 0;
+	}
+	current_owner(&c->owner);
+	c->owned = true;
+	e = describe(sk, c, OP_ACCEPT, now);
+	if (e)
+		submit(e);
+	return 0;
+}
+
+static __always_inline int emit_of(struct sock *sk, __u16 op, int reason)
+{
+	__u64 key = (__u64)sk;
+	struct connection *c;
+	struct tcp_event *e;
+
+	if (!sk)
+		return 0;
+	c = bpf_map_lookup_elem(&connections, &key);
+	if (!c || !c->owned)
+		return 0;
+	e = describe(sk, c, op, bpf_ktime_get_ns());
+	if (e) {
+		e->reason = reason;
+		submit(e);
+	}
+	return 0;
+}
+
+/* Whether tracepoint tcp_send_reset has the reason as third argument. */
+volatile const bool reset_has_reason = false;
+
+SEC("raw_tp/tcp_send_reset")
+int tcp_reset_sent(struct raw_args *ctx)
+{
+	return emit_of((struct sock *)ctx->args[0], OP_RESET_SENT, reset_has_reason ? (int)ctx->args[2] : -1);
+}
+
+SEC("raw_tp/tcp_receive_reset")
+int tcp_reset_received(struct raw_args *ctx)
+{
+	return emit_of((struct sock *)ctx->args[0], OP_RESET_RECEIVED, -1);
+}
+
+SEC("raw_tp/tcp_retransmit_skb")
+int tcp_retransmitted(struct raw_args *ctx)
+{
+	return emit_of((struct sock *)ctx->args[0], OP_RETRANSMIT, -1);
 }

@@ -2,20 +2,10 @@ package gadget
 
 import (
 	"fmt"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// bootTime returns the wall-clock time when the monotonic clock, which BPF programs read, was 0.
-func bootTime() (time.Time, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return time.Time{}, fmt.Errorf("read the clock: %w", err)
-	}
-	return time.Now().Add(-time.Duration(ts.Nano())), nil
-}
 
 // castRecord returns a record of the ring buffer as a T, without copying. C and Go have the same layout:
 // bpf2go generated T from the types of the BPF object. The ring buffer aligns records to 8 bytes.

@@ -14,23 +14,30 @@ import (
 )
 
 type openOpenEvent struct {
-	_     structs.HostLayout
-	Time  uint64
-	Took  uint64
-	Pid   uint32
-	Tid   uint32
-	Ret   int32
-	Flags uint32
-	Comm  [16]int8
-	Path  [256]int8
+	_      structs.HostLayout
+	Time   uint64
+	Took   uint64
+	Pid    uint32
+	Tid    uint32
+	Ret    int32
+	Flags  uint32
+	Compat uint32
+	DirAt  uint32
+	DirCut uint32
+	Pad    uint32
+	Comm   [16]int8
+	Path   [256]int8
+	Dir    [512]int8
 }
 
 type openPending struct {
-	_     structs.HostLayout
-	Time  uint64
-	Path  uint64
-	Flags uint32
-	_     [4]byte
+	_      structs.HostLayout
+	Time   uint64
+	Path   uint64
+	Flags  uint32
+	Dirfd  int32
+	Compat uint32
+	_      [4]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -42,6 +49,7 @@ const (
 	openMapEvents          = "events"
 	openProgOpenEnter      = "open_enter"
 	openProgOpenExit       = "open_exit"
+	openVarOwnMntNs        = "own_mnt_ns"
 	openVarPidNsDev        = "pid_ns_dev"
 	openVarPidNsIno        = "pid_ns_ino"
 	openVarTargetMntNs     = "target_mnt_ns"
@@ -108,6 +116,7 @@ type openMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type openVariableSpecs struct {
+	OwnMntNs        *ebpf.VariableSpec `ebpf:"own_mnt_ns"`
 	PidNsDev        *ebpf.VariableSpec `ebpf:"pid_ns_dev"`
 	PidNsIno        *ebpf.VariableSpec `ebpf:"pid_ns_ino"`
 	TargetMntNs     *ebpf.VariableSpec `ebpf:"target_mnt_ns"`
@@ -152,6 +161,7 @@ func (m *openMaps) Close() error {
 //
 // It can be passed to loadOpenObjects or ebpf.CollectionSpec.LoadAndAssign.
 type openVariables struct {
+	OwnMntNs        *ebpf.Variable `ebpf:"own_mnt_ns"`
 	PidNsDev        *ebpf.Variable `ebpf:"pid_ns_dev"`
 	PidNsIno        *ebpf.Variable `ebpf:"pid_ns_ino"`
 	TargetMntNs     *ebpf.Variable `ebpf:"target_mnt_ns"`

@@ -1,64 +1,72 @@
 package gadget
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
-	"github.com/osc-debug/osc-debug/pkg/trace/frame"
-	"github.com/osc-debug/osc-debug/sidecar/target"
+	describe "github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
-func startTCP(t *target.Target) (*Running, error) {
-	spec, err := loadTcp()
-	if err != nil {
-		return nil, err
+var tcpGadget = implementation{
+	load: loadTcp,
+	tiers: []tier{{
+		name: rawTracepoints,
+		required: []attachment{
+			{to: "sys_exit", program: "tcp_accepted"}, {to: "inet_sock_set_state", program: "tcp_state"},
+		},
+		optional: []attachment{
+			{to: "tcp_send_reset", program: "tcp_reset_sent", without: "resets that are sent"},
+			{to: "tcp_receive_reset", program: "tcp_reset_received", without: "resets that are received"},
+			{to: "tcp_retransmit_skb", program: "tcp_retransmitted", without: "retransmissions"},
+		},
+	}},
+	adapt:  findResetReason,
+	decode: decodeTCP,
+}
+
+// findResetReason tells the programs whether the kernel gives a reason for resets, and notes the reasons' names: their
+// numbers differ between kernels.
+func findResetReason(spec *ebpf.CollectionSpec, kernel *btf.Spec, of *facts) error {
+	if len(argumentsOf(kernel, "tcp_send_reset")) < 3 {
+		return nil
 	}
-	if err := setConstants(spec, t); err != nil {
-		return nil, err
-	}
-	var o tcpObjects
-	if err := spec.LoadAndAssign(&o, nil); err != nil {
-		return nil, err
-	}
-	// Attach first, then add the existing listeners, so that none that opens in between is missed.
-	r, err := attachPrograms(o.Events, o.Counters, []attachment{{"inet_sock_set_state", o.TcpState}}, decodeTCP, o.Close)
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range t.Listeners() {
-		owner := tcpOwner{Pid: l.PID, Tid: l.PID}
-		for i := 0; i < len(l.Comm) && i < len(owner.Comm)-1; i++ {
-			owner.Comm[i] = int8(l.Comm[i])
+	of.resetReasons = map[int32]string{}
+	var reasons *btf.Enum
+	if err := kernel.TypeByName("sk_rst_reason", &reasons); err == nil {
+		for _, v := range reasons.Values {
+			of.resetReasons[int32(v.Value)] = v.Name
 		}
-		if err := o.Listeners.Put(l.Port, owner); err != nil {
-			return nil, fmt.Errorf("add listener on port %d: %w", l.Port, err)
-		}
 	}
-	return r, nil
+	return setConstant(spec, "reset_has_reason", true)
 }
 
 // operations has the names of the OP_ constants in tcp.bpf.c.
-var operations = map[uint16]string{1: "connect", 2: "accept", 3: "close"}
+var operations = map[uint16]string{1: "connect", 2: "accept", 3: "close", 4: "reset sent", 5: "reset received", 6: "retransmit"}
 
-func decodeTCP(raw []byte, boot time.Time) (*frame.Event, error) {
+func decodeTCP(raw []byte, of *facts) (head, describe.Payload, error) {
 	e, err := castRecord[tcpTcpEvent](raw)
 	if err != nil {
-		return nil, err
+		return head{}, nil, err
 	}
 	op, ok := operations[e.Op]
 	if !ok {
-		return nil, fmt.Errorf("unknown operation %d", e.Op)
+		return head{}, nil, fmt.Errorf("unknown operation %d", e.Op)
 	}
-	return &frame.Event{
-		Time: boot.Add(time.Duration(e.Time)), PID: e.Pid, TID: e.Tid, Comm: cString(e.Comm[:]),
-		TCP: &frame.TCP{
-			Op: op, Local: addrPort(e.Family, e.Local, e.LocalPort), Remote: addrPort(e.Family, e.Remote, e.RemotePort),
-			Sent: e.Sent, Received: e.Received, Error: errnoName(e.Error), Took: time.Duration(e.Took),
-		},
-	}, nil
+	t := &describe.TCP{
+		Op: op, Local: addrPort(e.Family, e.Local, e.LocalPort), Remote: addrPort(e.Family, e.Remote, e.RemotePort),
+		Sent: e.Sent, Received: e.Received, Error: errnoName(e.Error), Took: time.Duration(e.Took),
+		RTT: time.Duration(e.Rtt) * time.Microsecond, Retransmitted: e.Retransmitted,
+	}
+	if e.Reason >= 0 {
+		t.Reason = cmp.Or(of.resetReasons[e.Reason], fmt.Sprintf("reason %d", e.Reason))
+	}
+	return head{e.Time, e.Pid, e.Tid, cString(e.Comm[:])}, t, nil
 }
 
 func addrPort(family uint16, bytes [16]uint8, port uint16) netip.AddrPort {

@@ -14,55 +14,61 @@ import (
 )
 
 type tcpConnection struct {
-	_           structs.HostLayout
-	Owner       tcpOwner
+	_     structs.HostLayout
+	Owner struct {
+		_    structs.HostLayout
+		Pid  uint32
+		Tid  uint32
+		Comm [16]int8
+	}
 	Begin       uint64
 	Established uint64
 	Acked       uint64
 	LocalPort   uint16
-	_           [6]byte
-}
-
-type tcpOwner struct {
-	_    structs.HostLayout
-	Pid  uint32
-	Tid  uint32
-	Comm [16]int8
+	Owned       bool
+	_           [5]byte
 }
 
 type tcpTcpEvent struct {
-	_          structs.HostLayout
-	Time       uint64
-	Took       uint64
-	Sent       uint64
-	Received   uint64
-	Pid        uint32
-	Tid        uint32
-	Op         uint16
-	Family     uint16
-	LocalPort  uint16
-	RemotePort uint16
-	Error      int32
-	Local      [16]uint8
-	Remote     [16]uint8
-	Comm       [16]int8
-	Pad        uint32
+	_             structs.HostLayout
+	Time          uint64
+	Took          uint64
+	Sent          uint64
+	Received      uint64
+	Pid           uint32
+	Tid           uint32
+	Op            uint16
+	Family        uint16
+	LocalPort     uint16
+	RemotePort    uint16
+	Error         int32
+	Rtt           uint32
+	Retransmitted uint32
+	Reason        int32
+	Local         [16]uint8
+	Remote        [16]uint8
+	Comm          [16]int8
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	tcpMapConnections    = "connections"
-	tcpMapCounters       = "counters"
-	tcpMapEvents         = "events"
-	tcpMapListeners      = "listeners"
-	tcpProgTcpState      = "tcp_state"
-	tcpVarPidNsDev       = "pid_ns_dev"
-	tcpVarPidNsIno       = "pid_ns_ino"
-	tcpVarTargetMntNs    = "target_mnt_ns"
-	tcpVarTargetNetNs    = "target_net_ns"
-	tcpVarUnusedTcpEvent = "unused_tcp_event"
+	tcpMapConnections       = "connections"
+	tcpMapCounters          = "counters"
+	tcpMapEvents            = "events"
+	tcpProgTcpAccepted      = "tcp_accepted"
+	tcpProgTcpResetReceived = "tcp_reset_received"
+	tcpProgTcpResetSent     = "tcp_reset_sent"
+	tcpProgTcpRetransmitted = "tcp_retransmitted"
+	tcpProgTcpState         = "tcp_state"
+	tcpVarOwnMntNs          = "own_mnt_ns"
+	tcpVarPidNsDev          = "pid_ns_dev"
+	tcpVarPidNsIno          = "pid_ns_ino"
+	tcpVarResetHasReason    = "reset_has_reason"
+	tcpVarTargetMntNs       = "target_mnt_ns"
+	tcpVarTargetNetNs       = "target_net_ns"
+	tcpVarUnusedTcpEvent    = "unused_tcp_event"
 )
 
 // loadTcp returns the embedded CollectionSpec for tcp.
@@ -107,7 +113,11 @@ type tcpSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcpProgramSpecs struct {
-	TcpState *ebpf.ProgramSpec `ebpf:"tcp_state"`
+	TcpAccepted      *ebpf.ProgramSpec `ebpf:"tcp_accepted"`
+	TcpResetReceived *ebpf.ProgramSpec `ebpf:"tcp_reset_received"`
+	TcpResetSent     *ebpf.ProgramSpec `ebpf:"tcp_reset_sent"`
+	TcpRetransmitted *ebpf.ProgramSpec `ebpf:"tcp_retransmitted"`
+	TcpState         *ebpf.ProgramSpec `ebpf:"tcp_state"`
 }
 
 // tcpMapSpecs contains maps before they are loaded into the kernel.
@@ -117,15 +127,16 @@ type tcpMapSpecs struct {
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	Events      *ebpf.MapSpec `ebpf:"events"`
-	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
 }
 
 // tcpVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcpVariableSpecs struct {
+	OwnMntNs       *ebpf.VariableSpec `ebpf:"own_mnt_ns"`
 	PidNsDev       *ebpf.VariableSpec `ebpf:"pid_ns_dev"`
 	PidNsIno       *ebpf.VariableSpec `ebpf:"pid_ns_ino"`
+	ResetHasReason *ebpf.VariableSpec `ebpf:"reset_has_reason"`
 	TargetMntNs    *ebpf.VariableSpec `ebpf:"target_mnt_ns"`
 	TargetNetNs    *ebpf.VariableSpec `ebpf:"target_net_ns"`
 	UnusedTcpEvent *ebpf.VariableSpec `ebpf:"unused_tcp_event"`
@@ -154,7 +165,6 @@ type tcpMaps struct {
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Events      *ebpf.Map `ebpf:"events"`
-	Listeners   *ebpf.Map `ebpf:"listeners"`
 }
 
 func (m *tcpMaps) Close() error {
@@ -162,7 +172,6 @@ func (m *tcpMaps) Close() error {
 		m.Connections,
 		m.Counters,
 		m.Events,
-		m.Listeners,
 	)
 }
 
@@ -170,8 +179,10 @@ func (m *tcpMaps) Close() error {
 //
 // It can be passed to loadTcpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcpVariables struct {
+	OwnMntNs       *ebpf.Variable `ebpf:"own_mnt_ns"`
 	PidNsDev       *ebpf.Variable `ebpf:"pid_ns_dev"`
 	PidNsIno       *ebpf.Variable `ebpf:"pid_ns_ino"`
+	ResetHasReason *ebpf.Variable `ebpf:"reset_has_reason"`
 	TargetMntNs    *ebpf.Variable `ebpf:"target_mnt_ns"`
 	TargetNetNs    *ebpf.Variable `ebpf:"target_net_ns"`
 	UnusedTcpEvent *ebpf.Variable `ebpf:"unused_tcp_event"`
@@ -181,11 +192,19 @@ type tcpVariables struct {
 //
 // It can be passed to loadTcpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcpPrograms struct {
-	TcpState *ebpf.Program `ebpf:"tcp_state"`
+	TcpAccepted      *ebpf.Program `ebpf:"tcp_accepted"`
+	TcpResetReceived *ebpf.Program `ebpf:"tcp_reset_received"`
+	TcpResetSent     *ebpf.Program `ebpf:"tcp_reset_sent"`
+	TcpRetransmitted *ebpf.Program `ebpf:"tcp_retransmitted"`
+	TcpState         *ebpf.Program `ebpf:"tcp_state"`
 }
 
 func (p *tcpPrograms) Close() error {
 	return _TcpClose(
+		p.TcpAccepted,
+		p.TcpResetReceived,
+		p.TcpResetSent,
+		p.TcpRetransmitted,
 		p.TcpState,
 	)
 }

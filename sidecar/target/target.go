@@ -15,12 +15,12 @@ import (
 
 // Target is a container of the sandbox, in the form in which BPF programs recognise it.
 type Target struct {
-	MountNS  uint32 // inode of its mount namespace
-	NetNS    uint32 // inode of the sandbox's network namespace
-	PIDNSDev uint64 // device of the PID namespace in which PIDs are reported
-	PIDNSIno uint64 // inode of the same
-	FoundBy  string // how the container was identified, for messages
-	proc     string // path of /proc
+	MountNS    uint32 // inode of its mount namespace; 0: all containers but the one with OwnMountNS
+	OwnMountNS uint32 // inode of the tracer's own mount namespace
+	NetNS      uint32 // inode of the sandbox's network namespace
+	PIDNSDev   uint64 // device of the PID namespace in which PIDs are reported
+	PIDNSIno   uint64 // inode of the same
+	FoundBy    string // how the container was identified, for messages
 }
 
 // Find finds a container by its runtime ID (64 hex digits) and name. It tries, in this order: the cgroup
@@ -66,6 +66,44 @@ func Find(proc, containerID, name string) (*Target, error) {
 		name, containerID, len(others), len(byCgroup), len(byMounts))
 }
 
+// Seccomp returns the seccomp mode of a container's first process, as in /proc/PID/status: 0 none, 1 strict, 2 filter.
+func Seccomp(proc, containerID, name string) (string, error) {
+	t, err := Find(proc, containerID, name)
+	if err != nil {
+		return "", err
+	}
+	pids, err := listPIDs(proc)
+	if err != nil {
+		return "", err
+	}
+	for _, pid := range pids {
+		if ns, err := namespaceInode(filepath.Join(proc, pid, "ns/mnt")); err != nil || ns != t.MountNS {
+			continue
+		}
+		status, err := os.ReadFile(filepath.Join(proc, pid, "status"))
+		if err != nil {
+			continue // ended meanwhile
+		}
+		for line := range strings.Lines(string(status)) {
+			if value, ok := strings.CutPrefix(line, "Seccomp:"); ok {
+				return strings.TrimSpace(value), nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no process of container %s has a seccomp mode", name)
+}
+
+// All returns all processes in the sandbox's PID namespace, except those of the container in which the caller runs. They
+// need not exist yet.
+func All(proc string) (*Target, error) {
+	t, err := newTarget(proc, 0, "being in the sandbox")
+	if err != nil {
+		return nil, err
+	}
+	t.OwnMountNS, err = namespaceInode(filepath.Join(proc, "self/ns/mnt"))
+	return t, err
+}
+
 func newTarget(proc string, mountNS uint32, foundBy string) (*Target, error) {
 	netNS, err := namespaceInode(filepath.Join(proc, "self/ns/net"))
 	if err != nil {
@@ -75,7 +113,7 @@ func newTarget(proc string, mountNS uint32, foundBy string) (*Target, error) {
 	if err := unix.Stat(filepath.Join(proc, "self/ns/pid"), &st); err != nil {
 		return nil, fmt.Errorf("PID namespace: %w", err)
 	}
-	return &Target{MountNS: mountNS, NetNS: netNS, PIDNSDev: st.Dev, PIDNSIno: st.Ino, FoundBy: foundBy, proc: proc}, nil
+	return &Target{MountNS: mountNS, NetNS: netNS, PIDNSDev: st.Dev, PIDNSIno: st.Ino, FoundBy: foundBy}, nil
 }
 
 func namespaceInode(path string) (uint32, error) {

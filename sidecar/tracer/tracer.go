@@ -11,10 +11,12 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+	describe "github.com/osc-debug/osc-debug/pkg/trace/gadget"
 	"github.com/osc-debug/osc-debug/sidecar/gadget"
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
@@ -22,9 +24,11 @@ import (
 // Request says what to trace. The command line has validated it, but the tracer runs as root and
 // validates it again.
 type Request struct {
-	Gadgets       []string // names
-	ContainerID   string   // runtime ID, 64 hex digits
-	ContainerName string   // name in the pod
+	Gadgets       []string      // names
+	Filters       []string      // that an event must pass all; see the description of gadgets
+	ContainerID   string        // runtime ID, 64 hex digits
+	ContainerName string        // name in the pod
+	SlowerThan    time.Duration // threshold of gadget slow
 }
 
 var (
@@ -32,23 +36,39 @@ var (
 	validName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 )
 
-func (r Request) validate() error {
+// maxFilters is how many filters a request may have.
+const maxFilters = 16
+
+// validate returns the gadgets and filters of a request, or what is wrong with it.
+func (r Request) validate() ([]describe.Gadget, describe.Filters, error) {
 	if len(r.Gadgets) == 0 {
-		return errors.New("no gadget given: must be some of " + frame.GadgetNames())
+		return nil, nil, errors.New("no gadget given: must be some of " + describe.List())
 	}
-	if _, err := frame.Lookup(r.Gadgets); err != nil {
-		return err
+	described, err := describe.Lookup(r.Gadgets)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(r.Filters) > maxFilters {
+		return nil, nil, fmt.Errorf("%d filters, may be %d", len(r.Filters), maxFilters)
+	}
+	filters, err := describe.ParseFilters(r.Filters, described)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.SlowerThan < 0 {
+		return nil, nil, errors.New("the threshold of slow calls must not be negative")
 	}
 	if !validID.MatchString(r.ContainerID) || !validName.MatchString(r.ContainerName) {
-		return errors.New("the container's ID or name is invalid")
+		return nil, nil, errInvalidContainer
 	}
-	return nil
+	return described, filters, nil
 }
 
 // Run traces and writes frames to out until in ends, there is no heartbeat for HeartbeatLimit, or the
 // context ends. A gadget that cannot be started only gets the status "unavailable", unless all fail.
 func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
-	if err := r.validate(); err != nil {
+	described, filters, err := r.validate()
+	if err != nil {
 		return err
 	}
 	t, err := target.Find("/proc", r.ContainerID, r.ContainerName)
@@ -56,18 +76,23 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 		return err
 	}
 	buffer := bufio.NewWriterSize(out, 64<<10)
-	s := &stream{buffer: buffer, encoder: json.NewEncoder(buffer)}
+	s := &stream{buffer: buffer, encoder: json.NewEncoder(buffer), filters: filters}
 	var running []*gadget.Running
 	var readers sync.WaitGroup
 	var failed error
-	for _, name := range r.Gadgets {
-		g, err := gadget.Start(name, t)
-		status := &frame.Status{State: frame.Works, Reason: "container found by " + t.FoundBy}
-		if err != nil {
-			status = &frame.Status{State: frame.Unavailable, Reason: err.Error()}
-			failed = errors.Join(failed, err)
+	starter, err := gadget.NewStarter(t)
+	if err != nil {
+		return err
+	}
+	starter.SlowerThan = r.SlowerThan
+	for _, d := range described {
+		g, status := start(starter, d)
+		if g == nil {
+			failed = errors.Join(failed, errors.New(status.Reason))
+		} else {
+			status.Reason = strings.TrimSuffix("container found by "+t.FoundBy+"; "+status.Reason, "; ")
 		}
-		if err := s.send(frame.Frame{Kind: frame.KindGadget, Gadget: name, Status: status}); err != nil {
+		if err := s.send(frame.Frame{Kind: frame.KindGadget, Gadget: d.Name, Status: &status}); err != nil {
 			s.addError(err)
 		}
 		if g != nil {
@@ -76,20 +101,40 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 		}
 	}
 	s.flush()
+	starter.DropTypes()
 	if len(running) == 0 {
 		return failed
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	clocks, stopClocks := context.WithCancel(ctx)
+	defer stopClocks()
+	readers.Go(func() {
+		err := starter.WatchClock(clocks, func(by time.Duration) {
+			s.note(fmt.Sprintf("the clock was set by %+d ms", by.Milliseconds()))
+		})
+		if err != nil {
+			s.note("the times of events may be wrong if the clock is set: " + err.Error())
+		}
+	})
 	go func() { cancel(watchHeartbeats(ctx, in)) }() // a blocked read cannot be cancelled: it ends with the process
 	<-ctx.Done()
-	for _, g := range running {
-		if err := g.Stop(); err != nil {
-			s.addError(err)
-		}
+	if err := stopAll(running); err != nil {
+		s.addError(err)
 	}
 	readers.Wait()
 	return s.failed
+}
+
+// stopAll stops gadgets, all at once: the kernel waits for all CPUs when it detaches a program.
+func stopAll(running []*gadget.Running) error {
+	failed := make([]error, len(running))
+	var stopping sync.WaitGroup
+	for i, g := range running {
+		stopping.Go(func() { failed[i] = g.Stop() })
+	}
+	stopping.Wait()
+	return errors.Join(failed...)
 }
 
 // watchHeartbeats blocks while the client sends heartbeats, and returns why it stopped.
@@ -124,6 +169,7 @@ type stream struct {
 	mu      sync.Mutex
 	buffer  *bufio.Writer
 	encoder *json.Encoder
+	filters describe.Filters
 	seq     uint64
 	failed  error
 }
@@ -149,6 +195,14 @@ func (s *stream) flush() {
 	}
 }
 
+// note sends a note to the client.
+func (s *stream) note(text string) {
+	if err := s.send(frame.Frame{Kind: frame.KindNote, Note: text}); err != nil {
+		s.addError(err)
+	}
+	s.flush()
+}
+
 func (s *stream) addError(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,8 +211,11 @@ func (s *stream) addError(err error) {
 
 // sendGadget sends a gadget's events and, when the gadget stops, its ledger.
 func (s *stream) sendGadget(g *gadget.Running) {
-	ledger, err := g.Read(func(e *frame.Event) error {
-		return s.send(frame.Frame{Kind: frame.KindEvent, Gadget: g.Name, Event: e})
+	ledger, err := g.Read(func(e *describe.Event) (bool, error) {
+		if !s.filters.Match(g.Gadget, e) {
+			return false, nil
+		}
+		return true, s.send(frame.Frame{Kind: frame.KindEvent, Gadget: g.Name, Event: e})
 	}, s.flush)
 	if err != nil {
 		s.addError(err)

@@ -219,6 +219,9 @@ func (b *bench) watchCrash(id string) (<-chan crashTimes, error) {
 				}
 			}
 		}
+		if seen.unready.IsZero() { // its event came after that of the patched Route
+			seen.unready = seen.patched
+		}
 		done <- seen
 	}()
 	return done, nil

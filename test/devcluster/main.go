@@ -29,7 +29,7 @@ func main() {
 	defer stop()
 	root := &cobra.Command{Use: "devcluster", Short: "A real Kubernetes cluster with a sandbox VM on one machine, for tests of osc-debug",
 		SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(up(), down(), status(), stopComponent(), startComponent(), images(), supervise(), serveRouter(), serveRegistry())
+	root.AddCommand(up(), down(), status(), stopComponent(), startComponent(), images(), supervise(), haproxy(), serveRouter(), serveRegistry())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "devcluster:", err)
 		os.Exit(1)
@@ -113,6 +113,22 @@ func images() *cobra.Command {
 	return c
 }
 
+func haproxy() *cobra.Command {
+	return &cobra.Command{Use: "haproxy", Short: "Build HAProxy 3.0, which the dynamic configuration manager needs, and print its path", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b, err := build.New(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			path, err := b.HAProxy(cmd.Context())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), path)
+			return nil
+		}}
+}
+
 func supervise() *cobra.Command {
 	var spec cluster.Spec
 	c := &cobra.Command{Use: "supervise", Hidden: true, Args: cobra.NoArgs,
@@ -139,6 +155,10 @@ func serveRouter() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return router.Run(cmd.Context(), o) }}
 	f := c.Flags()
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "")
+	f.StringVar(&o.Name, "name", "default", "")
+	f.StringVar(&o.Namespace, "namespace", "", "")
+	f.StringVar(&o.HAProxy, "haproxy", "haproxy", "")
+	f.BoolVar(&o.Dynamic, "dynamic", false, "")
 	f.StringVar(&o.Dir, "dir", "", "")
 	f.StringVar(&o.Address, "address", "", "")
 	f.StringVar(&o.Certificate, "certificate", "", "")

@@ -66,11 +66,18 @@ func TestClonesThatRun(t *testing.T) {
 			e.route(nil)
 			e.waitForEndpoints("web", true)
 			before := e.snapshot()
-			run := e.guardedShift("--weight", "100", "--timeout", "5m", "--replicas", "1", "--ttl", "15m")
+			args := append([]string{"--weight", "100", "--replicas", "1"}, inSlowVM...)
+			if name == "init-migrations" {
+				args = append(args, "--force") // its init containers run again
+			}
+			run := e.guardedShift(args...)
 			if !run.reaches("live") {
 				t.Fatal(run.wait())
 			}
 			e.compareWithOriginal()
+			if name == "php-fpm-nginx" {
+				e.checkOutOfMemory()
+			}
 			run.signal(2)
 			if r := run.wait(); r.code != 0 {
 				t.Error(r)
@@ -80,6 +87,21 @@ func TestClonesThatRun(t *testing.T) {
 			}
 			e.checkNothingLeft()
 		})
+	}
+}
+
+// checkOutOfMemory runs a tool in the sidecar that needs more memory than the sidecar has. The kernel kills the tool; the
+// sidecar and the session go on.
+func (e *env) checkOutOfMemory() {
+	e.t.Helper()
+	if r := e.cli("exec", "--", "tail", "/dev/zero"); r.code != 137 {
+		e.t.Errorf("a tool without end must be killed (137): %s", r)
+	}
+	if r := e.cli("exec", "--", "true"); r.code != 0 {
+		e.t.Errorf("the sidecar runs no other tool afterwards: %s", r)
+	}
+	if s := e.state(); s != record.Live {
+		e.t.Errorf("after a tool was killed for its memory, the session is %s", s)
 	}
 }
 

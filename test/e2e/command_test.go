@@ -34,9 +34,9 @@ func (r result) mentions(values ...string) bool {
 	return !slices.ContainsFunc(values, func(v string) bool { return !strings.Contains(r.errOut, v) })
 }
 
-// hasCode says whether progress contains a message with a code.
+// hasCode says whether progress contains a message with a code, in text or JSON.
 func hasCode(progress string, code reason.Code) bool {
-	return strings.Contains(progress, "("+string(code)+")")
+	return strings.Contains(progress, "("+string(code)+")") || strings.Contains(progress, fmt.Sprintf(`"code":%q`, code))
 }
 
 // running is a process that the test started.

@@ -13,6 +13,7 @@ import (
 	routev1 "github.com/openshift/api/route/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
 // The Tab key offers the names of existing objects.
@@ -23,14 +24,14 @@ func TestTheShellCompletesNames(t *testing.T) {
 	e.route(nil)
 	e.route(func(r *routev1.Route) { r.Name, r.Spec.Host = "other", "other-"+r.Spec.Host })
 	for flag, want := range map[string]string{
-		"--route": "other shop", "--workload": "deployment/web", "--container": "web", "--trace": "open tcp", "--dry-run": "none client server",
+		"--route": "other shop", "--workload": "deployment/web", "--container": "web", "--trace": strings.Join(gadget.Names(), " "), "--dry-run": "none client server",
 	} {
 		// Completion gives up on names that it cannot read within two seconds.
 		e.eventually(flag+" completes to "+want, func() bool {
 			var got []string
 			for line := range strings.Lines(e.cli("__complete", "shift", flag, "").out) {
-				if line = strings.TrimSpace(line); !strings.HasPrefix(line, ":") {
-					got = append(got, line)
+				if name, _, _ := strings.Cut(strings.TrimSpace(line), "\t"); !strings.HasPrefix(name, ":") {
+					got = append(got, name)
 				}
 			}
 			return strings.Join(got, " ") == want

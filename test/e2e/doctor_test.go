@@ -14,6 +14,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -70,7 +73,9 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	e.startSCCAdmission()
 	e.installPolicy()
 	account := e.prepareOwnGuard("images="+image, "runtimeClasses=kata kata-remote "+doctorClass)
-	e.deployment("web", 9, nil) // too many pods for a session at 100 %, which does not matter here
+	e.deployment("web", 9, func(d *appsv1.Deployment, _ *corev1.Service) { // too many pods for a session at 100 %, which does not matter here
+		d.Spec.Template.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("32Mi")}
+	})
 	e.route(nil)
 	e.createRuntimeClass("")
 	e.setPodSecurity("privileged")
@@ -94,10 +99,22 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	})
 	examine := func(args ...string) diagnosis {
 		d := diagnosis{result: e.start(config, append([]string{"doctor", "-o", "json", "--route", "shop", "--runtime-class", doctorClass}, args...)...).wait()}
-		if err := json.Unmarshal([]byte(d.out), &d); err != nil {
+		if err := json.Unmarshal([]byte(d.out), &d); err != nil && !d.reports(reason.ObjectsLeftBehind) {
 			t.Fatalf("%v: %s", err, d)
 		}
 		return d
+	}
+	// try has doctor start a pod. In the emulated VM of a busy machine, pods may start and end later than doctor waits.
+	// Doctor then says so, and is asked again.
+	try := func(what string, found func(d diagnosis) bool, args ...string) {
+		t.Helper()
+		var d diagnosis
+		if !waitUntil(t, e.ns, hang, pollInterval, what, func() bool {
+			d = examine(append([]string{"--try"}, args...)...)
+			return found(d) || !d.reports(reason.ObjectsLeftBehind) && d.finding("sandbox starts").Code != reason.SandboxPodNotStarted
+		}) || !found(d) {
+			t.Errorf("%s: %s", what, d)
+		}
 	}
 	healthy := func(after string) {
 		t.Helper()
@@ -178,29 +195,20 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 	none := "quay.io/osc-debug/none@sha256:" + strings.Repeat("6", 64)
 	e.setSetting("images", image+" "+none)
 	e.eventually("the policy allows the image", func() bool { return examine("--sidecar-image", none).code == 0 })
-	for _, c := range []struct { // in this order, because the last case leaves the class without a node
-		name    string
-		args    []string
-		breakIt func()
-		why     reason.Code
-		names   string
-	}{
-		{"no such image", []string{"--sidecar-image", none}, func() {}, reason.SidecarNotPulled, none},
-		{"no node", nil, func() { e.deleteRuntimeClass(); e.createRuntimeClass("nowhere") }, reason.NoNodeForSandbox, doctorClass},
-	} {
-		c.breakIt()
-		d := examine(append([]string{"--try", "--timeout", "60s"}, c.args...)...)
-		if f := d.finding("sandbox starts"); f.Status != "missing" || d.code != 1 || f.Code != c.why || !strings.Contains(f.Detail, c.names) {
-			t.Errorf("%s: %s", c.name, d)
+	e.reserveVM()
+	missing := func(why reason.Code, names string) func(d diagnosis) bool {
+		return func(d diagnosis) bool {
+			f := d.finding("sandbox starts")
+			return d.code == 1 && f.Status == "missing" && f.Code == why && strings.Contains(f.Detail, names)
 		}
 	}
+	try("no such image", missing(reason.SidecarNotPulled, none), "--timeout", "60s", "--sidecar-image", none)
+	e.deleteRuntimeClass()
+	e.createRuntimeClass("nowhere")
+	try("no node", missing(reason.NoNodeForSandbox, doctorClass), "--timeout", "60s")
 	e.deleteRuntimeClass()
 	e.createRuntimeClass("")
-	if d := examine("--try", "--timeout", "100s"); d.code != 0 {
-		t.Errorf("the sandbox does not start: %s", d)
-	} else if d.finding("sandbox starts").Status != "ok" {
-		t.Errorf("doctor started no sandbox: %s", d)
-	}
+	try("the sandbox starts", func(d diagnosis) bool { return d.code == 0 && d.finding("sandbox starts").Status == "ok" }, "--timeout", "100s")
 	e.eventually("no objects of doctor are left", func() bool { return e.countSessionObjects() == 0 })
 	if s := record.Of(e.getRoute("shop")); s != nil {
 		t.Errorf("doctor left a mark on the Route: %+v", s)

@@ -31,8 +31,10 @@ func (p instant) String() string {
 }
 
 // isPolling says whether the request repeats a varying number of times: shift reads the guard's
-// Lease until the guard has renewed it.
-func (p instant) isPolling() bool { return p.nth > 1 && strings.Contains(p.request, "/leases/") }
+// Lease until the guard has renewed it, and its home once or more, as several parts of a command may do so at once.
+func (p instant) isPolling() bool {
+	return p.nth > 1 && (strings.Contains(p.request, "/leases/") || p.request == "GET /api/v1/namespaces/osc-debug")
+}
 
 // isInEveryRun says whether every run of a process has the instant. How often a guard reads depends
 // on the timing of its watch events, so only its first read of a kind is in every run.

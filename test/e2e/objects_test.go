@@ -33,10 +33,13 @@ func (e *env) bind(user, role string) {
 
 // markRunning writes the status of a pod that runs and is ready.
 func (e *env) markRunning(ctx context.Context, pod *corev1.Pod) {
-	ip := e.podAddress(pod)
+	ip, now := e.podAddress(pod), metav1.Now() // since when a pod is ready counts with minReadySeconds
 	status := corev1.PodStatus{
 		Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}},
-		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue}},
+		Conditions: []corev1.PodCondition{
+			{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: now},
+			{Type: corev1.ContainersReady, Status: corev1.ConditionTrue, LastTransitionTime: now},
+		},
 	}
 	for _, c := range pod.Spec.Containers {
 		started := true

@@ -23,7 +23,7 @@ func TestADryRunShowsTheRouteThatIsWritten(t *testing.T) {
 	args := []string{"--weight", "30", "--replicas", "1"}
 	shown := map[string]string{}
 	for _, mode := range []string{"client", "server"} {
-		r := e.start("alice", append([]string{"shift", "--route", "shop", "--no-guard", "--dry-run", mode, "-o", "json"}, args...)...).wait()
+		r := e.start("alice", append([]string{"shift", "--route", "shop", "--router", routerIP, "--no-guard", "--dry-run", mode, "-o", "json"}, args...)...).wait()
 		var list struct{ Items []json.RawMessage }
 		e.ok(json.Unmarshal([]byte(r.out), &list))
 		for _, item := range list.Items {

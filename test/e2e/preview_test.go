@@ -24,7 +24,7 @@ func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
 		r.Spec.TLS = &routev1.TLSConfig{Termination: "edge", InsecureEdgeTerminationPolicy: "Allow"}
 	})
 	alice := e.readOnlyProxy("alice")
-	r := e.start(alice, "shift", "--route", "shop", "--weight", "20", "--dry-run=server", "-o", "yaml", "--no-guard").wait()
+	r := e.start(alice, "shift", "--route", "shop", "--router", routerIP, "--weight", "20", "--dry-run=server", "-o", "yaml", "--no-guard").wait()
 	for _, word := range []string{"kind: Service", "kind: Pod", "kind: Route", "runtimeClassName: kata", "name: osc-debug", "would change (20", "osc-debug.dev/journal"} {
 		if r.code != 0 || !strings.Contains(r.out, word) {
 			t.Errorf("no %q in %s", word, r)
@@ -34,7 +34,7 @@ func TestADryRunShowsAllAndChangesNothing(t *testing.T) {
 		t.Error("the TLS key was printed")
 	}
 	for _, mode := range []string{"client", "server"} {
-		r := e.start(alice, "shift", "--route", "shop", "--weight", "100", "--exact", "--dry-run="+mode, "-o", "json", "--no-guard").wait()
+		r := e.start(alice, "shift", "--route", "shop", "--router", routerIP, "--weight", "100", "--exact", "--dry-run="+mode, "-o", "json", "--no-guard").wait()
 		var list struct {
 			Items         []map[string]any
 			RealisedShare float64
@@ -83,6 +83,30 @@ func TestStatusShowsASession(t *testing.T) {
 	}
 	if r := s.wait(); r.code != 4 && r.code != 0 {
 		t.Errorf("the shift whose session was ended by rollback: %s", r)
+	}
+	e.checkNothingLeft()
+}
+
+// A session that cannot trace what it was asked to says so before any user is moved. With --force it goes on without.
+func TestASessionThatCannotTraceMovesNobody(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.deployment("web", 1, nil)
+	e.route(nil)
+	before := e.snapshot()
+	// A fake pod has no kubelet that could start a tracer.
+	r := e.shift("--weight", "100", "--trace", "open").wait()
+	if r.code != 1 || !r.reports(reason.GadgetsUnavailable) || strings.Contains(r.errOut, "s  verify ") {
+		t.Errorf("without --force: %s", r)
+	}
+	if after := e.snapshot(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	if r := e.shift("--weight", "100", "--trace", "open", "--force", "--for", "1s").wait(); r.code != 0 || !r.reports(reason.GadgetsUnavailable) {
+		t.Errorf("with --force: %s", r)
+	}
+	if after := e.snapshot(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
 	}
 	e.checkNothingLeft()
 }

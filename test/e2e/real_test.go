@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -22,6 +25,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/osc-debug/osc-debug/pkg/reason"
+	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
 // onRealNode changes a Deployment for fakeNode into one that a real kubelet runs.
@@ -56,7 +62,7 @@ func TestARealSession(t *testing.T) {
 	before := e.snapshot()
 
 	proxy, requests, log := e.countingProxy()
-	run := e.start(proxy, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--exact", "--trace", "open,tcp")
+	run := e.start(proxy, append([]string{"shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--exact", "--trace", "open,tcp"}, inSlowVM...)...)
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}
@@ -96,13 +102,16 @@ func TestARealSession(t *testing.T) {
 			t.Errorf("%s: %s", tool, r)
 		}
 	}
+	e.checkDoctorOfSession()
+	e.checkRecording(20)
+	e.checkDeadRecorder()
 	run.signal(syscall.SIGINT)
 	result := run.wait()
 	if result.code != 0 {
 		t.Fatal(result)
 	}
-	if n := requests.Load(); n > 40 {
-		t.Errorf("a session made %d API requests, wanted at most 40:\n%s", n, log)
+	if n := requests.Load(); n > 45 {
+		t.Errorf("a session made %d API requests, wanted at most 45:\n%s", n, log)
 	} else {
 		summarize(t, "a session made %d API requests, discovery excluded", n)
 	}
@@ -137,6 +146,112 @@ func TestARealSession(t *testing.T) {
 	e.checkNothingLeft()
 }
 
+// checkDoctorOfSession checks that doctor finds all gadgets to work in the sandbox, whose program has the original's
+// seccomp mode.
+func (e *env) checkDoctorOfSession() {
+	e.t.Helper()
+	id := record.Of(e.shop()).ID
+	d := diagnosis{result: e.cli("doctor", "--session", id, "-o", "json")}
+	e.ok(json.Unmarshal([]byte(d.out), &d))
+	pod := record.PodName(id, 0)
+	for _, name := range gadget.Names() {
+		if f := d.finding(pod + ": " + name); f.Status != "ok" {
+			e.t.Errorf("%+v", f)
+		}
+	}
+	if f := d.finding(pod + ": seccomp"); f.Status != "ok" && !strings.Contains(f.Detail, "cat") {
+		e.t.Errorf("%+v", f)
+	}
+}
+
+// collected is what summary.json says of a session's recordings.
+type collected struct {
+	EventsSHA256 string
+	Pods         map[string]struct {
+		Events, Gone, Damaged uint64
+		Recording             frame.State
+	}
+}
+
+// collect fetches the recordings of the session on the only Route, and returns their summary and events.
+func (e *env) collect() (summary collected, events []byte) {
+	e.t.Helper()
+	dir := filepath.Join(e.t.TempDir(), "recording")
+	if r := e.cli("collect", dir); r.code != 0 {
+		e.t.Fatalf("collect: %s", r)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "summary.json"))
+	e.ok(err)
+	e.ok(json.Unmarshal(text, &summary))
+	events, err = os.ReadFile(filepath.Join(dir, "events.jsonl"))
+	e.ok(err)
+	if sum := sha256.Sum256(events); hex.EncodeToString(sum[:]) != summary.EventsSHA256 {
+		e.t.Errorf("the checksum of events.jsonl is not %s", summary.EventsSHA256)
+	}
+	return summary, events
+}
+
+// checkDeadRecorder kills the recorder. The session goes on, and the recording says why it ends, and keeps its events.
+func (e *env) checkDeadRecorder() {
+	e.t.Helper()
+	before, _ := e.collect()
+	if r := e.cli("exec", "--", "pkill", "-KILL", "-f", "osc-tracer record .*--supervised"); r.code != 0 {
+		e.t.Errorf("kill the recorder: %s", r)
+	}
+	e.eventuallyPolled("the recording says that the recorder was killed", func() bool {
+		after, _ := e.collect()
+		for pod, p := range after.Pods {
+			if p.Events < before.Pods[pod].Events || p.Recording.Failed == "" {
+				return false
+			}
+			if p.Recording.Failed != "the recorder ended: signal: killed" {
+				e.t.Fatalf("%+v", p.Recording)
+			}
+		}
+		return len(after.Pods) == len(before.Pods)
+	})
+	if s := e.state(); s != record.Live {
+		e.t.Errorf("after the recorder's death, the session is %s", s)
+	}
+}
+
+// checkRecording collects what the sandbox has recorded of gadgets open and tcp: it begins with the program's first
+// instruction, before any command was connected, and has the requests that came later.
+func (e *env) checkRecording(requests int) {
+	e.t.Helper()
+	summary, events := e.collect()
+	for pod, p := range summary.Pods {
+		if p.Events == 0 || p.Gone+p.Damaged > 0 || p.Recording.Late || p.Recording.Failed != "" || len(p.Recording.Gadgets) != 2 {
+			e.t.Errorf("%s: %+v", pod, p)
+		}
+		for name, status := range p.Recording.Gadgets {
+			if status.State == frame.Unavailable {
+				e.t.Errorf("%s: gadget %s: %+v", pod, name, status)
+			}
+		}
+	}
+	first, opens := false, 0
+	for line := range bytes.Lines(events) {
+		var event struct {
+			Comm string
+			Open *struct{ Path string }
+		}
+		e.ok(json.Unmarshal(line, &event))
+		if event.Open == nil || event.Comm != "http-echo" {
+			continue // of the runtime, which starts the program
+		}
+		switch event.Open.Path {
+		case "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size": // by Go's runtime, before main
+			first = true
+		case "/proc/sys/kernel/osrelease":
+			opens++
+		}
+	}
+	if len(summary.Pods) != 1 || !first || opens < requests {
+		e.t.Errorf("the recordings of %d pods have the first open: %t, and %d of at least %d by requests:\n%.2000s", len(summary.Pods), first, opens, requests, events)
+	}
+}
+
 // If the trace's reader, such as a pager, stops reading, the Route is still restored in time and the
 // command ends.
 func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
@@ -149,7 +264,7 @@ func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
 	read, write, err := os.Pipe()
 	e.ok(err)
 	defer read.Close()
-	run := e.startWithOutput(write, "shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--trace", "open,tcp")
+	run := e.startWithOutput(write, append([]string{"shift", "--route", "shop", "--router", routerIP, "--drain", "1s", "--weight", "100", "--trace", "open,tcp"}, inSlowVM...)...)
 	write.Close()
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
@@ -160,6 +275,26 @@ func TestAReaderWhoStopsReadingHoldsUpNothing(t *testing.T) {
 	}
 	run.signal(syscall.SIGINT)
 	if r := run.wait(); r.code != 0 || !r.reports(reason.TracerDidNotEnd) {
+		t.Error(r)
+	}
+	if after := e.snapshot(); after != before {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+	e.checkNothingLeft()
+}
+
+// A container whose image cannot be pulled ends the wait for the sandbox after seconds, with the kubelet's reason.
+func TestAnImageThatCannotBePulledEndsTheWait(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.reserveVM()
+	e.deployment("web", 1, onRealNode)
+	e.route(nil)
+	before := e.snapshot()
+	none := "registry.invalid/osc-debug/none@sha256:" + strings.Repeat("6", 64)
+	run := e.shift(append([]string{"--weight", "100", "--set-image", "web=" + none}, inSlowVM...)...)
+	r := run.wait()
+	if r.code != 1 || !r.reports(reason.ContainerStuck) || !r.mentions("container web cannot start", none) {
 		t.Error(r)
 	}
 	if after := e.snapshot(); after != before {
@@ -191,7 +326,7 @@ func TestASandboxOutOfTheRoutersReachIsNeverUsed(t *testing.T) {
 	r := e.route(nil)
 	e.eventuallyPolled("an answer of the original", func() bool { return kernel.MatchString(e.get(r.Spec.Host)) })
 	before := e.snapshot()
-	run := e.shift("--weight", "100", "--exact")
+	run := e.shift(append([]string{"--weight", "100", "--exact", "--force"}, inSlowVM...)...) // the init container runs again
 	if !run.reaches("prove") {
 		t.Fatal(run.wait())
 	}
@@ -229,13 +364,20 @@ func (r *running) reached(step string) bool {
 }
 
 // countingProxy returns a kubeconfig of alice that goes through a proxy, and the number and the log
-// of its requests.
+// of its requests, apart from those whose number depends on how long the sandbox takes to start: Events are read as long
+// as it does not, and the API server ends each watch after some minutes.
 func (e *env) countingProxy() (string, *atomic.Int64, *outputBuffer) {
 	e.t.Helper()
 	var count atomic.Int64
 	log := &outputBuffer{}
 	return e.proxied("alice", func(w http.ResponseWriter, r *http.Request, forward http.HandlerFunc) {
-		count.Add(1)
+		again := isWatch(r) && strings.Contains(log.String(), "watch "+r.URL.Path+" ")
+		if isWatch(r) {
+			fmt.Fprint(log, "watch ", r.URL.Path, " ")
+		}
+		if !again && (r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/events")) {
+			count.Add(1)
+		}
 		fmt.Fprintln(log, r.Method, r.URL.Path, r.URL.RawQuery)
 		forward(w, r)
 	}), &count, log
@@ -244,6 +386,10 @@ func (e *env) countingProxy() (string, *atomic.Int64, *outputBuffer) {
 // vmSlots bounds how many tests have pods in the emulated VM at the same time; more would not be
 // faster.
 var vmSlots = make(chan struct{}, 2)
+
+// inSlowVM are the options of a session whose pods may take longer to start than shift waits by
+// default, as in the emulated VM on a busy machine.
+var inSlowVM = []string{"--timeout", "20m", "--ttl", "1h"}
 
 // reserveVM waits until the test may use the VM, and reserves its slot until the test ends.
 func (e *env) reserveVM() {

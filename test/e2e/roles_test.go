@@ -39,7 +39,7 @@ func TestTheTeamsRolesAreEnough(t *testing.T) {
 	if r := e.guardedShift("--weight", "100", "--dry-run=server", "-o", "yaml").wait(); r.code != 0 || r.reports(reason.RightsToListMissing) {
 		t.Error(r)
 	}
-	run := e.guardedShift("--weight", "100", "--trace", "open", "--timeout", "5m", "--ttl", "15m")
+	run := e.guardedShift(append([]string{"--weight", "100", "--trace", "open"}, inSlowVM...)...)
 	if !run.reaches("live") {
 		t.Fatal(run.wait())
 	}

@@ -213,7 +213,7 @@ func TestChangesToTheClone(t *testing.T) {
 	pods, err := core.CoreV1().Pods(e.ns).List(t.Context(), metav1.ListOptions{LabelSelector: record.Label})
 	e.ok(err)
 	spec := pods.Items[0].Spec
-	if c := spec.Containers[0]; c.Image != "quay.io/team/web:debug" || len(c.Env) != 1 || c.Env[0].Value != "debug" || spec.Volumes[0].EmptyDir == nil || *spec.ShareProcessNamespace {
+	if c := spec.Containers[1]; c.Image != "quay.io/team/web:debug" || len(c.Env) != 1 || c.Env[0].Value != "debug" || spec.Volumes[0].EmptyDir == nil || *spec.ShareProcessNamespace {
 		t.Errorf("the clone: %+v", spec)
 	}
 	run.signal(2)

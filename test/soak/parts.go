@@ -36,11 +36,20 @@ func bench(name, what string, args string, others ...string) part {
 // them.
 const instantLists = "test/e2e/testdata/instants"
 
+// listsWithPods are those of the kills with pods in the VM.
+const listsWithPods = instantLists + "/*-with-pods.txt"
+
 // killing is a part of end-to-end tests that kill commands or guards at listed instants.
 func killing(name, what, run string) part {
-	p := e2e(name, what, run)
-	p.timed = true
-	p.code = slices.DeleteFunc(p.code, func(path string) bool { return path == ":(exclude)"+instantLists })
+	p := timed(e2e(name, what, run))
+	p.code = append([]string{"test/e2e", ":(exclude,glob)" + listsWithPods}, product...)
+	return p
+}
+
+// killingWithPods is a part of end-to-end tests that kill commands at listed instants, with pods in the VM.
+func killingWithPods(name, what, run string) part {
+	p := timed(e2e(name, what, run))
+	p.code = append([]string{":(glob)test/e2e/*.go", ":(glob)" + listsWithPods}, product...)
 	return p
 }
 
@@ -72,15 +81,19 @@ var parts = []part{
 	bench("node", "the sandbox's node dies", "node", "steps.go", "outage.go"),
 	killing("kills", "commands killed before and after every request", "^(TestKilledBefore|TestASlowRollback|TestRollbackCompletes|TestASignalAt)"),
 	killing("guard-kills", "guards killed before and after every request", "^(TestTheGuardKilled|TestSoakTheGuardKilled)"),
-	killing("kills-with-pods-shift", "shift killed before and after every request, with pods in the VM", "^TestSoakKilled.*/^shift$"),
-	killing("kills-with-pods-others", "weight, extend and rollback killed in the same way", "^TestSoakKilled.*/^(weight|extend|rollback)$"),
+	killingWithPods("kills-with-pods-shift", "shift killed before and after every request, with pods in the VM", "^TestSoakKilled.*/^shift$"),
+	killingWithPods("kills-with-pods-others", "weight, extend and rollback killed in the same way", "^TestSoakKilled.*/^(weight|extend|rollback)$"),
 	e2e("clones", "every kind of workload cloned into the VM", "^TestClonesThatRun"),
 	timed(e2e("thousand", "a thousand sessions and ten thousand Routes", "^TestSoakAThousand")),
 	timed(e2e("tenant", "two tenants load the guard with 10,000 marked objects and 2,000 Routes that cannot be restored", "^TestSoakTwoTenants")),
+	timed(e2e("drift", "the share at a router with the dynamic configuration manager, while the original is scaled and updated", "^TestSoakTheShareAtADynamicRouter$")),
 	e2e("faults", "a thousand sessions while a fifth of all requests fails", "^TestFaults", "OSC_DEBUG_SESSIONS=1000"),
 	e2e("races", "two users start a session at the same moment, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
 	e2e("versions", "sessions begun, continued and ended by an old and today's command and guard", "^TestSoakSessionsOfAnOldVersion"),
 	e2e("clock", "a command whose clock is an hour off", "^TestSoakACommandWhoseClock"),
+	{name: "kernels", all: []string{"kernels"}, what: "the gadgets on the kernels of three Debian releases", make: []string{"kernels", "ARGS=-all"}, code: []string{"sidecar", "pkg/trace", "test/devcluster/kernels"}},
+	{name: "stress", all: []string{"stress"}, what: "floods, short-lived threads, gadgets attached and detached a thousand times", make: []string{"stress"}, code: []string{"sidecar", "pkg/trace"}},
 	{name: "routes", all: []string{"routes"}, what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},
-	{name: "fuzz", all: []string{"fuzz"}, what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz"}, code: []string{"pkg/session/record"}},
+	{name: "fuzz", all: []string{"fuzz"}, what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz-journal"}, code: []string{"pkg/session/record"}},
+	{name: "fuzz-clone", all: []string{"fuzz-clone"}, what: "labels and variables of clones, fuzzed for 10 min each", make: []string{"fuzz-clone"}, code: []string{"pkg/sandbox"}},
 }

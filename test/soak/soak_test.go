@@ -52,6 +52,33 @@ func TestPatternsSurviveMake(t *testing.T) {
 	}
 }
 
+// The lists of instants make those parts due that use them, and no others.
+func TestInstantListsMakeTheirPartsDue(t *testing.T) {
+	for name, want := range map[string][2]bool{
+		"kills": {true, false}, "guard-kills": {true, false}, "kills-with-pods-shift": {false, true}, "kills-with-pods-others": {false, true},
+		"faults": {false, false}, "crash": {false, false},
+	} {
+		p, err := find(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("git", append([]string{"ls-files", "--"}, p.code...)...)
+		cmd.Dir = filepath.Join("..", "..")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := strings.Fields(string(out))
+		has := func(file string) bool { return slices.Contains(files, file) }
+		if got := [2]bool{has(instantLists + "/shift.txt"), has(instantLists + "/shift-with-pods.txt")}; got != want {
+			t.Errorf("%s depends on the lists without and with pods: %v, want %v", name, got, want)
+		}
+		if !has("cmd/osc-guard/main.go") || has("test/soak/main.go") {
+			t.Errorf("%s: the product makes it due, this command does not", name)
+		}
+	}
+}
+
 // Comments make no part due, code does. git decides that by commentLine, line by line.
 func TestCommentLines(t *testing.T) {
 	dir := t.TempDir()

@@ -26,13 +26,14 @@ type Status struct {
 	Namespaces []string // namespaces in which it can end sessions; settings.AllNamespaces for all
 	Leaving    []string // namespaces removed from the settings, in which it still ends sessions
 	Nodes      bool     // whether it can read nodes, to see which are cordoned
+	Reloads    bool     // whether it makes routers reload when shares drift
 }
 
 // Data returns the status as the data of a ConfigMap.
 func (s Status) Data() map[string]string {
 	return map[string]string{
 		"journal": strconv.Itoa(s.Journal), "shape": strconv.Itoa(s.Shape), "namespaces": strings.Join(s.Namespaces, " "),
-		"leaving": strings.Join(s.Leaving, " "), "nodes": strconv.FormatBool(s.Nodes),
+		"leaving": strings.Join(s.Leaving, " "), "nodes": strconv.FormatBool(s.Nodes), "reloads": strconv.FormatBool(s.Reloads),
 	}
 }
 
@@ -72,7 +73,7 @@ func parseStatus(m *corev1.ConfigMap) (Status, error) {
 		}
 	}
 	s.Namespaces, s.Leaving = strings.Fields(m.Data["namespaces"]), strings.Fields(m.Data["leaving"])
-	s.Nodes = m.Data["nodes"] == "true"
+	s.Nodes, s.Reloads = m.Data["nodes"] == "true", m.Data["reloads"] == "true"
 	return s, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,19 +56,20 @@ func only(t *testing.T, requests []*http.Request) *http.Request {
 // chose for it.
 func TestAPlainProbeIsANewClient(t *testing.T) {
 	r := webRoute()
+	ours := endpoint.Cookies(r)[0]
 	address, requests := router(t, httptest.NewServer, func(w http.ResponseWriter, _ *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "basket", Value: "7"}) // the application's own
-		http.SetCookie(w, &http.Cookie{Name: route.CookieName(r), Value: endpoint.Cookie()})
+		http.SetCookie(w, &http.Cookie{Name: route.CookieName(r), Value: ours})
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = w.Write([]byte("short and stout"))
 	})
-	p := probe.New(r, address)
+	p := probe.New(r, r.Spec.Host, address)
 	for range 2 { // a cookie of the first answer must not go into the second request
 		answer, err := p.Plain(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if answer.Status != http.StatusTeapot || answer.Cookie != endpoint.Cookie() || answer.Body != "short and stout" {
+		if answer.Status != http.StatusTeapot || answer.Cookie != ours || answer.Body != "short and stout" {
 			t.Errorf("answer %+v", answer)
 		}
 		if request := only(t, requests()); request.Method != http.MethodGet || len(request.Cookies()) != 0 {
@@ -83,52 +85,106 @@ func TestAPinnedProbeSendsTheServersCookie(t *testing.T) {
 	for name, r := range map[string]*routev1.Route{"the router's name": webRoute(), "an annotation's name": renamed} {
 		t.Run(name, func(t *testing.T) {
 			address, requests := router(t, httptest.NewServer, ok)
-			if _, _, err := probe.New(r, address).Pinned(t.Context(), endpoint); err != nil {
+			if _, _, err := probe.New(r, r.Spec.Host, address).Pinned(t.Context(), endpoint); err != nil {
 				t.Fatal(err)
 			}
 			cookies := only(t, requests()).Cookies()
-			if len(cookies) != 1 || cookies[0].Name != route.CookieName(r) || cookies[0].Value != endpoint.Cookie() {
-				t.Errorf("cookies %v, want %s=%s", cookies, route.CookieName(r), endpoint.Cookie())
+			want := endpoint.Cookies(r)
+			if len(cookies) != 2 || cookies[0].Name != route.CookieName(r) || cookies[0].Value != want[0] || cookies[1].Name != route.CookieName(r) || cookies[1].Value != want[1] {
+				t.Errorf("cookies %v, want %s=%s and the dynamic router's %s", cookies, route.CookieName(r), want[0], want[1])
 			}
 		})
 	}
 }
 
 // An answer without the router's cookie is that of the server in the request's cookie, unless it is the
-// router's own 503. With the cookie, it is that of the server in the answer's cookie.
+// router's own 503. With a cookie, it is that of the server in the answer's cookie. If the router removes the
+// cookie, another server answered, which has none.
 func TestWhetherAServerWasReached(t *testing.T) {
 	other := endpoint
 	other.IP = "10.0.0.8"
+	values := endpoint.Cookies(webRoute())
+	removed := &http.Cookie{Expires: time.Unix(0, 0)}
+	set := func(value string) *http.Cookie { return &http.Cookie{Value: value} }
 	for _, c := range []struct {
 		name   string
 		status int
-		cookie string // that the router sets
+		cookie *http.Cookie // that the router sets
 		want   bool
 	}{
-		{"no cookie", http.StatusOK, "", true},
-		{"no cookie, not found", http.StatusNotFound, "", true},
-		{"no cookie, server error", http.StatusInternalServerError, "", true},
-		{"no cookie, unavailable", http.StatusServiceUnavailable, "", false},
-		{"its own cookie", http.StatusOK, endpoint.Cookie(), true},
-		{"its own cookie, unavailable", http.StatusServiceUnavailable, endpoint.Cookie(), true},
-		{"another server's cookie", http.StatusOK, other.Cookie(), false},
-		{"another server's cookie, unavailable", http.StatusServiceUnavailable, other.Cookie(), false},
+		{"no cookie", http.StatusOK, nil, true},
+		{"no cookie, not found", http.StatusNotFound, nil, true},
+		{"no cookie, server error", http.StatusInternalServerError, nil, true},
+		{"no cookie, unavailable", http.StatusServiceUnavailable, nil, false},
+		{"its own cookie", http.StatusOK, set(values[0]), true},
+		{"its own cookie of a dynamic router", http.StatusOK, set(values[1]), true},
+		{"its own cookie, unavailable", http.StatusServiceUnavailable, set(values[0]), true},
+		{"another server's cookie", http.StatusOK, set(other.Cookies(webRoute())[0]), false},
+		{"another server's cookie of a dynamic router", http.StatusOK, set(other.Cookies(webRoute())[1]), false},
+		{"another server's cookie, unavailable", http.StatusServiceUnavailable, set(other.Cookies(webRoute())[0]), false},
+		{"the cookie removed", http.StatusOK, removed, false},
+		{"the cookie emptied", http.StatusOK, set(""), false},
+		{"its own cookie, expired", http.StatusOK, &http.Cookie{Value: values[0], MaxAge: -1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := webRoute()
 			address, _ := router(t, httptest.NewServer, func(w http.ResponseWriter, _ *http.Request) {
 				http.SetCookie(w, &http.Cookie{Name: "basket", Value: "7"})
-				if c.cookie != "" {
-					http.SetCookie(w, &http.Cookie{Name: route.CookieName(r), Value: c.cookie})
+				if c.cookie != nil {
+					c.cookie.Name = route.CookieName(r)
+					http.SetCookie(w, c.cookie)
 				}
 				w.WriteHeader(c.status)
 			})
-			answer, reached, err := probe.New(r, address).Pinned(t.Context(), endpoint)
+			answer, reached, err := probe.New(r, r.Spec.Host, address).Pinned(t.Context(), endpoint)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if reached != c.want || answer.Status != c.status || answer.Cookie != c.cookie {
+			if reached != c.want || answer.Status != c.status {
 				t.Errorf("reached: %v, answer %+v, want reached: %v", reached, answer, c.want)
+			}
+		})
+	}
+}
+
+// Requests can be pinned where a plain answer carries the router's cookie, under whatever name.
+func TestWhereRequestsCanBePinned(t *testing.T) {
+	r := webRoute()
+	values := endpoint.Cookies(r)
+	for _, c := range []struct {
+		name   string
+		cookie *http.Cookie // of a plain answer
+		pinned string       // name of the cookie in pinned requests; "" if there are none
+	}{
+		{"no cookie", nil, ""},
+		{"the application's cookie", &http.Cookie{Name: "basket", Value: "7"}, ""},
+		{"the router's cookie", &http.Cookie{Name: route.CookieName(r), Value: values[0]}, route.CookieName(r)},
+		{"the router's cookie, of a server that is new", &http.Cookie{Name: route.CookieName(r), Value: "0123456789abcdef"}, route.CookieName(r)},
+		{"another name", &http.Cookie{Name: "SERVERID", Value: values[0]}, "SERVERID"},
+		{"another name at a dynamic router", &http.Cookie{Name: "SERVERID", Value: values[1]}, "SERVERID"},
+		{"the router's cookie, empty", &http.Cookie{Name: route.CookieName(r)}, ""},
+		{"the router's cookie, expired", &http.Cookie{Name: route.CookieName(r), Value: values[0], Expires: time.Unix(0, 0)}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			address, requests := router(t, httptest.NewServer, func(w http.ResponseWriter, _ *http.Request) {
+				if c.cookie != nil {
+					http.SetCookie(w, c.cookie)
+				}
+			})
+			p := probe.New(r, r.Spec.Host, address)
+			plain, err := p.Plain(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if can := p.CanPin(plain, []route.Endpoint{endpoint}); can != (c.pinned != "") {
+				t.Fatalf("can pin: %v", can)
+			}
+			requests()
+			if _, _, err := p.Pinned(t.Context(), endpoint); err != nil {
+				t.Fatal(err)
+			}
+			if name := only(t, requests()).Cookies()[0].Name; c.pinned != "" && name != c.pinned {
+				t.Errorf("pinned by cookie %s, want %s", name, c.pinned)
 			}
 		})
 	}
@@ -139,8 +195,8 @@ func TestARouterThatDoesNotAnswer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(ok))
 	address := server.Listener.Addr().String()
 	server.Close()
-	p := probe.New(webRoute(), address)
-	if answer, err := p.Plain(t.Context()); err == nil || answer.OK() {
+	p := probe.New(webRoute(), webRoute().Spec.Host, address)
+	if answer, err := p.Plain(t.Context()); err == nil || answer.Status != 0 {
 		t.Errorf("plain: %+v, want an error", answer)
 	}
 	if answer, reached, err := p.Pinned(t.Context(), endpoint); err == nil || reached {
@@ -153,11 +209,11 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	address, requests := router(t, httptest.NewServer, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://other.example.com/", http.StatusFound)
 	})
-	answer, err := probe.New(webRoute(), address).Plain(t.Context())
+	answer, err := probe.New(webRoute(), webRoute().Spec.Host, address).Plain(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer.Status != http.StatusFound || !answer.OK() {
+	if answer.Status != http.StatusFound {
 		t.Errorf("answer %+v, want the redirect", answer)
 	}
 	only(t, requests())
@@ -173,7 +229,7 @@ func TestAProbeAsksForHostAndPathOfTheRoute(t *testing.T) {
 			r := webRoute()
 			r.Spec.Host, r.Spec.Path = c.host, c.path
 			address, requests := router(t, httptest.NewServer, ok)
-			if _, err := probe.New(r, address).Plain(t.Context()); err != nil {
+			if _, err := probe.New(r, r.Spec.Host, address).Plain(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if request := only(t, requests()); request.Host != c.host || request.URL.Path != c.want {
@@ -189,7 +245,7 @@ func TestAProbeOfAWildcardRoute(t *testing.T) {
 	r := webRoute()
 	r.Spec.Host, r.Spec.WildcardPolicy = "www.apps.example.com", routev1.WildcardPolicySubdomain
 	address, requests := router(t, httptest.NewServer, ok)
-	if _, err := probe.New(r, address).Plain(t.Context()); err != nil {
+	if _, err := probe.New(r, r.Spec.Host, address).Plain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	first, domain, _ := strings.Cut(only(t, requests()).Host, ".")
@@ -205,7 +261,7 @@ func TestAProbeOfATLSRoute(t *testing.T) {
 			r := webRoute()
 			r.Spec.TLS = &routev1.TLSConfig{Termination: termination}
 			address, requests := router(t, httptest.NewTLSServer, ok)
-			answer, err := probe.New(r, address).Plain(t.Context())
+			answer, err := probe.New(r, r.Spec.Host, address).Plain(t.Context())
 			if err != nil || answer.Status != http.StatusOK {
 				t.Fatalf("answer %+v, %v", answer, err)
 			}
@@ -220,7 +276,7 @@ func TestAProbeOfATLSRoute(t *testing.T) {
 func TestLongAnswersAreCut(t *testing.T) {
 	whole := strings.Repeat("0123456789abcdef", 64<<10)
 	address, _ := router(t, httptest.NewServer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(whole)) })
-	answer, err := probe.New(webRoute(), address).Plain(t.Context())
+	answer, err := probe.New(webRoute(), webRoute().Spec.Host, address).Plain(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,11 +285,51 @@ func TestLongAnswersAreCut(t *testing.T) {
 	}
 }
 
-// An answer is good if an application gave it and it is no server error.
-func TestGoodAnswers(t *testing.T) {
-	for status, want := range map[int]bool{0: false, 200: true, 302: true, 404: true, 499: true, 500: false, 503: false} {
-		if got := (probe.Answer{Status: status}).OK(); got != want {
-			t.Errorf("%d is good: %v, want %v", status, got, want)
+// An answer is as good as another if it is of its class, and leads to the same place if it is a redirect. The
+// query of a redirect does not count: a login page's has a new number each time.
+func TestSameAnswers(t *testing.T) {
+	answer := func(status int, location string) probe.Answer {
+		return probe.Answer{Status: status, Location: location}
+	}
+	for _, c := range []struct {
+		a, b probe.Answer
+		want bool
+	}{
+		{answer(200, ""), answer(200, ""), true},
+		{answer(204, ""), answer(200, ""), true},
+		{answer(404, ""), answer(200, ""), false},
+		{answer(404, ""), answer(401, ""), true},
+		{answer(500, ""), answer(200, ""), false},
+		{answer(500, ""), answer(502, ""), true},
+		{answer(0, ""), answer(200, ""), false},
+		{answer(302, "http://web/login"), answer(200, ""), false},
+		{answer(302, "http://web/login"), answer(302, "http://web/login"), true},
+		{answer(302, "http://web/install"), answer(302, "http://web/login"), false},
+	} {
+		if got := c.a.Same(c.b); got != c.want {
+			t.Errorf("%+v is as good as %+v: %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+// Where a redirect leads is an absolute URL without its query.
+func TestWhereARedirectLeads(t *testing.T) {
+	for location, want := range map[string]string{
+		"/login?state=4711":                    "http://web.example.com/login",
+		"/login;jsessionid=0A1B?x=1":           "http://web.example.com/login",
+		"login#top":                            "http://web.example.com/login",
+		"https://sso.example.com/auth?nonce=1": "https://sso.example.com/auth",
+	} {
+		address, _ := router(t, httptest.NewServer, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", location)
+			w.WriteHeader(http.StatusFound)
+		})
+		answer, err := probe.New(webRoute(), webRoute().Spec.Host, address).Plain(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Location != want {
+			t.Errorf("%s leads to %q, want %q", location, answer.Location, want)
 		}
 	}
 }
@@ -242,11 +338,11 @@ func TestGoodAnswers(t *testing.T) {
 func TestTheNameOfAProbe(t *testing.T) {
 	r := webRoute()
 	r.Spec.Path = "/shop"
-	if got, want := probe.New(r, "").String(), "http://web.example.com/shop"; got != want {
+	if got, want := probe.New(r, r.Spec.Host, "").String(), "http://web.example.com/shop"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	r.Spec.TLS = &routev1.TLSConfig{Termination: routev1.TLSTerminationEdge}
-	if got := probe.New(r, "10.0.0.1:8443").String(); !strings.Contains(got, "https://web.example.com/shop") || !strings.Contains(got, "10.0.0.1:8443") {
+	if got := probe.New(r, r.Spec.Host, "10.0.0.1:8443").String(); !strings.Contains(got, "https://web.example.com/shop") || !strings.Contains(got, "10.0.0.1:8443") {
 		t.Errorf("%q does not name URL and router", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/preflight"
 	"github.com/osc-debug/osc-debug/pkg/reason"
@@ -21,6 +22,9 @@ func (p *Plan) refuseSelected(force bool) error {
 	for _, s := range caught {
 		code := reason.SelectsEveryPod
 		switch s.Kind {
+		case workload.AntiAffinity, workload.Spread:
+			p.warn(reason.New(reason.SchedulingCountsSandbox, "rule", s.Kind+" "+s.Name))
+			continue
 		case "service":
 			code = reason.ServiceSelectsEveryPod
 		case "poddisruptionbudget":
@@ -47,11 +51,29 @@ func (p *Plan) advise(q Request) {
 	if program.Mesh != "" {
 		p.warn(reason.New(reason.MeshProxyLeftOff, "mesh", program.Mesh))
 	}
-	for _, c := range program.Spec.InitContainers {
-		p.note("init container %s runs again in the sandbox", c.Name)
+	p.adviseOnRecording(q)
+	for _, name := range q.Changes.SkipInit {
+		p.note("init container %s does not run in the sandbox", name)
+	}
+	for _, c := range slices.Concat(program.Spec.InitContainers, program.Spec.Containers) {
+		if l := c.Lifecycle; l != nil && l.PostStart != nil {
+			p.note("the postStart hook of container %s runs in the sandbox too", c.Name)
+		}
+		if l := c.Lifecycle; l != nil && l.PreStop != nil {
+			p.note("the preStop hook of container %s runs when the sandbox ends", c.Name)
+		}
+	}
+	if program.Spec.SchedulingGroup != nil {
+		p.note("the sandbox is not a member of the original's scheduling group")
+	}
+	if users := program.Spec.HostUsers; users != nil && !*users {
+		p.note("the sandbox has no user namespace; its VM isolates it")
 	}
 	for _, g := range program.Spec.ReadinessGates {
 		p.note("readiness gate %s is left off the sandbox", g.ConditionType)
+	}
+	for _, g := range program.Spec.SchedulingGates {
+		p.note("scheduling gate %s is left off the sandbox", g.Name)
 	}
 	if a := program.Spec.Affinity; a != nil && a.PodAntiAffinity != nil && len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
 		p.note("required anti-affinity is left off the sandbox, because it would keep new pods of the original off its node")
@@ -62,6 +84,7 @@ func (p *Plan) advise(q Request) {
 	if program.Kind == "StatefulSet" {
 		p.note("the sandbox has its own host name and is not StatefulSet member %s", program.Live.Name)
 	}
+	p.adviseOnLimits(q)
 	p.adviseOnPolicies()
 	for _, h := range p.Facts.Namespace.Scaling(program) {
 		if q.Detach {
@@ -75,6 +98,45 @@ func (p *Plan) advise(q Request) {
 	}
 	for _, why := range preflight.OtherRouters(p.Facts.Route) {
 		p.warn(why)
+	}
+}
+
+// adviseOnRecording says what a recording does not have.
+func (p *Plan) adviseOnRecording(q Request) {
+	switch {
+	case len(q.Record) == 0:
+	case q.Changes.SeparatePIDs:
+		p.warn(reason.New(reason.NotRecorded))
+	case len(p.Input.Program.Spec.InitContainers) > len(q.Changes.SkipInit):
+		p.note("the recording begins after the init containers")
+	}
+}
+
+// highPercent is the share from which on a program without limits may have too little in a VM.
+const highPercent = 50
+
+// adviseOnLimits warns of containers without limits, if the sandbox is to get a high share. A VM has what its
+// containers' limits add up to, besides the runtime's default.
+func (p *Plan) adviseOnLimits(q Request) {
+	if max(q.Percent, slices.Max(append(slices.Clone(q.Steps), 0))) < highPercent {
+		return
+	}
+	whole := p.Input.Program.Live.Spec.Resources
+	for _, c := range p.Input.Program.Live.Spec.Containers {
+		var without []string
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			_, has := c.Resources.Limits[name]
+			if whole != nil && !has {
+				_, has = whole.Limits[name]
+			}
+			if !has {
+				without = append(without, string(name))
+			}
+		}
+		known := slices.ContainsFunc(p.Input.Program.Spec.Containers, func(own corev1.Container) bool { return own.Name == c.Name })
+		if known && without != nil {
+			p.warn(reason.New(reason.NoLimitsInVM, "container", c.Name, "resources", strings.Join(without, " and ")))
+		}
 	}
 }
 

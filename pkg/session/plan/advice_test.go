@@ -95,6 +95,25 @@ func TestWarnings(t *testing.T) {
 		want   reason.Code // "" for no warning
 	}{
 		{"nothing special", func(*preflight.Facts, *plan.Request) {}, ""},
+		{"no limits, at a high share", func(f *preflight.Facts, q *plan.Request) {
+			q.Percent = 50
+			changeTemplate(f, func(_ *metav1.ObjectMeta, spec *corev1.PodSpec) {
+				spec.Containers[0].Resources = corev1.ResourceRequirements{}
+			})
+		}, reason.NoLimitsInVM},
+		{"no limits, at a low share", func(f *preflight.Facts, q *plan.Request) {
+			q.Percent = 10
+			changeTemplate(f, func(_ *metav1.ObjectMeta, spec *corev1.PodSpec) {
+				spec.Containers[0].Resources = corev1.ResourceRequirements{}
+			})
+		}, ""},
+		{"no limits, but those of the pod", func(f *preflight.Facts, q *plan.Request) {
+			q.Percent = 50
+			changeTemplate(f, func(_ *metav1.ObjectMeta, spec *corev1.PodSpec) {
+				limits := spec.Containers[0].Resources
+				spec.Resources, spec.Containers[0].Resources = &limits, corev1.ResourceRequirements{}
+			})
+		}, ""},
 		{"an autoscaler", func(f *preflight.Facts, _ *plan.Request) {
 			f.Namespace.Autoscalers = []autoscalingv2.HorizontalPodAutoscaler{autoscaler}
 		}, reason.AutoscalerMayShrink},

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -64,14 +65,18 @@ func shop(primary backend, alternates ...backend) *preflight.Facts {
 			Ports:      []discoveryv1.EndpointPort{{Name: ptr("http"), Port: ptr[int32](8080)}},
 		}
 		for n := range b.ready {
-			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.0.%d.%d", i, n+1)}})
+			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+				Addresses: []string{fmt.Sprintf("10.0.%d.%d", i, n+1)}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: fmt.Sprintf("%s-6f7d-%d", b.service, n)},
+			})
 		}
 		ns.Slices = append(ns.Slices, slice)
 	}
 	template := corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": primary.service, "pod-template-hash": "6f7d"}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name: "web", Image: "quay.io/shop/web:1", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
+			Name: "web", Image: "quay.io/shop/web:1", Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{
+				corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("1Gi"),
+			}}, Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
 		}}},
 	}
 	ns.ReplicaSets = []appsv1.ReplicaSet{{

@@ -5,8 +5,12 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -41,6 +45,7 @@ type Request struct {
 	Image            string   // of the sidecar
 	Replicas         int      // 0: as many as the largest share needs
 	Annotations      []string // domains of annotations that the administrator allows the sandbox
+	Record           []string // names of the gadgets that the sandbox records from birth
 	Changes          sandbox.Changes
 	Routers          []string // addresses to send probes to; none: the Route's host
 	NoProbe          bool
@@ -84,7 +89,7 @@ func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Pl
 	if err != nil {
 		return nil, err
 	}
-	originals := route.Backends(f.Route, f.Servers())
+	originals := f.Backends()
 	replicas, err := chooseReplicas(q, originals, f.Route.Spec.To.Name, program)
 	if err != nil {
 		return nil, err
@@ -97,13 +102,21 @@ func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Pl
 	if err := p.Input.CheckChanges(); err != nil {
 		return nil, err
 	}
+	if !q.Changes.SeparatePIDs { // the recorder would see only the sidecar
+		p.Input.Record = q.Record
+	}
 	if p.Container, err = sandbox.Container(p.Input, q.Container); err != nil {
 		return nil, err
 	}
+	p.Input.Traced = p.Container
 	if err := p.refuseSelected(q.Force); err != nil {
 		return nil, err
 	}
-	if err := preflight.Unproven(f.Route, len(q.Routers)); err != nil && !q.NoProbe {
+	probed := len(q.Routers)
+	if probed == 0 {
+		probed = len(route.Hosts(f.Route, "")) // each leads to a router
+	}
+	if err := preflight.Unproven(f.Route, probed); err != nil && !q.NoProbe {
 		if err := p.refuseUnlessForced(q.Force, err); err != nil {
 			return nil, err
 		}
@@ -114,7 +127,7 @@ func Make(f *preflight.Facts, q Request, guard Guard, armFor time.Duration) (*Pl
 		Workload: record.CutText(program.String()), Servers: f.Servers()[f.Route.Spec.To.Name], Pods: replicas, Shape: record.ShapeFor(guard.Shape), Asked: q.Percent,
 		ArmBy: metav1.NewTime(f.Now.Add(armFor).Truncate(time.Second)),
 	}
-	if p.Split, err = route.Weights(originals, replicas, q.Percent, q.Floor); err != nil {
+	if p.Split, err = route.Weights(originals, replicas*serversPerPod(originals[0]), q.Percent, q.Floor); err != nil {
 		return nil, fmt.Errorf("route %s/%s: %w", f.Route.Namespace, f.Route.Name, err)
 	}
 	if guard.Nodes {
@@ -132,7 +145,7 @@ func (p *Plan) findProgram(q Request) (*workload.Program, error) {
 	if err := preflight.Unclonable(program, p.Facts.Namespace, q.Changes.EmptyVolumes); err != nil {
 		return nil, err
 	}
-	for _, risk := range preflight.Risks(program, p.Facts.Namespace, q.Changes.EmptyVolumes) {
+	for _, risk := range preflight.Risks(program, p.Facts.Namespace, q.Changes) {
 		if err := p.refuseUnlessForced(q.Force, risk); err != nil {
 			return nil, err
 		}
@@ -149,6 +162,30 @@ func (p *Plan) buildObjects() (err error) {
 	return nil
 }
 
+// Need rebuilds the objects so that the sandbox keeps a label that the API server's rejection names, if it can drop
+// others instead. It returns false if that changes nothing.
+func (p *Plan) Need(rejection error) (bool, error) {
+	_, dropped, _ := p.Input.Labels()
+	for _, key := range slices.Sorted(maps.Keys(dropped)) {
+		if !namesKey(rejection.Error(), key) || slices.Contains(p.Input.NeededLabels, key) {
+			continue
+		}
+		p.Input.NeededLabels = append(p.Input.NeededLabels, key)
+		if _, now, _ := p.Input.Labels(); !maps.Equal(now, dropped) {
+			return true, p.buildObjects()
+		}
+	}
+	return false, nil
+}
+
+// namesKey reports whether a text contains a label's key as a word of its own.
+func namesKey(text, key string) bool {
+	inKey := func(r rune) bool {
+		return r == '-' || r == '.' || r == '/' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
+	}
+	return slices.Contains(strings.FieldsFunc(text, func(r rune) bool { return !inKey(r) }), key)
+}
+
 // Fit rebuilds the objects so that the pods comply with LimitRanges.
 func (p *Plan) Fit(ranges []corev1.LimitRange) error {
 	p.Input.Ranges = ranges
@@ -162,6 +199,11 @@ func (p *Plan) refuseUnlessForced(force bool, refusal error) error {
 	}
 	p.Warnings = append(p.Warnings, &reason.Forced{Refused: refusal})
 	return nil
+}
+
+// serversPerPod returns how many servers of the Route a pod of a backend is, as the sandbox's pods will be.
+func serversPerPod(b route.Backend) int {
+	return max(1, int(math.Round(float64(b.Ready)/float64(max(1, b.Pods)))))
 }
 
 // chooseReplicas returns how many pods the largest requested share needs.

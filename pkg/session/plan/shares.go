@@ -20,7 +20,8 @@ func Originals(r *routev1.Route, id string, slices []discoveryv1.EndpointSlice) 
 	}
 	for _, b := range weights.Backends {
 		if b.Service != own {
-			out = append(out, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(route.Endpoints(r, b.Service, slices))})
+			endpoints := route.Endpoints(r, b.Service, slices)
+			out = append(out, route.Backend{Service: b.Service, Weight: b.Weight, Ready: len(endpoints), Pods: route.PodsOf(endpoints)})
 		}
 	}
 	return out

@@ -68,7 +68,7 @@ func TestOriginalsAreTheBackendsWithoutTheSession(t *testing.T) {
 	f := shop(backend{"web", ptr[int32](60), 2}, backend{"b", ptr[int32](20), 1})
 	p := mustMake(t, f, request(50, route.KeepFloor))
 	armed, live := mustLive(t, p)
-	want := route.Backends(f.Route, f.Servers())
+	want := f.Backends()
 	for name, r := range map[string]*routev1.Route{"before": f.Route, "armed": armed, "live": live} {
 		if got := plan.Originals(r, p.Input.Session, f.Namespace.Slices); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)

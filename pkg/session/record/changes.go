@@ -3,6 +3,8 @@ package record
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	routev1 "github.com/openshift/api/route/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,7 +91,7 @@ func ShiftRoute(j *Journal, weights map[string]int32, resumes bool) Change {
 		if s.State == Held && !resumes {
 			return reason.New(reason.SessionHeld, "namespace", r.Namespace, "route", r.Name, "session", j.Session)
 		}
-		for _, ref := range backendRefs(r) {
+		for _, ref := range refsOf(&r.Spec) {
 			if _, ok := weights[ref.Name]; !ok {
 				return reason.New(reason.BackendAdded, "namespace", r.Namespace, "route", r.Name, "service", ref.Name)
 			}
@@ -101,8 +103,9 @@ func ShiftRoute(j *Journal, weights map[string]int32, resumes bool) Change {
 		j.Before, j.Foreign = before, s.Journal.Foreign || foreign
 		if s.State != Arming {
 			j.Expires = s.Journal.Expires // it may have been extended meanwhile
+			j.Touched = s.Journal.Touched
 		}
-		for _, ref := range backendRefs(r) {
+		for _, ref := range refsOf(&r.Spec) {
 			w := weights[ref.Name]
 			ref.Weight = &w
 		}
@@ -176,8 +179,29 @@ func (e *NoWayBack) Reason() *reason.Error {
 
 // Outcome is what ending a session found.
 type Outcome struct {
-	Foreign bool // others had changed the Route; their changes were kept
-	Blind   bool // the journal was missing or unreadable
+	Foreign bool     // others had changed the Route
+	Kept    []string // what the Route's backends have of those changes, as clauses
+	Earlier bool     // others had also changed it before the session last wrote it
+	Gone    bool     // the Route no longer exists, or has another session
+	Blind   bool     // the journal was missing or unreadable
+}
+
+// String describes what was kept of the changes that others made, for a message.
+func (o Outcome) String() string {
+	switch {
+	case o.Gone:
+		return "someone else had deleted the Route or removed the session's marks"
+	case o.Blind:
+		return "the journal was missing or unreadable, so the other backends keep the weights that they had last"
+	}
+	kept := o.Kept
+	if o.Earlier {
+		kept = append(slices.Clone(kept), "what they had changed before the session last set its weights")
+	}
+	if len(kept) == 0 {
+		return "others had changed it during the session; its backends are as they were before"
+	}
+	return "changes made by others during the session were kept: " + strings.Join(kept, "; ")
 }
 
 // RestoreRoute restores the Route's backends, removes the journal, and stores in out what it found.
@@ -188,12 +212,14 @@ func RestoreRoute(id string, out *Outcome) Change {
 		s := Of(r)
 		switch {
 		case s == nil:
-			out.Foreign = true // someone else removed all marks and the backend
+			out.Foreign, out.Gone = true, true // someone else removed all marks and the backend
 			return nil
 		case s.ID != id && s.ID != "":
 			return &InSession{r.Namespace, r.Name, s}
 		case s.Journal != nil && s.Journal.RouteUID == string(r.UID):
-			out.Foreign = Restore(&r.Spec, s.Journal) || s.Journal.Foreign || r.Labels[Label] != id
+			out.Foreign, out.Kept = Restore(&r.Spec, s.Journal)
+			out.Earlier = s.Journal.Foreign
+			out.Foreign = out.Foreign || out.Earlier || r.Labels[Label] != id
 		case s.Backend || s.Broken != nil || s.Journal != nil:
 			out.Foreign, out.Blind = true, true
 			if !RestoreBlind(&r.Spec, id) {
@@ -246,18 +272,9 @@ func writeMarks(r *routev1.Route, j *Journal) error {
 	return nil
 }
 
-// backendRefs returns pointers to the Route's backends, the primary first.
-func backendRefs(r *routev1.Route) []*routev1.RouteTargetReference {
-	refs := []*routev1.RouteTargetReference{&r.Spec.To}
-	for i := range r.Spec.AlternateBackends {
-		refs = append(refs, &r.Spec.AlternateBackends[i])
-	}
-	return refs
-}
-
 // HasBackend reports whether a session's backend is on the Route.
 func HasBackend(r *routev1.Route, id string) bool {
-	for _, ref := range backendRefs(r) {
+	for _, ref := range refsOf(&r.Spec) {
 		if ref.Name == ServiceName(id) {
 			return true
 		}

@@ -133,6 +133,13 @@ type Journal struct {
 	Set      Weights     `json:"set"`    // what the session wrote last
 	// Foreign is true if others changed backends before the last write; Before has their values.
 	Foreign bool `json:"foreign,omitempty"`
+	// Dynamic is true if a router has the dynamic configuration manager: it changes servers without a reload.
+	Dynamic bool `json:"dynamic,omitempty"`
+	// Served is the hash, by func Servers, of the servers that the backends with a weight had at the last write, if
+	// Dynamic.
+	Served string `json:"served,omitempty"`
+	// Touched is when someone last wrote the journal for no other purpose than a reload.
+	Touched metav1.Time `json:"touched,omitzero"`
 }
 
 // NewID returns a random session ID of 8 letters and digits. It has no vowels, so it spells no
@@ -202,6 +209,11 @@ func (w Weights) weightOf(service string) (*int32, bool) {
 	return nil, false
 }
 
+// indexOf returns the index of a Service, -1 if it is not a backend.
+func (w Weights) indexOf(service string) int {
+	return slices.IndexFunc(w.Backends, func(b Weight) bool { return b.Service == service })
+}
+
 // ShapeFor returns the shape of a new session's pods if its guard knows shapes up to guards: the value
 // of Journal.Shape.
 func ShapeFor(guards int) int {
@@ -220,9 +232,15 @@ func CutText(s string) string {
 }
 
 // Encode returns the journal as JSON, the text of the annotation.
-func (j *Journal) Encode() (string, error) {
-	data, err := json.Marshal(j)
-	return string(data), err
+func (j *Journal) Encode() (string, error) { return plainJSON(j) }
+
+// plainJSON returns a value as JSON without the escapes that only matter in HTML.
+func plainJSON(v any) (string, error) {
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return strings.TrimSuffix(out.String(), "\n"), err
 }
 
 // Decode parses a journal. The error has a reason if the text is too long, malformed, of an unknown
@@ -261,7 +279,8 @@ func (j *Journal) checkNames(text string) error {
 		return reason.New(reason.JournalMalformed, "why", err)
 	}
 	for _, b := range j.Before.Backends {
-		if !strings.Contains(compact.String(), `"service":"`+b.Service+`"`) {
+		plain, err := plainJSON(b.Service)
+		if err != nil || plain != `"`+b.Service+`"` || !strings.Contains(compact.String(), `"service":`+plain) {
 			return reason.New(reason.JournalContradictory, "why", fmt.Sprintf("backend %q is spelled in another way", b.Service))
 		}
 	}
@@ -276,7 +295,8 @@ func (j *Journal) checkLengths() error {
 		}
 		return reason.New(reason.JournalContradictory, "why", fmt.Sprintf("%s has %d bytes, may have %d", what, len(value), limit))
 	}
-	err := errors.Join(long("routeUID", j.RouteUID, maxJournalUID), long("user", j.User, maxJournalText), long("workload", j.Workload, maxJournalText))
+	err := errors.Join(long("routeUID", j.RouteUID, maxJournalUID), long("user", j.User, maxJournalText), long("workload", j.Workload, maxJournalText),
+		long("served", j.Served, maxJournalUID))
 	for _, b := range slices.Concat(j.Before.Backends, j.Set.Backends) {
 		err = errors.Join(err, long("a backend's name", b.Service, maxJournalName))
 	}

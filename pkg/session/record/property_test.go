@@ -48,7 +48,7 @@ func TestRestoreOfAnyRoute(t *testing.T) {
 		apply(ArmRoute(j, r))
 		for range random.IntN(4) {
 			weights := map[string]int32{}
-			for _, ref := range backendRefs(r) {
+			for _, ref := range refsOf(&r.Spec) {
 				weights[ref.Name] = int32(random.IntN(257))
 			}
 			j.State = Live
@@ -60,13 +60,13 @@ func TestRestoreOfAnyRoute(t *testing.T) {
 		foreign := random.IntN(2) == 0
 		if foreign {
 			i := random.IntN(len(want.Spec.AlternateBackends) + 1)
-			was, w := backendRefs(r)[i].Weight, ptr(int32(random.IntN(257)))
+			was, w := refsOf(&r.Spec)[i].Weight, ptr(int32(random.IntN(257)))
 			if foreign = !equalWeights(was, w); foreign {
-				backendRefs(r)[i].Weight = w
-				old := backendRefs(want)[i].Weight
-				backendRefs(want)[i].Weight = ptr(*w)
+				refsOf(&r.Spec)[i].Weight = w
+				old := refsOf(&want.Spec)[i].Weight
+				refsOf(&want.Spec)[i].Weight = ptr(*w)
 				if totalWeight(&want.Spec) == 0 {
-					backendRefs(want)[i].Weight = old // without the sandbox no backend would serve
+					refsOf(&want.Spec)[i].Weight = old // without the sandbox no backend would serve
 				}
 			}
 		}

@@ -33,6 +33,8 @@ type Ending struct {
 	// Drain waits until routers no longer send traffic to the sandbox; nil if it never had traffic.
 	// Routers may use the old weights for as long as late.
 	Drain func(ctx context.Context, late time.Duration) error
+	// BeforeDelete is called after the drain, while the sandbox still exists; nil: nothing is.
+	BeforeDelete func(ctx context.Context)
 	// Step is called before each step begins.
 	Step func(name, detail string)
 
@@ -68,7 +70,7 @@ func (e Ending) Run(ctx context.Context) (record.Outcome, error) {
 		if err := e.checkBackendRemoved(ctx); err != nil {
 			return out, errors.Join(other, err)
 		}
-		return record.Outcome{Foreign: true}, e.deleteSandbox(ctx)
+		return record.Outcome{Foreign: true, Gone: true}, e.deleteSandbox(ctx)
 	}
 	if err != nil {
 		return out, err
@@ -91,6 +93,9 @@ func (e Ending) Run(ctx context.Context) (record.Outcome, error) {
 		if err != nil {
 			e.Step(StepDrain, fmt.Sprintf("could not verify that the router stopped sending traffic: %v", err))
 		}
+	}
+	if e.BeforeDelete != nil {
+		e.BeforeDelete(ctx)
 	}
 	if err := e.deleteSandbox(ctx); err != nil {
 		return out, err

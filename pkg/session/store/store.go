@@ -61,6 +61,12 @@ func (s Store) Hold(ctx context.Context, r *routev1.Route, id string) (*routev1.
 	return s.writeRoute(ctx, r.Namespace, r.Name, r, record.HoldRoute(id))
 }
 
+// Touch writes which servers a live session's backends have, so that routers with the dynamic configuration manager
+// reload: see record.TouchRoute.
+func (s Store) Touch(ctx context.Context, r *routev1.Route, id, servers string, now time.Time) (*routev1.Route, error) {
+	return s.writeRoute(ctx, r.Namespace, r.Name, r, record.TouchRoute(id, servers, now))
+}
+
 // Extend moves the end of a session, truncated to a second.
 func (s Store) Extend(ctx context.Context, r *routev1.Route, id string, expires time.Time) (*routev1.Route, error) {
 	return s.writeRoute(ctx, r.Namespace, r.Name, r, record.ExtendRoute(id, metav1.NewTime(expires.Truncate(time.Second))))
@@ -77,7 +83,7 @@ func (s Store) Restore(ctx context.Context, namespace, name, id string, known *r
 	var out record.Outcome
 	r, err := s.writeRoute(ctx, namespace, name, known, record.RestoreRoute(id, &out))
 	if apierrors.IsNotFound(err) {
-		return nil, record.Outcome{Foreign: true}, nil
+		return nil, record.Outcome{Foreign: true, Gone: true}, nil
 	}
 	return r, out, err
 }

@@ -1,14 +1,15 @@
 // Package frame defines the protocol between the tracer in a sandbox and the command line, over an exec
-// stream: the catalogue of gadgets, and frames, one JSON object per line. Frames are numbered; numbers
+// stream: frames, one JSON object per line. Frames are numbered; numbers
 // without a gap prove that the stream lost nothing. The ledger at the end accounts for every event that
-// the kernel saw: seen = delivered + lost in the kernel + dropped in user space.
+// the kernel saw: seen = delivered + lost in the kernel + dropped in user space + filtered.
 package frame
 
 import (
+	"encoding/json"
 	"fmt"
-	"net/netip"
-	"strings"
 	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
 const (
@@ -18,71 +19,58 @@ const (
 	HeartbeatLimit = 4 * HeartbeatEvery
 )
 
-// Gadget traces one kind of event.
-type Gadget struct {
-	Name string
-	Help string
-}
-
-// Catalogue returns all gadgets, in the order in which they are shown.
-func Catalogue() []Gadget {
-	return []Gadget{
-		{"open", "files opened, with result and time taken"},
-		{"tcp", "TCP connections made, accepted and closed, with bytes and duration"},
-	}
-}
-
-// Names returns the names of all gadgets.
-func Names() []string {
-	var names []string
-	for _, g := range Catalogue() {
-		names = append(names, g.Name)
-	}
-	return names
-}
-
-// GadgetNames returns the names of all gadgets as a list for help texts.
-func GadgetNames() string { return strings.Join(Names(), ", ") }
-
-// Lookup returns the gadgets with the given names, in the same order. It returns an error if one does
-// not exist.
-func Lookup(names []string) ([]Gadget, error) {
-	var out []Gadget
-	for _, name := range names {
-		found := false
-		for _, g := range Catalogue() {
-			if g.Name == name {
-				out, found = append(out, g), true
-			}
-		}
-		if !found {
-			return nil, fmt.Errorf("gadget %q: must be one of %s", name, GadgetNames())
-		}
-	}
-	return out, nil
-}
+// RecordingDir is where the recorder of a sandbox keeps its files, in the sidecar.
+const RecordingDir = "/scratch/recording"
 
 // Kinds of frames.
 const (
 	KindGadget = "gadget" // a gadget's status
 	KindEvent  = "event"  // an event that a gadget saw
 	KindLedger = "ledger" // a gadget's ledger, its last frame
+	KindNote   = "note"   // something that the user should know, of no gadget
+	KindEnd    = "end"    // the end of an exported recording
 )
 
-// Frame is one line of the stream. Of Status, Event and Ledger, only the one for its kind is set.
+// Frame is one line of the stream. Of Status, Event, Ledger and Note, only the one for its kind is set.
 type Frame struct {
-	Seq    uint64  `json:"seq"` // from 1, without gaps
-	Kind   string  `json:"kind"`
-	Gadget string  `json:"gadget"`
-	Status *Status `json:"status,omitempty"`
-	Event  *Event  `json:"event,omitempty"`
-	Ledger *Ledger `json:"ledger,omitempty"`
+	Seq    uint64        `json:"seq"` // from 1, without gaps
+	Kind   string        `json:"kind"`
+	Gadget string        `json:"gadget,omitempty"`
+	Status *Status       `json:"status,omitempty"`
+	Event  *gadget.Event `json:"event,omitempty"`
+	Ledger *Ledger       `json:"ledger,omitempty"`
+	Note   string        `json:"note,omitempty"`
+	// Sum is the SHA-256 sum of all lines before this one, in hex, and State the recorder's state, at the end of an
+	// exported recording.
+	Sum   string          `json:"sum,omitempty"`
+	State json.RawMessage `json:"state,omitempty"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler: the frame's gadget says what its event is.
+func (f *Frame) UnmarshalJSON(data []byte) error {
+	type plain Frame
+	var read struct {
+		plain
+		Event json.RawMessage `json:"event"`
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*f = Frame(read.plain)
+	if read.Event == nil {
+		return nil
+	}
+	var err error
+	f.Event, err = gadget.DecodeEvent(f.Gadget, read.Event)
+	return err
 }
 
 // Status says whether a gadget works in this sandbox, and why.
 type Status struct {
 	State  string `json:"state"` // one of the states below
 	Reason string `json:"reason,omitempty"`
+	// Tier is how the gadget sees events, such as "raw tracepoints".
+	Tier string `json:"tier,omitempty"`
 }
 
 // States of a gadget.
@@ -92,52 +80,63 @@ const (
 	Unavailable = "unavailable"
 )
 
-// Event is something that the traced program did. PIDs are those inside the sandbox.
-type Event struct {
-	Time time.Time `json:"time"`
-	PID  uint32    `json:"pid"`
-	TID  uint32    `json:"tid"`
-	Comm string    `json:"comm"` // name of the thread
-	Open *Open     `json:"open,omitempty"`
-	TCP  *TCP      `json:"tcp,omitempty"`
+// State is what a recorder says about itself.
+type State struct {
+	// Attached is when the gadgets were attached, or could not be. The program starts after that, unless Late is set:
+	// then what it did first may be missing.
+	Attached time.Time                  `json:"attached"`
+	Late     bool                       `json:"late,omitempty"`
+	Gadgets  map[string]Status          `json:"gadgets"`
+	Ledgers  map[string]Ledger          `json:"ledgers,omitempty"` // once the recorder has ended
+	Gone     map[string]uint64          `json:"gone,omitempty"`    // records that the ring no longer has, by gadget
+	Totals   map[string]json.RawMessage `json:"totals,omitempty"`  // payloads of gadgets that count in the kernel
+	Ended    bool                       `json:"ended,omitempty"`
+	Failed   string                     `json:"failed,omitempty"` // why the recorder does not record, or not all
 }
 
-// Open is an attempt to open a file.
-type Open struct {
-	Path  string        `json:"path"`
-	Flags uint32        `json:"flags"`
-	FD    int32         `json:"fd"`              // -1 if it failed
-	Error string        `json:"error,omitempty"` // such as ENOENT
-	Took  time.Duration `json:"tookNs"`          // duration of the system call
+// Probe is what a sandbox's kernel offers for tracing.
+type Probe struct {
+	Kernel  string            `json:"kernel"` // release
+	Gadgets map[string]Status `json:"gadgets"`
+	// Seccomp is the seccomp mode of the program, as in /proc/PID/status: 0 none, 1 strict, 2 filter; "" if it was not asked.
+	Seccomp string `json:"seccomp,omitempty"`
 }
 
-// TCP is a change in the state of a TCP connection.
-type TCP struct {
-	Op       string         `json:"op"` // connect, accept, close
-	Local    netip.AddrPort `json:"local"`
-	Remote   netip.AddrPort `json:"remote"`
-	Sent     uint64         `json:"sent,omitempty"`     // bytes that the peer acknowledged, at close
-	Received uint64         `json:"received,omitempty"` // bytes, at close
-	Error    string         `json:"error,omitempty"`    // of a failed connect, such as ECONNREFUSED
-	Took     time.Duration  `json:"tookNs,omitempty"`   // of the handshake, or of the connection at close
+// File is what comes before and after the bytes of a file that is copied.
+type File struct {
+	Size int64  `json:"size"`          // in bytes
+	Sum  string `json:"sum,omitempty"` // SHA-256, in hex
 }
 
 // Ledger accounts for a gadget's events.
 type Ledger struct {
-	Seen       uint64 `json:"seen"`         // by the BPF programs
-	Delivered  uint64 `json:"delivered"`    // to the client
-	LostKernel uint64 `json:"lostInKernel"` // because the ring buffer was full
-	Dropped    uint64 `json:"dropped"`      // in user space
+	Seen       uint64 `json:"seen"`               // by the BPF programs
+	Delivered  uint64 `json:"delivered"`          // to the client
+	LostKernel uint64 `json:"lostInKernel"`       // because the ring buffer was full
+	Dropped    uint64 `json:"dropped"`            // in user space
+	Filtered   uint64 `json:"filtered,omitempty"` // because they did not pass a filter
+	// Missed is how often the BPF programs could not follow something, because a map was full or because the kernel
+	// does not run a program within itself. Seen does not include it.
+	Missed uint64 `json:"missed,omitempty"`
 }
 
 // Balanced reports whether the ledger accounts for every event seen.
-func (l Ledger) Balanced() bool { return l.Seen == l.Delivered+l.LostKernel+l.Dropped }
+func (l Ledger) Balanced() bool { return l.Seen == l.Delivered+l.LostKernel+l.Dropped+l.Filtered }
+
+// Lost reports whether events were lost, or something could not be followed.
+func (l Ledger) Lost() bool { return !l.Balanced() || l.LostKernel+l.Dropped+l.Missed > 0 }
 
 // String returns the ledger in one line.
 func (l Ledger) String() string {
 	s := fmt.Sprintf("%d events seen = %d delivered + %d lost in the kernel + %d dropped", l.Seen, l.Delivered, l.LostKernel, l.Dropped)
+	if l.Filtered > 0 {
+		s += fmt.Sprintf(" + %d filtered", l.Filtered)
+	}
 	if !l.Balanced() {
 		s += " (does not add up)"
+	}
+	if l.Missed > 0 {
+		s += fmt.Sprintf("; %d could not be followed", l.Missed)
 	}
 	return s
 }

@@ -8,57 +8,12 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
+	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
-
-// Gadgets are looked up in the order in which the user names them, each with what it does.
-func TestGadgetsComeInTheOrderTheyAreNamed(t *testing.T) {
-	backwards := frame.Names()
-	slices.Reverse(backwards)
-	if len(backwards) < 2 {
-		t.Fatalf("gadgets %v have no order", backwards)
-	}
-	for _, names := range [][]string{nil, frame.Names(), backwards, {"tcp"}, {"tcp", "open"}} {
-		gadgets, err := frame.Lookup(names)
-		if err != nil {
-			t.Errorf("%v: %v", names, err)
-			continue
-		}
-		var got []string
-		for _, g := range gadgets {
-			got = append(got, g.Name)
-			if g.Help == "" {
-				t.Errorf("%s has no help", g.Name)
-			}
-		}
-		if !slices.Equal(got, names) {
-			t.Errorf("got %v, want %v", got, names)
-		}
-	}
-}
-
-// An unknown gadget is an error that names it and the gadgets there are.
-func TestUnknownGadgets(t *testing.T) {
-	for _, names := range [][]string{{"fopen"}, {"open", "fopen"}, {"fopen", "tcp"}} {
-		gadgets, err := frame.Lookup(names)
-		if err == nil || gadgets != nil {
-			t.Errorf("%v: got %v, want an error alone", names, gadgets)
-			continue
-		}
-		for _, word := range append(frame.Names(), `"fopen"`) {
-			if !strings.Contains(err.Error(), word) {
-				t.Errorf("%v: no %s in: %v", names, word, err)
-			}
-		}
-	}
-	if _, err := frame.Lookup([]string{"Open"}); err == nil {
-		t.Error("gadget names are in lower case")
-	}
-}
 
 // A ledger is balanced if every event that was seen was delivered, lost or dropped, once.
 func TestBalancedLedgers(t *testing.T) {
@@ -74,6 +29,8 @@ func TestBalancedLedgers(t *testing.T) {
 		{frame.Ledger{Seen: 10, LostKernel: 2, Dropped: 1}, false},
 		{frame.Ledger{Seen: 10, Delivered: 10, Dropped: 1}, false},
 		{frame.Ledger{Delivered: 1}, false},
+		{frame.Ledger{Seen: 10, Delivered: 6, Filtered: 4}, true},
+		{frame.Ledger{Seen: 10, Delivered: 6, Filtered: 3}, false},
 	} {
 		if got := c.ledger.Balanced(); got != c.want {
 			t.Errorf("%+v is balanced: %v, want %v", c.ledger, got, c.want)
@@ -106,11 +63,11 @@ func TestAFrameHasTheFieldOfItsKind(t *testing.T) {
 	}{
 		{"a gadget that works", frame.Frame{Seq: 1, Kind: frame.KindGadget, Gadget: "open", Status: &frame.Status{State: frame.Works}}, "status"},
 		{"a gadget that does not", frame.Frame{Seq: 2, Kind: frame.KindGadget, Gadget: "tcp", Status: &frame.Status{State: frame.Unavailable, Reason: "no BTF"}}, "status"},
-		{"a file", frame.Frame{Seq: 3, Kind: frame.KindEvent, Gadget: "open", Event: &frame.Event{
-			Time: at, PID: 1, TID: 2, Comm: "web", Open: &frame.Open{Path: "/tmp/two\nlines \"quoted\"", Flags: 0o2, FD: -1, Error: "ENOENT", Took: 1500 * time.Nanosecond},
+		{"a file", frame.Frame{Seq: 3, Kind: frame.KindEvent, Gadget: "open", Event: &gadget.Event{
+			Gadget: "open", Time: at, PID: 1, TID: 2, Comm: "web", Payload: &gadget.Open{Path: "/tmp/two\nlines \"quoted\"", Flags: 0o2, FD: -1, Error: "ENOENT", Took: 1500 * time.Nanosecond},
 		}}, "event"},
-		{"a connection", frame.Frame{Seq: 4, Kind: frame.KindEvent, Gadget: "tcp", Event: &frame.Event{
-			Time: at, PID: 1, TID: 2, Comm: "web", TCP: &frame.TCP{
+		{"a connection", frame.Frame{Seq: 4, Kind: frame.KindEvent, Gadget: "tcp", Event: &gadget.Event{
+			Gadget: "tcp", Time: at, PID: 1, TID: 2, Comm: "web", Payload: &gadget.TCP{
 				Op: "close", Local: netip.MustParseAddrPort("10.0.0.1:8080"), Remote: netip.MustParseAddrPort("[fd00::1]:41000"),
 				Sent: 1 << 40, Received: 3, Took: time.Minute,
 			},

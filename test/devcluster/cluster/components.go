@@ -23,6 +23,7 @@ type component struct {
 	name string
 	args []string
 	env  []string
+	nice int // how much less of the CPU it may have than others, as for nice(1)
 }
 
 // components returns the cluster's components in the order in which they are started.
@@ -36,7 +37,8 @@ func (spec Spec) components() []component {
 			"etcd", "--data-dir=/run/etcd", "--listen-client-urls=http://127.0.0.1:2379",
 			"--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync",
 		}},
-		{name: "qemu", args: spec.qemu()},
+		// Beside the many processes of tests, an emulated CPU would get too little: pods would take minutes to start.
+		{name: "qemu", args: spec.qemu(), nice: -10},
 		{name: "containerd", args: []string{filepath.Join(spec.Runtime, "containerd"), "-c", d.In("containerd.toml")},
 			env: []string{"PATH=" + spec.Runtime + ":/usr/sbin:/usr/bin:/sbin:/bin"}},
 		{name: "registry", args: self("registry")},

@@ -3,11 +3,13 @@ package cluster
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -174,7 +176,23 @@ func (s *supervisor) start(c component) error {
 		return fmt.Errorf("start %s: %w", c.name, err)
 	}
 	s.running[p.Pid] = c
+	if c.nice != 0 {
+		return setNice(p.Pid, c.nice)
+	}
 	return nil
+}
+
+// setNice sets how nice a process is that was started a moment ago: its threads, and its session, because kernels with
+// automatic groups share the CPU among sessions first.
+func setNice(pid, nice int) error {
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, pid, nice); err != nil {
+		return fmt.Errorf("set the priority of process %d: %w", pid, err)
+	}
+	err := os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // a kernel without them
+	}
+	return err
 }
 
 // reap waits for child processes, adopted ones included, and restarts components that have died. It

@@ -8,11 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Name is the name under which the development router writes a Route's status.
-const Name = "default"
-
-// canonicalHost is the host that the DNS names of Routes would point to with a real router.
-const canonicalHost = "router-default.apps.osc-debug.test"
+// canonicalHost returns the host that the DNS names of Routes would point to with a real router.
+func canonicalHost(router string) string { return "router-" + router + ".apps.osc-debug.test" }
 
 // verdict says whether the router serves a Route.
 type verdict struct {
@@ -50,20 +47,20 @@ func admit(routes []*routev1.Route) []verdict {
 	return out
 }
 
-// status returns the Route's status with this router's entry, and whether it differs from the
-// current status.
-func (v verdict) status(now metav1.Time) (routev1.RouteStatus, bool) {
+// status returns the Route's status with the entry of a router, and whether it differs from the current
+// status.
+func (v verdict) status(router string, now metav1.Time) (routev1.RouteStatus, bool) {
 	condition := routev1.RouteIngressCondition{Type: routev1.RouteAdmitted, Status: corev1.ConditionTrue, LastTransitionTime: &now}
 	if v.reason != "" {
 		condition.Status, condition.Reason, condition.Message = corev1.ConditionFalse, v.reason, v.message
 	}
 	mine := routev1.RouteIngress{
-		Host: v.route.Spec.Host, RouterName: Name, RouterCanonicalHostname: canonicalHost,
+		Host: v.route.Spec.Host, RouterName: router, RouterCanonicalHostname: canonicalHost(router),
 		WildcardPolicy: v.route.Spec.WildcardPolicy, Conditions: []routev1.RouteIngressCondition{condition},
 	}
 	status := *v.route.Status.DeepCopy()
 	for i, e := range status.Ingress {
-		if e.RouterName != Name {
+		if e.RouterName != router {
 			continue
 		}
 		if len(e.Conditions) == 1 && e.Host == mine.Host && e.Conditions[0].Status == condition.Status && e.Conditions[0].Reason == condition.Reason {

@@ -4,10 +4,12 @@ import (
 	"crypto/md5"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"sort"
 	"strconv"
 
 	routev1 "github.com/openshift/api/route/v1"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
@@ -54,13 +56,13 @@ func preferredPort(route *routev1.Route) string {
 }
 
 // servers returns the ready endpoints of a Service whose port has the given name or number, or of all
-// ports if port is "". It drops loopback and link-local addresses.
+// ports if port is "". It drops ports of UDP, and loopback and link-local addresses.
 func servers(name, port string, slices []*discoveryv1.EndpointSlice) []server {
 	var out []server
 	seen := map[string]bool{}
 	for _, slice := range slices {
 		for _, p := range slice.Ports {
-			if p.Port == nil || port != "" && port != *p.Name && port != strconv.Itoa(int(*p.Port)) {
+			if p.Port == nil || p.Protocol != nil && *p.Protocol == corev1.ProtocolUDP || port != "" && port != *p.Name && port != strconv.Itoa(int(*p.Port)) {
 				continue
 			}
 			for _, e := range slice.Endpoints {
@@ -99,14 +101,31 @@ func (b backend) active() (services, servers int) {
 	return services, servers
 }
 
+// servedServices returns the Services whose servers are in HAProxy's configuration: for a passthrough Route, those
+// with a weight.
+func (b backend) servedServices() (out []service) {
+	for _, s := range b.services {
+		if s.weight > 0 || prefix(b.route) != "be_tcp:" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // key returns NAMESPACE:NAME, the name of the Route's backend in HAProxy without its prefix.
 func (b backend) key() string { return b.route.Namespace + ":" + b.route.Name }
+
+// validCookieName is what the real router's template accepts as the annotation's value.
+var validCookieName = regexp.MustCompile(`\A[a-zA-Z0-9_-]+\z`)
 
 // cookieName returns the name of the Route's cookie as the real router chooses it: the MD5 of a blank
 // and the Route's key, whatever the Route's termination. An annotation overrides it.
 func (b backend) cookieName() string {
-	if name := b.route.Annotations["router.openshift.io/cookie_name"]; name != "" {
+	if name := b.route.Annotations["router.openshift.io/cookie_name"]; validCookieName.MatchString(name) {
 		return name
 	}
-	return fmt.Sprintf("%x", md5.Sum([]byte(" "+b.key())))
+	return b.hash()
 }
+
+// hash returns the default name of the Route's cookie, which is also the key of dynamic cookies.
+func (b backend) hash() string { return fmt.Sprintf("%x", md5.Sum([]byte(" "+b.key()))) }

@@ -22,6 +22,7 @@ type writer struct {
 	dir, address string
 	certificate  string // PEM file with key, for Routes without their own certificate
 	serviceCA    string // CA of the Services' serving certificates, for reencrypt Routes without a CA
+	dynamic      bool   // HAProxy computes the servers' cookies, also for those added later
 }
 
 func (w writer) path(name string) string { return filepath.Join(w.dir, name) }
@@ -180,16 +181,17 @@ func (w writer) backend(conf *strings.Builder, b backend) {
 	}
 	cookies := !passthrough && !isTrue(b.route.Annotations["haproxy.router.openshift.io/disable_cookies"])
 	if cookies {
-		fmt.Fprintf(conf, "  cookie %s insert indirect nocache httponly%s\n", b.cookieName(), secureAttributes(b.route))
+		fmt.Fprintf(conf, "  cookie %s insert indirect nocache httponly%s", b.cookieName(), secureAttributes(b.route))
+		if w.dynamic {
+			fmt.Fprintf(conf, " dynamic\n  dynamic-cookie-key %s", b.hash())
+		}
+		conf.WriteString("\n")
 	}
 	weights := serverWeights(b.services)
-	for _, s := range b.services {
-		if passthrough && s.weight == 0 {
-			continue
-		}
+	for _, s := range b.servedServices() {
 		for _, srv := range s.servers {
 			fmt.Fprintf(conf, "  server %s %s:%d", srv.id, srv.ip, srv.port)
-			if !passthrough {
+			if !passthrough && !w.dynamic {
 				fmt.Fprintf(conf, " cookie %s", srv.cookie)
 			}
 			fmt.Fprintf(conf, " weight %d%s", weights[s.name], w.tls(b.route, s.name))

@@ -17,13 +17,14 @@ import (
 // haproxy runs HAProxy processes. With each reload a new process takes over the listening sockets
 // from the old one, which finishes its connections and ends.
 type haproxy struct {
+	command                 string
 	config, socket, pidFile string
 }
 
 // reload checks the written configuration, starts a process with it, and returns when the new process
 // serves.
 func (h *haproxy) reload() error {
-	if out, err := exec.Command("haproxy", "-c", "-q", "-f", h.config).CombinedOutput(); err != nil {
+	if out, err := exec.Command(h.command, "-c", "-q", "-f", h.config).CombinedOutput(); err != nil {
 		return fmt.Errorf("haproxy rejects the configuration: %w: %s", err, out)
 	}
 	args := []string{"-db", "-f", h.config}
@@ -31,7 +32,7 @@ func (h *haproxy) reload() error {
 	if pid, err := strconv.Atoi(strings.TrimSpace(string(old))); err == nil && syscall.Kill(pid, 0) == nil {
 		args = append(args, "-x", h.socket, "-sf", strconv.Itoa(pid))
 	}
-	cmd := exec.Command("haproxy", args...)
+	cmd := exec.Command(h.command, args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return err
@@ -55,25 +56,41 @@ func (h *haproxy) reload() error {
 	return fmt.Errorf("haproxy process %d does not answer on %s after 5 s", cmd.Process.Pid, h.socket)
 }
 
+// stop ends the serving process.
+func (h *haproxy) stop() {
+	if pid := servingPID(h.socket); pid > 0 {
+		_ = syscall.Kill(pid, syscall.SIGTERM)
+	}
+}
+
 var pidLine = regexp.MustCompile(`(?m)^Pid: ([0-9]+)$`)
 
 // servingPID returns the PID of the process that answers on HAProxy's socket, 0 if none does. The
 // socket's file alone does not show that, because a new process inherits the socket.
 func servingPID(socket string) int {
-	conn, err := net.DialTimeout("unix", socket, time.Second)
+	answer, err := ask(socket, "show info")
 	if err != nil {
 		return 0
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte("show info\n")); err != nil {
-		return 0
-	}
-	answer, _ := io.ReadAll(conn)
-	found := pidLine.FindSubmatch(answer)
+	found := pidLine.FindStringSubmatch(answer)
 	if found == nil {
 		return 0
 	}
-	pid, _ := strconv.Atoi(string(found[1]))
+	pid, _ := strconv.Atoi(found[1])
 	return pid
+}
+
+// ask sends a command to HAProxy's socket and returns the answer.
+func ask(socket, command string) (string, error) {
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte(command + "\n")); err != nil {
+		return "", err
+	}
+	answer, err := io.ReadAll(conn)
+	return string(answer), err
 }

@@ -1,7 +1,7 @@
 // Package router is the development router. It configures a real HAProxy from Routes, Services and
 // EndpointSlices as OpenShift's router does, with respect to weights, endpoints, cookies, balance,
-// health checks, TLS, paths, admission and the minimum reload interval. It does not implement the
-// dynamic configuration manager, idled Services, allow lists, rate limits and header rewriting. It
+// health checks, TLS, paths, admission, the minimum reload interval and the dynamic configuration manager. It
+// does not implement idled Services, allow lists, rate limits and header rewriting. It
 // imports no product code, so tests can use it to judge the product.
 package router
 
@@ -28,6 +28,10 @@ import (
 // Options configure the router.
 type Options struct {
 	Kubeconfig       string
+	Name             string // under which it writes a Route's status
+	Namespace        string // whose Routes it serves, "" for all
+	HAProxy          string // the program
+	Dynamic          bool   // change endpoints without a reload: needs HAProxy 3.0
 	Dir              string // configuration and sockets
 	Address          string // to listen on, ports 80 and 443
 	Certificate, Key string // default certificate, PEM files
@@ -66,8 +70,8 @@ func Run(ctx context.Context, o Options) error {
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { notify() }, UpdateFunc: func(_, _ any) { notify() }, DeleteFunc: func(any) { notify() },
 	}
-	routeFactory := routeinformers.NewSharedInformerFactory(routes, 0)
-	coreFactory := informers.NewSharedInformerFactory(core, 0)
+	routeFactory := routeinformers.NewSharedInformerFactoryWithOptions(routes, 0, routeinformers.WithNamespace(o.Namespace))
+	coreFactory := informers.NewSharedInformerFactoryWithOptions(core, 0, informers.WithNamespace(o.Namespace))
 	routeInformer := routeFactory.Route().V1().Routes()
 	sliceInformer := coreFactory.Discovery().V1().EndpointSlices()
 	for _, i := range []cache.SharedIndexInformer{routeInformer.Informer(), sliceInformer.Informer()} {
@@ -85,7 +89,9 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return found
 	}
-	h := &haproxy{config: w.path("haproxy.cfg"), socket: w.path("haproxy.sock"), pidFile: w.path("haproxy.pid")}
+	h := &haproxy{command: o.HAProxy, config: w.path("haproxy.cfg"), socket: w.path("haproxy.sock"), pidFile: w.path("haproxy.pid")}
+	defer h.stop()
+	d := &dynamic{socket: h.socket}
 	notify()
 	for {
 		select {
@@ -99,19 +105,37 @@ func Run(ctx context.Context, o Options) error {
 		}
 		backends, verdicts := resolve(all, slices)
 		begin := time.Now()
+		forced := false
+		if o.Dynamic {
+			if forced, err = d.needsReload(backends); err != nil {
+				return err
+			}
+			if !forced {
+				if err = d.apply(w, backends); err == nil {
+					writeStatus(ctx, routes, o.Name, verdicts)
+					continue
+				}
+				slog.Error("cannot change the running process; reloading", "error", err)
+				forced = true
+			}
+		}
 		different, err := w.write(backends)
 		if err != nil {
 			return err
 		}
-		if different {
+		if different = different || forced; different {
 			if err := h.reload(); err != nil {
 				slog.Error("reload", "error", err)
 				os.Remove(w.path("haproxy.cfg")) // so that the next round writes it and reloads again
+				d.running = nil
 			} else {
 				slog.Info("reloaded", "routes", len(backends))
+				if err := d.reloaded(backends); err != nil {
+					return err
+				}
 			}
 		}
-		writeStatus(ctx, routes, verdicts)
+		writeStatus(ctx, routes, o.Name, verdicts)
 		if different {
 			// OpenShift's router starts at most one reload per reload interval: measured, a change
 			// right after a reload was served 5.04 s later.
@@ -136,9 +160,9 @@ func resolve(all []*routev1.Route, slices slicesOf) ([]backend, []verdict) {
 }
 
 // writeStatus writes this router's entry into the status of the Routes where it has changed.
-func writeStatus(ctx context.Context, client routeclient.Interface, verdicts []verdict) {
+func writeStatus(ctx context.Context, client routeclient.Interface, router string, verdicts []verdict) {
 	for _, v := range verdicts {
-		status, changed := v.status(metav1.Now())
+		status, changed := v.status(router, metav1.Now())
 		if !changed {
 			continue
 		}
@@ -179,6 +203,6 @@ func (o Options) writer() (writer, error) {
 		pem = append(pem, data...)
 	}
 	w := writer{dir: o.Dir, address: o.Address, certificate: filepath.Join(o.Dir, "default.pem"),
-		serviceCA: filepath.Join(filepath.Dir(o.Certificate), "ca.crt")}
+		serviceCA: filepath.Join(filepath.Dir(o.Certificate), "ca.crt"), dynamic: o.Dynamic}
 	return w, os.WriteFile(w.certificate, pem, 0o600)
 }

@@ -1,0 +1,119 @@
+package gadget
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// clock converts times of the kernel's monotonic clock, which BPF programs read, to wall-clock times. Someone may set
+// the wall clock while a gadget runs: a VM does so some time after it has started. Events before that keep the times of
+// the clock as it was.
+type clock struct {
+	mu    sync.Mutex
+	eras  []era              // in the order of their begins
+	steps chan time.Duration // by how much the wall clock was set
+}
+
+// era is a time in which nobody set the wall clock.
+type era struct {
+	begin uint64    // ns, monotonic
+	zero  time.Time // wall-clock time at which the monotonic clock was 0
+}
+
+// smallestStep is the smallest step of the wall clock that begins a new era. Time services slew by less.
+const smallestStep = 10 * time.Millisecond
+
+// newClock reads the clocks.
+func newClock() (*clock, error) {
+	_, zero, err := readClocks()
+	if err != nil {
+		return nil, err
+	}
+	return &clock{eras: []era{{0, zero}}, steps: make(chan time.Duration, 10)}, nil
+}
+
+// readClocks returns the monotonic time in ns, and the wall-clock time at which it was 0.
+func readClocks() (now uint64, zero time.Time, err error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, time.Time{}, fmt.Errorf("read the clock: %w", err)
+	}
+	return uint64(ts.Nano()), time.Now().Round(0).Add(-time.Duration(ts.Nano())), nil
+}
+
+// at returns the wall-clock time of a monotonic time in ns.
+func (c *clock) at(monotonic uint64) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := len(c.eras) - 1
+	for i > 0 && c.eras[i].begin > monotonic {
+		i--
+	}
+	return c.eras[i].zero.Add(time.Duration(monotonic))
+}
+
+// noteStep begins a new era if the wall clock was set.
+func (c *clock) noteStep(now uint64, zero time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := c.eras[len(c.eras)-1]
+	step := zero.Sub(last.zero)
+	if step.Abs() < smallestStep {
+		return
+	}
+	c.eras = append(c.eras, era{now, zero})
+	select {
+	case c.steps <- step:
+	default: // nobody reads them
+	}
+}
+
+// watch notes each time that someone sets the wall clock, until the context ends.
+func (c *clock) watch(ctx context.Context) error {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("watch the clock: %w", err)
+	}
+	defer unix.Close(fd)
+	for ctx.Err() == nil {
+		// A timer for a time that never comes ends early, and only, if the clock is set.
+		far := unix.ItimerSpec{Value: unix.Timespec{Sec: 1 << 40}}
+		if err := unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME|tfdTimerCancelOnSet, &far, nil); err != nil {
+			return fmt.Errorf("watch the clock: %w", err)
+		}
+		if now, zero, err := readClocks(); err == nil {
+			c.noteStep(now, zero)
+		}
+		if err := waitCancelled(ctx, fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tfdTimerCancelOnSet is TFD_TIMER_CANCEL_ON_SET of linux/timerfd.h.
+const tfdTimerCancelOnSet = 2
+
+// waitCancelled waits until the timer is cancelled because the clock was set, or the context ends.
+func waitCancelled(ctx context.Context, fd int) error {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for ctx.Err() == nil {
+		n, err := unix.Poll(poll, int(pollInterval/time.Millisecond))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("watch the clock: %w", err)
+		}
+		if n <= 0 {
+			continue
+		}
+		var buffer [8]byte
+		if _, err := unix.Read(fd, buffer[:]); errors.Is(err, unix.ECANCELED) {
+			return nil
+		}
+	}
+	return nil
+}
