@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	routev1 "github.com/openshift/api/route/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -97,20 +99,27 @@ func (e *env) deployment(name string, replicas int32, change func(*appsv1.Deploy
 	}
 	_, err = core.AppsV1().Deployments(e.ns).Create(e.t.Context(), d, metav1.CreateOptions{})
 	e.ok(err)
-	e.eventually("endpoints of "+name, func() bool {
-		slices, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + name})
-		n := 0
-		if err == nil {
-			for _, s := range slices.Items {
-				for _, endpoint := range s.Endpoints {
-					if ready := endpoint.Conditions.Ready; ready == nil || *ready {
-						n++
-					}
-				}
+	e.eventually("endpoints of "+name, func() bool { return e.readyEndpoints(name, s.Spec.Ports[0].Name) == int(replicas) })
+}
+
+// readyEndpoints counts the ready endpoints of a Service that have its port of this name. A pod without the port is
+// in an EndpointSlice of its own.
+func (e *env) readyEndpoints(service, port string) (n int) {
+	list, err := core.DiscoveryV1().EndpointSlices(e.ns).List(e.t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service})
+	if err != nil {
+		return -1
+	}
+	for _, s := range list.Items {
+		if !slices.ContainsFunc(s.Ports, func(p discoveryv1.EndpointPort) bool { return *p.Name == port }) {
+			continue
+		}
+		for _, endpoint := range s.Endpoints {
+			if ready := endpoint.Conditions.Ready; ready == nil || *ready {
+				n++
 			}
 		}
-		return n == int(replicas)
-	})
+	}
+	return n
 }
 
 // route creates Route "shop" to Service "web" on port http, as change alters it, and waits until a
