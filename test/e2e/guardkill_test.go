@@ -99,11 +99,10 @@ func (b *bareSession) expire() {
 	b.e.expireSession(b.route)
 }
 
-// checkKilledAt is killGuards for instants that every run reaches; it fails the test for those at
-// which no guard was killed.
+// checkKilledAt is killGuards; it fails the test for instants that are in every run and at which no guard was killed.
 func checkKilledAt(t *testing.T, at []instant, c scenario) {
 	for _, p := range killGuards(t, at, c) {
-		if !p.isPolling() {
+		if p.isInEveryRun(true) {
 			t.Errorf("the guard was not killed %s, because it made no such request in %d runs", p, killTries)
 		}
 	}
