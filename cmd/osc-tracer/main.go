@@ -34,7 +34,10 @@ func main() {
 
 func newIdleCommand() *cobra.Command {
 	return &cobra.Command{Use: "idle", Short: "Wait for a termination signal", Args: cobra.NoArgs,
-		Run: func(c *cobra.Command, _ []string) { tracer.Idle(c.Context()) }}
+		Run: func(c *cobra.Command, _ []string) {
+			tracer.MountFilesystems()
+			tracer.Idle(c.Context())
+		}}
 }
 
 func newRunCommand() *cobra.Command {
@@ -63,10 +66,12 @@ func newRecordCommand() *cobra.Command {
 				r.Gadgets = strings.Split(gadgets, ",")
 				return tracer.Record(c.Context(), r)
 			}
+			tracer.MountFilesystems()
 			return tracer.Supervise(c.Context(), r.Dir, append(os.Args[1:], "--supervised")...)
 		}}
 	c.Flags().BoolVar(&supervised, "supervised", false, "record in this process")
 	c.Flags().StringVar(&gadgets, "gadgets", "", "comma-separated list of: "+gadget.List())
+	c.Flags().DurationVar(&r.SlowerThan, "slower-than", gadget.SlowCall, "how long a call takes at least to be an event of gadget slow")
 	c.Flags().StringVar(&r.Dir, "dir", frame.RecordingDir, "folder of the recording")
 	c.Flags().Int64Var(&r.Limit, "limit", 256<<20, "largest size of the recording, in bytes; the oldest records go first")
 	return c

@@ -149,7 +149,7 @@ func (in Input) sidecarContainer(program *corev1.PodSpec) corev1.Container {
 	c := corev1.Container{
 		Name: record.Sidecar, Image: in.Image, ImagePullPolicy: corev1.PullIfNotPresent,
 		SecurityContext: &corev1.SecurityContext{Privileged: &yes, RunAsUser: &root, RunAsNonRoot: new(bool)},
-		VolumeMounts:    []corev1.VolumeMount{{Name: record.Sidecar, MountPath: "/scratch"}},
+		VolumeMounts:    []corev1.VolumeMount{{Name: record.Sidecar, MountPath: "/scratch"}, {Name: record.Sidecar, MountPath: "/out"}},
 		WorkingDir:      "/scratch",
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi")},

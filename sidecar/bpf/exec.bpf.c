@@ -4,7 +4,7 @@
  * are read from the new program's memory, where the kernel has just put them. For a
  * program that cannot be started, path and arguments are those of the call.
  */
-#include "gadget.h"
+#include "syscall.h"
 
 #define PATH_LEN 256
 #define ARGS_LEN 512
@@ -16,6 +16,12 @@
 #else
 #define NR_EXECVE 221
 #define NR_EXECVEAT 281
+#endif
+#define NR_COMPAT_EXECVE 11
+#if defined(__TARGET_ARCH_x86)
+#define NR_COMPAT_EXECVEAT 358
+#else
+#define NR_COMPAT_EXECVEAT 387
 #endif
 
 struct exec_event {
@@ -35,6 +41,7 @@ const struct exec_event *unused_exec_event __attribute__((unused));
 struct call {
 	__u64 file; /* addresses in user space */
 	__u64 argv;
+	__u32 pointer; /* bytes of an address in argv */
 };
 
 struct {
@@ -82,40 +89,34 @@ int exec_started(struct raw_args *ctx)
 		length = ARGS_LEN;
 	if (bpf_probe_read_user(e->args, length, (void *)begin))
 		e->args_len = 0;
-	submit(e);
+	submit(e, sizeof(*e));
 	return 0;
-}
-
-static __always_inline __u64 arg(struct pt_regs *regs, int n)
-{
-#if defined(__TARGET_ARCH_x86)
-	return n == 0 ? BPF_CORE_READ(regs, di) : n == 1 ? BPF_CORE_READ(regs, si) : BPF_CORE_READ(regs, dx);
-#else
-	return n == 0 ? BPF_CORE_READ(regs, orig_x0) : n == 1 ? BPF_CORE_READ(regs, regs[1]) : BPF_CORE_READ(regs, regs[2]);
-#endif
 }
 
 SEC("raw_tp/sys_enter")
 int exec_enter(struct raw_args *ctx)
 {
-	struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
+	__u64 nr = ctx->args[1], id;
+	struct registers regs;
 	struct call call = {};
-	__u64 id;
+	bool compat;
+	int first; /* argument that is the path: execveat has a directory before it */
 
-	switch (ctx->args[1]) {
-	case NR_EXECVE:
-		call.file = arg(regs, 0);
-		call.argv = arg(regs, 1);
-		break;
-	case NR_EXECVEAT:
-		call.file = arg(regs, 1);
-		call.argv = arg(regs, 2);
-		break;
-	default:
+	if (nr != NR_EXECVE && nr != NR_EXECVEAT && nr != NR_COMPAT_EXECVE && nr != NR_COMPAT_EXECVEAT)
 		return 0;
-	}
+	compat = is_compat();
+	if (nr == (compat ? NR_COMPAT_EXECVE : NR_EXECVE))
+		first = 0;
+	else if (nr == (compat ? NR_COMPAT_EXECVEAT : NR_EXECVEAT))
+		first = 1;
+	else
+		return 0;
 	if (!is_target())
 		return 0;
+	read_registers(&regs, (struct pt_regs *)ctx->args[0]);
+	call.file = first ? argument(&regs, 1, compat) : argument(&regs, 0, compat);
+	call.argv = first ? argument(&regs, 2, compat) : argument(&regs, 1, compat);
+	call.pointer = compat ? 4 : 8;
 	id = bpf_get_current_pid_tgid();
 	if (bpf_map_update_elem(&calls, &id, &call, BPF_ANY))
 		count(MISSED);
@@ -148,7 +149,7 @@ int exec_failed(struct raw_args *ctx)
 		__u64 address = 0;
 		long n;
 
-		if (bpf_probe_read_user(&address, sizeof(address), (void *)(call.argv + i * sizeof(address))) || !address)
+		if (bpf_probe_read_user(&address, call.pointer == 4 ? 4 : 8, (void *)(call.argv + i * call.pointer)) || !address)
 			break;
 		if (at >= ARGS_LEN - 64) {
 			at = ARGS_LEN + 1; /* cut */
@@ -160,6 +161,6 @@ int exec_failed(struct raw_args *ctx)
 		at += n;
 	}
 	e->args_len = at;
-	submit(e);
+	submit(e, sizeof(*e));
 	return 0;
 }

@@ -38,6 +38,6 @@ int process_exit(struct raw_args *ctx)
 	e->pad = 0;
 	pid_of(task, &e->pid, &e->tid);
 	BPF_CORE_READ_STR_INTO(&e->comm, leader, comm);
-	submit(e);
+	submit(e, sizeof(*e));
 	return 0;
 }

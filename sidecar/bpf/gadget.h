@@ -56,12 +56,14 @@ static __always_inline void *reserve(__u64 size)
 }
 
 /* Waking the reader for each event would cost more than the event itself. So the reader
- * polls, and is woken only when more than a quarter of the buffer is full. */
-static __always_inline void submit(void *e)
-{
-	__u64 full = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+ * polls, and is woken only each time that so many bytes more are waiting. */
+#define WAKE_EVERY (256 << 10)
 
-	bpf_ringbuf_submit(e, full > (1 << 20) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+static __always_inline void submit(void *e, __u64 size)
+{
+	__u64 room = (size + BPF_RINGBUF_HDR_SZ + 7) / 8 * 8, waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	bpf_ringbuf_submit(e, waiting % WAKE_EVERY < room ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 /* The number of a pid in the sandbox, 0 if it has none there: in the innermost PID

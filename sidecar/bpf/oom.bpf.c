@@ -32,7 +32,7 @@ static __always_inline int killed(struct task_struct *victim)
 	BPF_CORE_READ_STR_INTO(&e->comm, victim, comm);
 	current_pid(&e->by, &tid);
 	bpf_get_current_comm(e->needy, sizeof(e->needy));
-	submit(e);
+	submit(e, sizeof(*e));
 	return 0;
 }
 

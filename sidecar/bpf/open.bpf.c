@@ -26,6 +26,7 @@
 #define NR_COMPAT_CREAT 8
 
 #define AT_FDCWD -100
+#define RESOLVE_IN_ROOT 0x10
 #define CREAT_FLAGS (01 | 0100 | 01000) /* O_WRONLY|O_CREAT|O_TRUNC */
 
 struct open_event {
@@ -51,6 +52,7 @@ struct pending {
 	__u32 flags;
 	__s32 dirfd;
 	__u32 compat;
+	__u32 in_root; /* an absolute path too starts from dirfd */
 };
 
 struct {
@@ -60,7 +62,7 @@ struct {
 	__type(value, struct pending);
 } calls SEC(".maps");
 
-static __always_inline bool save_native(struct pending *call, struct pt_regs *regs, __u64 nr)
+static __always_inline bool save_native(struct pending *call, const struct registers *regs, __u64 nr)
 {
 	switch (nr) {
 #ifdef NR_OPEN
@@ -82,7 +84,7 @@ static __always_inline bool save_native(struct pending *call, struct pt_regs *re
 	return false;
 }
 
-static __always_inline bool save_compat(struct pending *call, struct pt_regs *regs, __u64 nr)
+static __always_inline bool save_compat(struct pending *call, const struct registers *regs, __u64 nr)
 {
 	switch (nr) {
 	case NR_COMPAT_OPEN:
@@ -122,25 +124,25 @@ static __always_inline bool may_open(__u64 nr)
 SEC("raw_tp/sys_enter")
 int open_enter(struct raw_args *ctx)
 {
-	struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
 	struct pending call = { .dirfd = AT_FDCWD };
 	__u64 nr = ctx->args[1], id;
+	struct registers regs;
 
-	if (!may_open(nr))
+	if (!may_open(nr) || !is_target())
 		return 0;
+	read_registers(&regs, (struct pt_regs *)ctx->args[0]);
 	call.compat = is_compat();
 	if (nr == NR_OPENAT2) {
-		__u64 how = 0; /* flags come first in struct open_how */
+		__u64 how[3] = {}; /* struct open_how: flags, mode, resolve */
 
-		call.dirfd = argument(regs, 0, call.compat);
-		call.path = argument(regs, 1, call.compat);
-		bpf_probe_read_user(&how, sizeof(how), (void *)argument(regs, 2, call.compat));
-		call.flags = how;
-	} else if (!(call.compat ? save_compat(&call, regs, nr) : save_native(&call, regs, nr))) {
+		call.dirfd = argument(&regs, 0, call.compat);
+		call.path = argument(&regs, 1, call.compat);
+		bpf_probe_read_user(how, sizeof(how), (void *)argument(&regs, 2, call.compat));
+		call.flags = how[0];
+		call.in_root = (how[2] & RESOLVE_IN_ROOT) != 0;
+	} else if (!(call.compat ? save_compat(&call, &regs, nr) : save_native(&call, &regs, nr))) {
 		return 0;
 	}
-	if (!is_target())
-		return 0;
 	call.time = bpf_ktime_get_ns();
 	id = bpf_get_current_pid_tgid();
 	if (bpf_map_update_elem(&calls, &id, &call, BPF_ANY))
@@ -233,9 +235,9 @@ int open_exit(struct raw_args *ctx)
 		bpf_get_current_comm(e->comm, sizeof(e->comm));
 		if (bpf_probe_read_user_str(e->path, sizeof(e->path), (void *)call->path) < 0)
 			e->path[0] = 0;
-		if (e->path[0] != '/')
+		if (e->path[0] != '/' || call->in_root)
 			save_base(e, call->dirfd);
-		submit(e);
+		submit(e, sizeof(*e));
 	}
 	bpf_map_delete_elem(&calls, &id);
 	return 0;

@@ -55,6 +55,6 @@ int signal_sent(struct raw_args *ctx)
 	}
 	pid_of(task, &e->pid, &e->tid);
 	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
-	submit(e);
+	submit(e, sizeof(*e));
 	return 0;
 }

@@ -11,7 +11,7 @@
 /* Set before loading, in ns. */
 volatile const __u64 threshold = 10000000;
 
-/* Which argument of a call is a path: its number from 1, 0 for none. */
+/* Which argument of a call is a path: 1 or 2 for the first or second, 0 for none. */
 volatile const __u8 path_argument[2 * MAX_NR] = {};
 
 struct slow_event {
@@ -31,11 +31,17 @@ const struct slow_event *unused_slow_event __attribute__((unused));
 /* What a record has if its call has no path: all fields before it. */
 #define WITHOUT_PATH __builtin_offsetof(struct slow_event, path)
 
+struct call {
+	__u64 began; /* ns, monotonic; 0: no call */
+	__u32 pid;   /* they do not change while the thread lives */
+	__u32 tid;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__type(key, __u64); /* kernel PID and TID */
-	__type(value, __u64); /* beginning of the call, ns, monotonic; 0: no call */
+	__type(value, struct call);
 } calls SEC(".maps");
 
 /* Every call of the target runs this, so it does little: the exit has the arguments too. (Not
@@ -43,55 +49,74 @@ struct {
 SEC("raw_tp/sys_enter")
 int slow_enter(struct raw_args *ctx)
 {
-	__u64 id = bpf_get_current_pid_tgid(), fresh = 0;
-	__u64 *began = bpf_map_lookup_elem(&calls, &id);
+	__u64 id = bpf_get_current_pid_tgid();
+	struct call *call = bpf_map_lookup_elem(&calls, &id), fresh = {};
 
-	if (!began) {
+	if (!call) {
 		if (!is_target())
 			return 0;
+		current_pid(&fresh.pid, &fresh.tid);
 		if (bpf_map_update_elem(&calls, &id, &fresh, BPF_ANY)) {
 			count(MISSED);
 			return 0;
 		}
-		began = bpf_map_lookup_elem(&calls, &id);
-		if (!began)
+		call = bpf_map_lookup_elem(&calls, &id);
+		if (!call)
 			return 0;
 	}
-	*began = bpf_ktime_get_ns();
+	call->began = bpf_ktime_get_ns();
 	return 0;
 }
 
-static __always_inline void describe(struct slow_event *e, struct pt_regs *regs, __u32 nr, __u64 began, __u64 now, __s64 ret)
+/* A call that has ended. */
+struct ended {
+	__u64 began, now;
+	__s64 ret;
+	__u32 pid, tid, nr;
+	struct registers regs;
+};
+
+static __always_inline void describe(struct slow_event *e, const struct ended *call)
 {
-	e->time = now;
-	e->took = now - began;
-	e->ret = ret;
-	e->nr = nr;
+	e->time = call->now;
+	e->took = call->now - call->began;
+	e->ret = call->ret;
+	e->nr = call->nr;
+	e->pid = call->pid;
+	e->tid = call->tid;
 	e->pad = 0;
+	if (call->nr & COMPAT) {
 #pragma unroll
-	for (int i = 0; i < ARGS; i++)
-		e->args[i] = argument(regs, i, nr & COMPAT);
-	current_pid(&e->pid, &e->tid);
+		for (int i = 0; i < ARGS; i++)
+			e->args[i] = argument(&call->regs, i, true);
+	} else {
+#pragma unroll
+		for (int i = 0; i < ARGS; i++)
+			e->args[i] = argument(&call->regs, i, false);
+	}
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 }
 
 SEC("raw_tp/sys_exit")
 int slow_exit(struct raw_args *ctx)
 {
-	struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
-	__u64 id = bpf_get_current_pid_tgid(), now, began, nr;
-	__u64 *call = bpf_map_lookup_elem(&calls, &id);
+	struct ended ended = { .ret = ctx->args[1] };
+	__u64 id = bpf_get_current_pid_tgid(), nr, path_at;
+	struct call *call = bpf_map_lookup_elem(&calls, &id);
 	struct slow_event *e;
 	__u32 path;
 
-	if (!call || !*call)
+	if (!call || !call->began)
 		return 0;
-	now = bpf_ktime_get_ns();
-	began = *call;
-	*call = 0;
-	if (now - began < threshold)
+	ended.now = bpf_ktime_get_ns();
+	ended.began = call->began;
+	ended.pid = call->pid;
+	ended.tid = call->tid;
+	call->began = 0;
+	if (ended.now - ended.began < threshold)
 		return 0;
-	nr = call_number(regs);
+	read_registers(&ended.regs, (struct pt_regs *)ctx->args[0]);
+	nr = number_in(&ended.regs);
 	if (nr >= MAX_NR)
 		return 0;
 	if (is_compat())
@@ -100,22 +125,24 @@ int slow_exit(struct raw_args *ctx)
 	 * not know. */
 	asm volatile("" : "+r"(nr));
 	nr &= 2 * MAX_NR - 1;
+	ended.nr = nr;
 	path = path_argument[nr];
-	if (path == 0 || path > ARGS) {
+	if (path == 0) {
 		e = reserve(WITHOUT_PATH);
 		if (!e)
 			return 0;
-		describe(e, regs, nr, began, now, ctx->args[1]);
-		submit(e);
+		describe(e, &ended);
+		submit(e, WITHOUT_PATH);
 		return 0;
 	}
 	e = reserve(sizeof(*e));
 	if (!e)
 		return 0;
-	describe(e, regs, nr, began, now, ctx->args[1]);
-	if (bpf_probe_read_user_str(e->path, sizeof(e->path), (void *)argument(regs, path - 1, nr & COMPAT)) < 0)
+	describe(e, &ended);
+	path_at = path == 1 ? e->args[0] : e->args[1];
+	if (bpf_probe_read_user_str(e->path, sizeof(e->path), (void *)path_at) < 0)
 		e->path[0] = 0;
-	submit(e);
+	submit(e, sizeof(*e));
 	return 0;
 }
 

@@ -28,7 +28,7 @@ static __always_inline bool is_compat(void)
 #endif
 }
 
-/* The number of the call is in the registers, which the exit has too. */
+/* The number of the call that ends now. */
 static __always_inline __u64 call_number(struct pt_regs *regs)
 {
 #if defined(__TARGET_ARCH_x86)
@@ -38,42 +38,74 @@ static __always_inline __u64 call_number(struct pt_regs *regs)
 #endif
 }
 
-/* The n-th argument of a system call, from 0. */
-static __always_inline __u64 argument(struct pt_regs *regs, int n, bool compat)
+/* The registers with a call's number and arguments, which its exit has too. */
+struct registers {
+#if defined(__TARGET_ARCH_x86)
+	unsigned long bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax; /* in this order in struct pt_regs */
+#else
+	__u64 x[6];
+	__u64 orig_x0;
+	__s32 syscallno;
+#endif
+};
+
+static __always_inline void read_registers(struct registers *r, struct pt_regs *regs)
+{
+#if defined(__TARGET_ARCH_x86)
+	bpf_core_read(r, sizeof(*r), &regs->bp); /* one read instead of twelve */
+#else
+	bpf_core_read(r->x, sizeof(r->x), &regs->regs);
+	r->orig_x0 = BPF_CORE_READ(regs, orig_x0);
+	r->syscallno = BPF_CORE_READ(regs, syscallno);
+#endif
+}
+
+/* The number of a call. */
+static __always_inline __u64 number_in(const struct registers *r)
+{
+#if defined(__TARGET_ARCH_x86)
+	return r->orig_ax;
+#else
+	return r->syscallno;
+#endif
+}
+
+/* The n-th argument of a call, from 0. */
+static __always_inline __u64 argument(const struct registers *r, int n, bool compat)
 {
 #if defined(__TARGET_ARCH_x86)
 	if (compat) {
 		switch (n) {
 		case 0:
-			return (__u32)BPF_CORE_READ(regs, bx);
+			return (__u32)r->bx;
 		case 1:
-			return (__u32)BPF_CORE_READ(regs, cx);
+			return (__u32)r->cx;
 		case 2:
-			return (__u32)BPF_CORE_READ(regs, dx);
+			return (__u32)r->dx;
 		case 3:
-			return (__u32)BPF_CORE_READ(regs, si);
+			return (__u32)r->si;
 		case 4:
-			return (__u32)BPF_CORE_READ(regs, di);
+			return (__u32)r->di;
 		default:
-			return (__u32)BPF_CORE_READ(regs, bp);
+			return (__u32)r->bp;
 		}
 	}
 	switch (n) {
 	case 0:
-		return BPF_CORE_READ(regs, di);
+		return r->di;
 	case 1:
-		return BPF_CORE_READ(regs, si);
+		return r->si;
 	case 2:
-		return BPF_CORE_READ(regs, dx);
+		return r->dx;
 	case 3:
-		return BPF_CORE_READ(regs, r10);
+		return r->r10;
 	case 4:
-		return BPF_CORE_READ(regs, r8);
+		return r->r8;
 	default:
-		return BPF_CORE_READ(regs, r9);
+		return r->r9;
 	}
 #else
-	__u64 value = n == 0 ? BPF_CORE_READ(regs, orig_x0) : BPF_CORE_READ(regs, regs[n]);
+	__u64 value = n == 0 ? r->orig_x0 : r->x[n];
 
 	return compat ? (__u32)value : value;
 #endif

@@ -17,6 +17,15 @@
 #define NR_ACCEPT 202
 #define NR_ACCEPT4 242
 #endif
+#if defined(__TARGET_ARCH_x86)
+#define NR_COMPAT_SOCKETCALL 102 /* its first argument says which call */
+#define SOCKETCALL_ACCEPT 5
+#define SOCKETCALL_ACCEPT4 18
+#define NR_COMPAT_ACCEPT4 364
+#else
+#define NR_COMPAT_ACCEPT 285
+#define NR_COMPAT_ACCEPT4 366
+#endif
 
 enum { ESTABLISHED = 1, SYN_SENT = 2, SYN_RECV = 3, FIN_WAIT2 = 5, TIME_WAIT = 6, CLOSE = 7, LAST_ACK = 9, CLOSING = 11 };
 enum { SOCK_DONE = 1 }; /* bit of skc_flags: the peer sent its FIN */
@@ -113,7 +122,7 @@ static __always_inline void emit_connect(struct sock *sk, struct connection *c, 
 	if (!e)
 		return;
 	e->error = BPF_CORE_READ(sk, sk_err);
-	submit(e);
+	submit(e, sizeof(*e));
 }
 
 static __always_inline void emit_close(struct sock *sk, struct connection *c, int old, __u64 now)
@@ -134,7 +143,7 @@ static __always_inline void emit_close(struct sock *sk, struct connection *c, in
 		e->received--;
 	e->rtt = BPF_CORE_READ(tp, srtt_us) >> 3;
 	e->retransmitted = BPF_CORE_READ(tp, total_retrans);
-	submit(e);
+	submit(e, sizeof(*e));
 }
 
 SEC("raw_tp/inet_sock_set_state")
@@ -188,18 +197,42 @@ int tcp_state(struct raw_args *ctx)
 	return 0;
 }
 
+/* Whether the call that ends now is one that accepts connections. */
+static __always_inline bool accepts(struct pt_regs *regs)
+{
+	__u64 nr = call_number(regs);
+
+	switch (nr) {
+	case NR_ACCEPT:
+	case NR_ACCEPT4:
+		return !is_compat();
+#if defined(__TARGET_ARCH_x86)
+	case NR_COMPAT_SOCKETCALL: {
+		__u64 call = BPF_CORE_READ(regs, bx);
+
+		return is_compat() && (call == SOCKETCALL_ACCEPT || call == SOCKETCALL_ACCEPT4);
+	}
+#else
+	case NR_COMPAT_ACCEPT:
+#endif
+	case NR_COMPAT_ACCEPT4:
+		return is_compat();
+	}
+	return false;
+}
+
 SEC("raw_tp/sys_exit")
 int tcp_accepted(struct raw_args *ctx)
 {
-	__u64 nr = call_number((struct pt_regs *)ctx->args[0]), now, key;
 	__s64 fd = ctx->args[1];
+	__u64 now, key;
 	struct connection fresh = {}, *c;
 	struct tcp_event *e;
 	struct socket *socket;
 	struct file *file;
 	struct sock *sk;
 
-	if ((nr != NR_ACCEPT && nr != NR_ACCEPT4) || fd < 0)
+	if (fd < 0 || !accepts((struct pt_regs *)ctx->args[0]))
 		return 0;
 	file = file_of(fd);
 	if (!file)
@@ -234,7 +267,7 @@ int tcp_accepted(struct raw_args *ctx)
 	c->owned = true;
 	e = describe(sk, c, OP_ACCEPT, now);
 	if (e)
-		submit(e);
+		submit(e, sizeof(*e));
 	return 0;
 }
 
@@ -252,7 +285,7 @@ static __always_inline int emit_of(struct sock *sk, __u16 op, int reason)
 	e = describe(sk, c, op, bpf_ktime_get_ns());
 	if (e) {
 		e->reason = reason;
-		submit(e);
+		submit(e, sizeof(*e));
 	}
 	return 0;
 }

@@ -14,9 +14,11 @@ import (
 )
 
 type execCall struct {
-	_    structs.HostLayout
-	File uint64
-	Argv uint64
+	_       structs.HostLayout
+	File    uint64
+	Argv    uint64
+	Pointer uint32
+	_       [4]byte
 }
 
 type execExecEvent struct {

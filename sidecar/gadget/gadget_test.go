@@ -150,11 +150,17 @@ type program struct {
 // start starts a program in its own mount namespace.
 func start(t *testing.T, name string, env ...string) *program {
 	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), programKey+"="+name), env...)
+	return startCommand(t, cmd)
+}
+
+// startCommand starts a command that waits for a line, in its own mount namespace.
+func startCommand(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("loading BPF programs needs root: run the tests as root")
 	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(append(os.Environ(), programKey+"="+name), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	in, err := cmd.StdinPipe()
 	ok(t, err)
@@ -167,14 +173,19 @@ func start(t *testing.T, name string, env ...string) *program {
 	return p
 }
 
-// do has the program do something once, and waits for it.
-func (p *program) do(t *testing.T) {
+// do has the program do something once, waits for it, and returns the lines that it printed meanwhile.
+func (p *program) do(t *testing.T) (lines []string) {
 	t.Helper()
 	_, err := io.WriteString(p.in, "go\n")
 	ok(t, err)
-	if p.out.Scan(); p.out.Text() != "done" {
-		t.Fatalf("the program printed %q", p.out.Text())
+	for p.out.Scan() {
+		if p.out.Text() == "done" {
+			return lines
+		}
+		lines = append(lines, p.out.Text())
 	}
+	t.Fatalf("the program ended after %q", lines)
+	return nil
 }
 
 // traceProgram runs a program under a gadget.
@@ -187,6 +198,13 @@ func traceProgram(t *testing.T, name, program string, env ...string) (int, []*de
 func traceSlower(t *testing.T, than time.Duration, name, program string, env ...string) (int, []*describe.Event, frame.Ledger) {
 	t.Helper()
 	p := start(t, program, env...)
+	_, events, ledger := p.trace(t, than, name)
+	return p.Process.Pid, events, ledger
+}
+
+// trace has the program do something under a gadget, and returns what it printed, its events and the ledger.
+func (p *program) trace(t *testing.T, than time.Duration, name string) ([]string, []*describe.Event, frame.Ledger) {
+	t.Helper()
 	gadgets, err := describe.Lookup([]string{name})
 	ok(t, err)
 	starter, err := NewStarter(targetOf(t, p.Process.Pid))
@@ -207,11 +225,11 @@ func traceSlower(t *testing.T, than time.Duration, name, program string, env ...
 		ledger, err := running.Read(func(e *describe.Event) (bool, error) { events = append(events, e); return true, nil }, func() {})
 		finished <- result{ledger, err}
 	}()
-	p.do(t)
+	lines := p.do(t)
 	ok(t, running.Stop())
 	r := <-finished
 	ok(t, r.err)
-	return p.Process.Pid, events, r.ledger
+	return lines, events, r.ledger
 }
 
 func targetOf(t *testing.T, pid int) *target.Target {

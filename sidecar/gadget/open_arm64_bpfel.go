@@ -37,7 +37,7 @@ type openPending struct {
 	Flags  uint32
 	Dirfd  int32
 	Compat uint32
-	_      [4]byte
+	InRoot uint32
 }
 
 // Names of all BPF objects in the ELF.

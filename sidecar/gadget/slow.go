@@ -1,7 +1,7 @@
 package gadget
 
 import (
-	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -23,25 +23,10 @@ var slowGadget = implementation{
 // setPathArguments tells the programs which arguments are paths.
 func setPathArguments(spec *ebpf.CollectionSpec, _ *btf.Spec, _ *facts) error {
 	var table [2 * compatCall]uint8
-	for nr, name := range syscallNames {
-		table[nr] = pathArgument(name)
-	}
-	for nr, name := range compatNames {
-		if nr < compatCall {
-			table[nr|compatCall] = pathArgument(name)
-		}
+	for nr, c := range callTable() {
+		table[nr] = uint8(1 + slices.Index(c.arguments, "path")) // 0: it has none
 	}
 	return setConstant(spec, "path_argument", table)
-}
-
-// pathArgument returns which argument of a system call is a path, from 1; 0 for none.
-func pathArgument(name string) uint8 {
-	for i, a := range describe.ArgumentsOf(name) {
-		if a == "path" {
-			return uint8(i + 1)
-		}
-	}
-	return 0
 }
 
 func decodeSlow(raw []byte, _ *facts) (head, describe.Payload, error) {
@@ -55,17 +40,17 @@ func decodeSlow(raw []byte, _ *facts) (head, describe.Payload, error) {
 	if err != nil {
 		return head{}, nil, err
 	}
-	name := syscallName(e.Nr)
-	s := &describe.Slow{Name: name, Took: time.Duration(e.Took), Result: e.Ret, Args: map[string]string{}}
-	for i, a := range describe.ArgumentsOf(name) {
+	made := callOf(e.Nr)
+	s := &describe.Slow{Name: made.name, Took: time.Duration(e.Took), Result: e.Ret}
+	for i, a := range made.arguments {
 		switch a {
 		case "":
 		case "path":
-			s.Args[a] = cString(e.Path[:])
-		case "fd":
-			s.Args[a] = fmt.Sprint(int32(e.Args[i]))
+			s.Args = append(s.Args, describe.Argument{Name: a, Path: cString(e.Path[:])})
+		case "fd", "dirfd":
+			s.Args = append(s.Args, describe.Argument{Name: a, Number: int64(int32(e.Args[i]))})
 		default:
-			s.Args[a] = fmt.Sprint(e.Args[i])
+			s.Args = append(s.Args, describe.Argument{Name: a, Number: int64(e.Args[i])})
 		}
 	}
 	if e.Ret < 0 && e.Ret >= -4095 {

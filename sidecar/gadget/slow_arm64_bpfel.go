@@ -13,6 +13,13 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type slowCall struct {
+	_     structs.HostLayout
+	Began uint64
+	Pid   uint32
+	Tid   uint32
+}
+
 type slowSlowEvent struct {
 	_    structs.HostLayout
 	Time uint64

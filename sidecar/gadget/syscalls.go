@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -23,13 +24,33 @@ var syscallsGadget = implementation{
 // compatCall is the bit by which the programs tell the numbers of the 32-bit table apart.
 const compatCall = 512
 
-// syscallName returns the name of a system call, with a mark if it is one of the 32-bit table.
-func syscallName(nr uint32) string {
-	names, mark := syscallNames, ""
-	if nr&compatCall != 0 {
-		names, mark, nr = compatNames, " (32-bit)", nr&^compatCall
+// compatMark marks the names of the calls of the 32-bit table.
+const compatMark = " (32-bit)"
+
+// call is what is known of a system call.
+type call struct {
+	name      string
+	arguments []string // that matter: see describe.ArgumentsOf
+}
+
+// callTable returns all system calls by number.
+var callTable = sync.OnceValue(func() *[2 * compatCall]call {
+	var table [2 * compatCall]call
+	for nr := range uint32(compatCall) {
+		name := cmp.Or(syscallNames[nr], fmt.Sprintf("call %d", nr))
+		table[nr] = call{name, describe.ArgumentsOf(name)}
+		name = cmp.Or(compatNames[nr], fmt.Sprintf("call %d", nr))
+		table[nr|compatCall] = call{name + compatMark, describe.ArgumentsOf(name)}
 	}
-	return cmp.Or(names[nr], fmt.Sprintf("call %d", nr)) + mark
+	return &table
+})
+
+// callOf returns what is known of the system call of a number, with compatCall for those of the 32-bit table.
+func callOf(nr uint32) call {
+	if table := callTable(); nr < uint32(len(table)) {
+		return table[nr]
+	}
+	return call{name: fmt.Sprintf("call %d", nr)} // someone wrote into a recording
 }
 
 // readSyscalls returns what was counted of each system call, the most frequent first, and how many calls that are.
@@ -57,7 +78,7 @@ func readSyscalls(c *ebpf.Collection) (out []total, err error) {
 		if err := stats.Lookup(nr, &perCPU); err != nil {
 			return nil, errors.Join(fmt.Errorf("read the counts of system calls: %w", err))
 		}
-		s := &describe.Syscalls{Name: syscallName(nr), Errors: failed[nr]}
+		s := &describe.Syscalls{Name: callOf(nr).name, Errors: failed[nr]}
 		for _, one := range perCPU {
 			s.Count += one.Count
 			s.Total += time.Duration(one.Total)

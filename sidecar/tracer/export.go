@@ -22,14 +22,21 @@ import (
 func Export(ctx context.Context, dir string, from uint64, out io.Writer) error {
 	sum := sha256.New()
 	buffer := bufio.NewWriterSize(out, 64<<10)
-	lines := json.NewEncoder(io.MultiWriter(buffer, sum))
+	both := io.MultiWriter(buffer, sum)
+	var line []byte
 	err := recorder.Read(filepath.Join(dir, ringDir), from, func(r recorder.Record) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f := frame.Frame{Seq: r.Seq, Kind: frame.KindEvent, Gadget: r.Gadget}
-		f.Event, _ = gadget.Decode(r) // nil: the client counts it
-		return lines.Encode(f)
+		e, err := gadget.Decode(r)
+		if err != nil { // the client counts it
+			return json.NewEncoder(both).Encode(frame.Frame{Seq: r.Seq, Kind: frame.KindEvent, Gadget: r.Gadget})
+		}
+		if line, err = frame.AppendEvent(line[:0], r.Seq, e); err != nil {
+			return err
+		}
+		_, err = both.Write(line)
+		return err
 	})
 	if err != nil {
 		return errors.Join(err, buffer.Flush())

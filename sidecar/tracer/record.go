@@ -22,6 +22,8 @@ type Recording struct {
 	Gadgets []string // names
 	Dir     string   // of the recording
 	Limit   int64    // bytes of the ring
+
+	SlowerThan time.Duration // threshold of gadget slow
 }
 
 // Names of files in a recording's folder.
@@ -57,6 +59,7 @@ func record(ctx context.Context, r Recording) error {
 	if err != nil {
 		return err
 	}
+	starter.SlowerThan = r.SlowerThan
 	rec := &recording{Recording: r, state: frame.State{Gadgets: map[string]frame.Status{}, Ledgers: map[string]frame.Ledger{}, Totals: map[string]json.RawMessage{}}}
 	for _, d := range described {
 		g, status := start(starter, d)

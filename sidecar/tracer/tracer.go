@@ -76,7 +76,7 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 		return err
 	}
 	buffer := bufio.NewWriterSize(out, 64<<10)
-	s := &stream{buffer: buffer, encoder: json.NewEncoder(buffer), filters: filters}
+	s := &stream{buffer: buffer, filters: filters}
 	var running []*gadget.Running
 	var readers sync.WaitGroup
 	var failed error
@@ -168,7 +168,6 @@ func watchHeartbeats(ctx context.Context, in io.Reader) error {
 type stream struct {
 	mu      sync.Mutex
 	buffer  *bufio.Writer
-	encoder *json.Encoder
 	filters describe.Filters
 	seq     uint64
 	failed  error
@@ -179,10 +178,23 @@ func (s *stream) send(f frame.Frame) error {
 	defer s.mu.Unlock()
 	s.seq++
 	f.Seq = s.seq
-	err := s.encoder.Encode(f)
+	err := json.NewEncoder(s.buffer).Encode(f)
 	if err != nil {
 		s.seq-- // nothing was written
 	}
+	return err
+}
+
+// sendEvent sends an event: nearly all frames are events.
+func (s *stream) sendEvent(e *describe.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	line, err := frame.AppendEvent(s.buffer.AvailableBuffer(), s.seq+1, e)
+	if err != nil {
+		return err
+	}
+	s.seq++
+	_, err = s.buffer.Write(line)
 	return err
 }
 
@@ -215,7 +227,7 @@ func (s *stream) sendGadget(g *gadget.Running) {
 		if !s.filters.Match(g.Gadget, e) {
 			return false, nil
 		}
-		return true, s.send(frame.Frame{Kind: frame.KindEvent, Gadget: g.Name, Event: e})
+		return true, s.sendEvent(e)
 	}, s.flush)
 	if err != nil {
 		s.addError(err)

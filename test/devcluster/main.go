@@ -108,7 +108,7 @@ func images() *cobra.Command {
 			return image.Publish(cmd.Context(), b, registryName, full, push, cmd.OutOrStdout())
 		}}
 	c.Flags().StringVar(&registryName, "registry", image.DefaultRegistry, "registry and path for the references")
-	c.Flags().BoolVar(&full, "full", false, "also build the sidecar variant with bpftrace")
+	c.Flags().BoolVar(&full, "full", false, "also build the sidecar variant with bpftrace and perf")
 	c.Flags().BoolVar(&push, "push", false, "push the images")
 	return c
 }

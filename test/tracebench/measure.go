@@ -25,6 +25,9 @@ func (b *bench) calls() error {
 		if err != nil {
 			return err
 		}
+		if under.lost == 0 && under.delivered < callCount {
+			return fmt.Errorf("gadget slow delivered %d calls of %d", under.delivered, callCount)
+		}
 		ours, lost = append(ours, under.took), lost+under.lost
 		if took, err = b.workStraced("calls", callCount); err != nil {
 			return err

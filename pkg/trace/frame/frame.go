@@ -7,6 +7,7 @@ package frame
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
@@ -44,6 +45,14 @@ type Frame struct {
 	// exported recording.
 	Sum   string          `json:"sum,omitempty"`
 	State json.RawMessage `json:"state,omitempty"`
+}
+
+// AppendEvent appends the frame of an event and a newline, as encoding/json would write them.
+func AppendEvent(to []byte, seq uint64, e *gadget.Event) ([]byte, error) {
+	to = strconv.AppendUint(append(to, `{"seq":`...), seq, 10)
+	to = append(append(append(to, `,"kind":"event","gadget":"`...), e.Gadget...), `","event":`...)
+	to, err := e.AppendJSON(to, "")
+	return append(to, '}', '\n'), err
 }
 
 // UnmarshalJSON implements json.Unmarshaler: the frame's gadget says what its event is.

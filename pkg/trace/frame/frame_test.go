@@ -102,3 +102,15 @@ func TestAFrameHasTheFieldOfItsKind(t *testing.T) {
 		})
 	}
 }
+
+// The frame of an event is written as encoding/json writes it.
+func TestTheFrameOfAnEvent(t *testing.T) {
+	e := &gadget.Event{Gadget: "open", Time: time.Date(2026, 1, 2, 15, 4, 5, 678_000_000, time.UTC), PID: 7, TID: 8, Comm: "<web>\n", Payload: &gadget.Open{Path: "/x\x80"}}
+	want, err := json.Marshal(frame.Frame{Seq: 9, Kind: frame.KindEvent, Gadget: "open", Event: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := frame.AppendEvent([]byte("before "), 9, e); err != nil || string(got) != "before "+string(want)+"\n" {
+		t.Errorf("got %s, %v\nwant %s", got, err, want)
+	}
+}

@@ -24,25 +24,6 @@ type common struct {
 	Comm string    `json:"comm" help:"name of the thread"`
 }
 
-// MarshalJSON implements json.Marshaler: the payload's key is the gadget's name.
-func (e *Event) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil, "") }
-
-// AppendJSON appends the event as a JSON object. head is JSON to put before the event's fields, "" or entries of an
-// object with a comma at the end.
-func (e *Event) AppendJSON(to []byte, head string) ([]byte, error) {
-	fields, err := json.Marshal(common{e.Time, e.PID, e.TID, e.Comm})
-	if err != nil {
-		return nil, err
-	}
-	payload, err := json.Marshal(e.Payload)
-	if err != nil {
-		return nil, err
-	}
-	to = append(append(append(to, '{'), head...), fields[1:len(fields)-1]...)
-	to = fmt.Appendf(to, ",%q:", e.Gadget)
-	return append(append(to, payload...), '}'), nil
-}
-
 // DecodeEvent parses an event of a gadget, as MarshalJSON writes it.
 func DecodeEvent(gadget string, data []byte) (*Event, error) {
 	g, ok := find(gadget)

@@ -84,8 +84,8 @@ var examples = []struct {
 	{&gadget.Exit{Code: 139, Signal: "SIGSEGV", Core: true}, "exit", "exit", "SIGSEGV (core dumped)  after 0s", "SIGSEGV", "SIGSEGV"},
 	{&gadget.Signal{Signal: "SIGTERM", From: 7, Sender: "sh", Result: "delivered"}, "signal", "signal", "SIGTERM from sh (7): delivered", "SIGTERM from sh", ""},
 	{&gadget.Syscalls{Name: "openat", Count: 4, Total: 8 * time.Microsecond, Errors: map[string]uint64{"ENOENT": 3, "EACCES": 1}, Buckets: []uint64{0, 4}}, "syscalls", "syscalls", "openat  4 calls  2µs each  EACCES 1  ENOENT 3", "openat", ""},
-	{&gadget.Slow{Name: "read", Args: map[string]string{"fd": "3", "bytes": "10"}, Result: 10, Took: time.Second}, "slow", "slow", "read  bytes 10  fd 3  = 10  1s", "read", ""},
-	{&gadget.Slow{Name: "openat", Args: map[string]string{"path": "/x"}, Result: -2, Error: "ENOENT", Took: time.Second}, "slow", "slow", "openat  path /x  ENOENT  1s", "openat", "ENOENT"},
+	{&gadget.Slow{Name: "read", Args: gadget.Arguments{{Name: "bytes", Number: 10}, {Name: "fd", Number: 3}}, Result: 10, Took: time.Second}, "slow", "slow", "read  bytes 10  fd 3  = 10  1s", "read", ""},
+	{&gadget.Slow{Name: "openat", Args: gadget.Arguments{{Name: "path", Path: "/x"}}, Result: -2, Error: "ENOENT", Took: time.Second}, "slow", "slow", "openat  path /x  ENOENT  1s", "openat", "ENOENT"},
 	{&gadget.OOM{By: 7, Needy: "java", Score: 3}, "oom", "oom", "killed: java (7) needed memory; score adjustment 3", "needed by java", "OOM"},
 }
 

@@ -15,7 +15,7 @@ var openGadget = Gadget{
 // Open is an attempt to open a file.
 type Open struct {
 	Path      string        `json:"path" help:"as the program gave it: relative to its working directory or to a directory that it opened"`
-	Dir       string        `json:"dir,omitempty" help:"directory that a relative path starts from, as the program sees it"`
+	Dir       string        `json:"dir,omitempty" help:"directory that a relative path starts from, as the program sees it; also the root that openat2 was given for an absolute one"`
 	Flags     uint32        `json:"flags" help:"of open(2), as a number"`
 	FlagNames []string      `json:"flagNames,omitempty" help:"names of the flags"`
 	FD        int32         `json:"fd" help:"file descriptor, -1 if it failed"`
@@ -41,7 +41,7 @@ func (o *Open) Full() string {
 	if o.Dir == "" {
 		return o.Path
 	}
-	return strings.TrimSuffix(o.Dir, "/") + "/" + o.Path
+	return strings.TrimSuffix(o.Dir, "/") + "/" + strings.TrimPrefix(o.Path, "/")
 }
 
 // Key implements Payload.

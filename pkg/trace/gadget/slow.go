@@ -1,9 +1,12 @@
 package gadget
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -17,18 +20,91 @@ var slowGadget = Gadget{
 
 // Slow is a system call that took long.
 type Slow struct {
-	Name   string            `json:"name" field:"call" help:"of the system call; those of the 32-bit table are marked"`
-	Args   map[string]string `json:"args,omitempty" help:"arguments that matter, such as path and fd"`
-	Result int64             `json:"result" help:"what the call returned"`
-	Error  string            `json:"error,omitempty" help:"such as EAGAIN"`
-	Took   time.Duration     `json:"tookNs" field:"took" unit:"ns" help:"duration of the system call"`
+	Name   string        `json:"name" field:"call" help:"of the system call; those of the 32-bit table are marked"`
+	Args   Arguments     `json:"args,omitempty" help:"arguments that matter, such as path and fd"`
+	Result int64         `json:"result" help:"what the call returned"`
+	Error  string        `json:"error,omitempty" help:"such as EAGAIN"`
+	Took   time.Duration `json:"tookNs" field:"took" unit:"ns" help:"duration of the system call"`
+}
+
+// Arguments are those of a call that matter. In JSON they are an object of texts.
+type Arguments []Argument
+
+// Argument is an argument of a call.
+type Argument struct {
+	Name   string
+	Path   string // of an argument that is a path
+	Number int64  // of another, as a signed number
+}
+
+// text returns the argument's value.
+func (a Argument) text() string {
+	if a.Name == pathName {
+		return a.Path
+	}
+	return strconv.FormatInt(a.Number, 10)
+}
+
+// pathName is the name of an argument that is a path.
+const pathName = "path"
+
+// appendJSON implements jsonAppender.
+func (args Arguments) appendJSON(to []byte) []byte {
+	to = append(to, '{')
+	for i, a := range args {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		to = append(append(append(to, '"'), a.Name...), `":`...)
+		if a.Name == pathName {
+			to = appendString(to, a.Path)
+		} else {
+			to = append(strconv.AppendInt(append(to, '"'), a.Number, 10), '"')
+		}
+	}
+	return append(to, '}')
+}
+
+// MarshalJSON implements json.Marshaler.
+func (args Arguments) MarshalJSON() ([]byte, error) { return args.appendJSON(nil), nil }
+
+// UnmarshalJSON implements json.Unmarshaler. The arguments are sorted by their names.
+func (args *Arguments) UnmarshalJSON(data []byte) error {
+	var texts map[string]string
+	if err := json.Unmarshal(data, &texts); err != nil {
+		return err
+	}
+	*args = nil
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		a := Argument{Name: name}
+		if name == pathName {
+			a.Path = texts[name]
+		} else {
+			n, err := strconv.ParseInt(texts[name], 10, 64)
+			if err != nil {
+				return fmt.Errorf("argument %.40q is not a number: %w", name, err)
+			}
+			a.Number = n
+		}
+		*args = append(*args, a)
+	}
+	return nil
+}
+
+// String returns the arguments for a table.
+func (args Arguments) String() string {
+	var texts []string
+	for _, a := range args {
+		texts = append(texts, a.Name+" "+a.text())
+	}
+	return strings.Join(texts, " ")
 }
 
 // Show implements Payload.
 func (s *Slow) Show() (name, detail string) {
 	detail = s.Name
-	for _, a := range slices.Sorted(maps.Keys(s.Args)) {
-		detail += fmt.Sprintf("  %s %s", a, s.Args[a])
+	for _, a := range s.Args {
+		detail += fmt.Sprintf("  %s %s", a.Name, a.text())
 	}
 	result := fmt.Sprintf("= %d", s.Result)
 	if s.Error != "" {
