@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -80,6 +82,8 @@ func (c *clock) watch(ctx context.Context) error {
 		return fmt.Errorf("watch the clock: %w", err)
 	}
 	defer unix.Close(fd)
+	setters := watchSetters()
+	defer setters.close()
 	for ctx.Err() == nil {
 		// A timer for a time that never comes ends early, and only, if the clock is set.
 		far := unix.ItimerSpec{Value: unix.Timespec{Sec: 1 << 40}}
@@ -87,7 +91,7 @@ func (c *clock) watch(ctx context.Context) error {
 			return fmt.Errorf("watch the clock: %w", err)
 		}
 		if now, zero, err := readClocks(); err == nil {
-			c.noteStep(now, zero)
+			c.noteStep(setters.last(now), zero)
 		}
 		if err := waitCancelled(ctx, fd); err != nil {
 			return err
@@ -116,4 +120,47 @@ func waitCancelled(ctx context.Context, fd int) error {
 		}
 	}
 	return nil
+}
+
+// setters knows when a process last made a system call that can set the wall clock. Without it, or nil, an event that
+// happens after the clock was set, but before this process is told, would have the time of the clock as it was.
+type setters struct {
+	programs *ebpf.Collection
+	attached link.Link
+}
+
+// watchSetters returns nil if the kernel does not allow it.
+func watchSetters() *setters {
+	spec, err := loadClock()
+	if err != nil {
+		return nil
+	}
+	s := &setters{}
+	if s.programs, err = ebpf.NewCollection(spec); err != nil {
+		return nil
+	}
+	if s.attached, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sys_enter", Program: s.programs.Programs["clock_enter"]}); err != nil {
+		s.programs.Close()
+		return nil
+	}
+	return s
+}
+
+// toldWithin is how long after such a call this process is told at most. An older call was another one.
+const toldWithin = time.Second
+
+// last returns when the call was made that set the clock, as this process notices now. Times are monotonic, in ns.
+func (s *setters) last(now uint64) uint64 {
+	var call uint64
+	if s == nil || s.programs.Variables["maybe_set"].Get(&call) != nil || call > now || now-call > uint64(toldWithin) {
+		return now
+	}
+	return call
+}
+
+func (s *setters) close() {
+	if s != nil {
+		_ = s.attached.Close()
+		s.programs.Close()
+	}
 }

@@ -53,7 +53,7 @@ func TestCallsOfThe32BitTable(t *testing.T) {
 		}
 	}
 	_, events = traceCompat("exec")
-	if len(events) != 1 || fmt.Sprint(*events[0].Payload.(*describe.Exec)) != fmt.Sprint(describe.Exec{File: "/no/such/file", Args: []string{"/no/such/file", "an argument"}, Error: "ENOENT"}) {
+	if len(events) != 1 || fmt.Sprint(*events[0].Payload.(*describe.Exec)) != fmt.Sprint(describe.Exec{File: "/no/such/file", Args: []string{"/no/such/file", "an argument"}, Parent: uint32(os.Getpid()), Error: "ENOENT"}) {
 		t.Errorf("exec: %d events, want one", len(events))
 		for _, e := range events {
 			t.Logf("%+v", e.Payload)

@@ -367,5 +367,7 @@ int main(int argc, char **argv)
 			cases[i].run();
 	pause_ms(200); /* softirqs handle the last segments */
 	printf("done\n");
+	while (getchar() != EOF) /* its own end is no event */
+		;
 	return 0;
 }
