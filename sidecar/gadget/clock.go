@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -82,6 +83,13 @@ func (c *clock) watch(ctx context.Context) error {
 		return fmt.Errorf("watch the clock: %w", err)
 	}
 	defer unix.Close(fd)
+	end, closeAtEnd, err := os.Pipe() // a poll of the one ends when the other is closed
+	if err != nil {
+		return fmt.Errorf("watch the clock: %w", err)
+	}
+	defer end.Close()
+	defer closeAtEnd.Close()
+	defer context.AfterFunc(ctx, func() { closeAtEnd.Close() })()
 	setters := watchSetters()
 	defer setters.close()
 	for ctx.Err() == nil {
@@ -93,7 +101,7 @@ func (c *clock) watch(ctx context.Context) error {
 		if now, zero, err := readClocks(); err == nil {
 			c.noteStep(setters.last(now), zero)
 		}
-		if err := waitCancelled(ctx, fd); err != nil {
+		if err := waitCancelled(ctx, fd, int(end.Fd())); err != nil {
 			return err
 		}
 	}
@@ -103,19 +111,19 @@ func (c *clock) watch(ctx context.Context) error {
 // tfdTimerCancelOnSet is TFD_TIMER_CANCEL_ON_SET of linux/timerfd.h.
 const tfdTimerCancelOnSet = 2
 
-// waitCancelled waits until the timer is cancelled because the clock was set, or the context ends.
-func waitCancelled(ctx context.Context, fd int) error {
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+// waitCancelled waits until the timer is cancelled because the clock was set, or the other end of a pipe is closed.
+func waitCancelled(ctx context.Context, timer, end int) error {
+	poll := []unix.PollFd{{Fd: int32(timer), Events: unix.POLLIN}, {Fd: int32(end), Events: unix.POLLIN}}
 	for ctx.Err() == nil {
-		n, err := unix.Poll(poll, int(pollInterval/time.Millisecond))
+		n, err := unix.Poll(poll, -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("watch the clock: %w", err)
 		}
-		if n <= 0 {
+		if n <= 0 || poll[0].Revents == 0 {
 			continue
 		}
 		var buffer [8]byte
-		if _, err := unix.Read(fd, buffer[:]); errors.Is(err, unix.ECANCELED) {
+		if _, err := unix.Read(timer, buffer[:]); errors.Is(err, unix.ECANCELED) {
 			return nil
 		}
 	}

@@ -95,6 +95,7 @@ var measurements = []struct {
 	{"calls", (*bench).calls},
 	{"histogram", (*bench).histogram},
 	{"opens", (*bench).opens},
+	{"record", (*bench).record},
 	{"attach", (*bench).attach},
 }
 

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
 // calls compares all system calls, one line each, with strace's.
@@ -187,6 +193,70 @@ func (b *bench) opens() error {
 	b.judge(figure{What: fmt.Sprintf("CPU time of an event of gadget open (opensnoop: %.1f us, lost %d of %d)", median(theirs), others, b.rounds*openCount),
 		Got: fmt.Sprintf("%.2fx, %.1f us", median(ours)/median(theirs), median(ours)), Target: "<= 0.5x", Met: median(ours) <= 0.5*median(theirs)})
 	b.judge(figure{What: "events lost of gadget open", Got: fmt.Sprint(lost), Target: "0", Met: lost == 0})
+	return nil
+}
+
+// recordings is how often the recorder is measured, 30 s each.
+const recordings = 3
+
+// record measures how many calls a second the recorder keeps of a program that makes as many as it can.
+func (b *bench) record() error {
+	untraced, err := b.workUntraced("calls")
+	if err != nil {
+		return err
+	}
+	var rates []float64
+	var cpu time.Duration // of a million records
+	lost, memory := uint64(0), 0
+	for range recordings {
+		dir, err := os.MkdirTemp(b.dir, "recording-")
+		if err != nil {
+			return err
+		}
+		w, err := startWorker("calls for a time")
+		if err != nil {
+			return err
+		}
+		recorder := exec.Command(b.tracer(), "record", "--supervised", "--gadgets=slow", "--slower-than=0s", "--dir="+dir)
+		if err := recorder.Start(); err != nil {
+			return err
+		}
+		if err := exec.Command(b.tracer(), "ready", "--dir="+dir).Run(); err != nil {
+			return err
+		}
+		time.AfterFunc(recordFor/2, func() { memory = max(memory, residentMiB(recorder.Process.Pid)) })
+		took, err := w.work()
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(recorder.Process.Signal(syscall.SIGTERM), recorder.Wait()); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(dir + "/status.json")
+		if err != nil {
+			return err
+		}
+		var state frame.State
+		if err := json.Unmarshal(text, &state); err != nil {
+			return err
+		}
+		l := state.Ledgers["slow"]
+		if !l.Balanced() || l.Delivered == 0 || state.Failed != "" || state.Late {
+			return fmt.Errorf("the recorder's ledger: %s; %s", l, text)
+		}
+		lost += l.LostKernel + l.Dropped + l.Missed
+		used := recorder.ProcessState
+		cpu = (used.UserTime() + used.SystemTime()) * 1_000_000 / time.Duration(l.Delivered)
+		rates = append(rates, float64(l.Delivered)/took.Seconds())
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	slices.Sort(rates)
+	rate := rates[len(rates)/2]
+	b.judge(figure{What: fmt.Sprintf("calls that the recorder keeps, %s (untraced: %.2f million/s; CPU time of a record: %.2f us)", recordFor, callCount/untraced.Seconds()/1e6, cpu.Seconds()), Got: fmt.Sprintf("%.2f million/s", rate/1e6), Target: ">= 1 million/s", Met: rate >= 1e6})
+	b.judge(figure{What: "records lost of those", Got: fmt.Sprint(lost), Target: "0", Met: lost == 0})
+	b.judge(figure{What: "memory of the recorder meanwhile", Got: fmt.Sprintf("%d MiB", memory), Target: "<= 48 MiB", Met: memory <= 48})
 	return nil
 }
 

@@ -54,22 +54,30 @@ func (w *worker) work() (time.Duration, error) {
 const (
 	callCount = 1_000_000 // read and write, in turn
 	openCount = 500_000
+	recordFor = 30 * time.Second
 )
 
 // doWork waits for a line, and makes many system calls.
 func doWork(what string) {
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 	buffer := make([]byte, 1)
-	switch what {
-	case "calls":
-		zero, err := unix.Open("/dev/zero", unix.O_RDONLY, 0)
-		null, err2 := unix.Open("/dev/null", unix.O_WRONLY, 0)
-		if err != nil || err2 != nil {
-			os.Exit(1)
-		}
-		for range callCount / 2 {
+	zero, err := unix.Open("/dev/zero", unix.O_RDONLY, 0)
+	null, err2 := unix.Open("/dev/null", unix.O_WRONLY, 0)
+	if err != nil || err2 != nil {
+		os.Exit(1)
+	}
+	call := func(times int) {
+		for range times / 2 {
 			_, _ = unix.Read(zero, buffer)
 			_, _ = unix.Write(null, buffer)
+		}
+	}
+	switch what {
+	case "calls":
+		call(callCount)
+	case "calls for a time":
+		for begin := time.Now(); time.Since(begin) < recordFor; {
+			call(10_000)
 		}
 	case "opens":
 		for range openCount {
