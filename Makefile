@@ -8,7 +8,7 @@ LDFLAGS  = -s -w -X $(CLI).version=$(VERSION) -X $(CLI).sidecarImage=$(SIDECAR)
 CLUSTER := $(CACHE)/cluster
 export OSC_DEBUG_CACHE := $(CACHE)
 
-.PHONY: help build install cross images generate test unit kernels stress e2e lint bench bench-cold soak cover fuzz fuzz-journal fuzz-clone demo cluster-up cluster-down cluster-status devcluster clean
+.PHONY: help build install cross images generate test unit kernels stress e2e lint bench bench-cold soak cover fuzz fuzz-journal fuzz-clone fuzz-trace demo cluster-up cluster-down cluster-status devcluster clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -147,13 +147,19 @@ cover: devcluster ## Measure each package's coverage by unit and end-to-end test
 # run-fuzz fuzzes targets of a package, each for FUZZ=10m.
 run-fuzz = @for f in $(2); do go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZ),10m) $(1) || exit 1; done
 
-fuzz: fuzz-journal fuzz-clone ## Fuzz the journal, the restore, labels and variables, each for FUZZ=10m
+fuzz: fuzz-journal fuzz-clone fuzz-trace ## Fuzz the journal, the restore, labels, variables, frames, records and recordings, each for FUZZ=10m
 
 fuzz-journal:
 	$(call run-fuzz,./pkg/session/record,FuzzDecode FuzzRestore)
 
 fuzz-clone:
 	$(call run-fuzz,./pkg/sandbox,FuzzEscape FuzzSetVariable)
+
+fuzz-trace:
+	$(call run-fuzz,./pkg/trace/frame,FuzzFrame)
+	$(call run-fuzz,./pkg/trace/gadget,FuzzEncode FuzzFilter)
+	$(call run-fuzz,./sidecar/gadget,FuzzDecode)
+	$(call run-fuzz,./sidecar/recorder,FuzzRead)
 
 clean: ## Remove what was built in this checkout (not the cache)
 	rm -rf $(BIN)

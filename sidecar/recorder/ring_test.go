@@ -150,20 +150,3 @@ func TestDamagedSegments(t *testing.T) {
 func segmentHead(meta string) []byte {
 	return append(binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(meta))), meta...)
 }
-
-// FuzzRead: no file makes reading panic.
-func FuzzRead(f *testing.F) {
-	f.Add(append(segmentHead(`{"first":1,"gadgets":["open"]}`), 1, 0, 0, 0, 0, 0, 0, 0, 'x'))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "1"+segmentSuffix), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_ = Read(dir, 0, func(r Record) error {
-			if len(r.Raw) > maxRecord {
-				t.Errorf("a record of %d bytes", len(r.Raw))
-			}
-			return nil
-		})
-	})
-}

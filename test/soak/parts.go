@@ -95,5 +95,6 @@ var parts = []part{
 	{name: "stress", all: []string{"stress"}, what: "floods, short-lived threads, gadgets attached and detached a thousand times", make: []string{"stress"}, code: []string{"sidecar", "pkg/trace"}},
 	{name: "routes", all: []string{"routes"}, what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},
 	{name: "fuzz", all: []string{"fuzz"}, what: "the journal's decoder and the restore, fuzzed for 10 min each", make: []string{"fuzz-journal"}, code: []string{"pkg/session/record"}},
+	{name: "fuzz-trace", all: []string{"fuzz-trace"}, what: "frames, events, records and recordings of the tracer, fuzzed for 5 min each", make: []string{"fuzz-trace", "FUZZ=5m"}, code: []string{"pkg/trace", "sidecar"}},
 	{name: "fuzz-clone", all: []string{"fuzz-clone"}, what: "labels and variables of clones, fuzzed for 10 min each", make: []string{"fuzz-clone"}, code: []string{"pkg/sandbox"}},
 }

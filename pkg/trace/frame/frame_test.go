@@ -114,3 +114,31 @@ func TestTheFrameOfAnEvent(t *testing.T) {
 		t.Errorf("got %s, %v\nwant %s", got, err, want)
 	}
 }
+
+// FuzzFrame: whatever a sandbox sends, a frame of it can be written again and read back as it was.
+func FuzzFrame(f *testing.F) {
+	f.Add([]byte(`{"seq":1,"kind":"event","gadget":"open","event":{"time":"2026-01-02T15:04:05Z","pid":1,"open":{"path":"/x","fd":3}}}`))
+	f.Add([]byte(`{"seq":2,"kind":"event","gadget":"slow","event":{"slow":{"name":"read","args":{"fd":"3","path":"x"}}}}`))
+	f.Add([]byte(`{"seq":2,"kind":"event","gadget":"tcp","event":{"tcp":{"op":"connect","local":"1.2.3.4:5","remote":"[::1]:6"}}}`))
+	f.Add([]byte(`{"seq":3,"kind":"ledger","gadget":"open","ledger":{"seen":18446744073709551615,"delivered":1}}`))
+	f.Add([]byte(`{"seq":4,"kind":"end","sum":"x","state":{"gadgets":{}}}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var first, again frame.Frame
+		if json.Unmarshal(line, &first) != nil {
+			return
+		}
+		text, err := json.Marshal(first)
+		if err != nil {
+			return // such as a time in the year 10000
+		}
+		if err := json.Unmarshal(text, &again); err != nil {
+			t.Fatalf("%s is not read back: %v", text, err)
+		}
+		if twice, err := json.Marshal(again); err != nil || !bytes.Equal(twice, text) {
+			t.Errorf("%s, %v\nafter %s", twice, err, text)
+		}
+		if first.Ledger != nil {
+			_ = first.Ledger.String()
+		}
+	})
+}
