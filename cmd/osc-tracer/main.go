@@ -25,7 +25,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	root := &cobra.Command{Use: "osc-tracer", Short: "Trace a container of this sandbox", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(newIdleCommand(), newRunCommand(), newRecordCommand(), newReadyCommand(), newProbeCommand(), newExportCommand(), newSendCommand(), newReceiveCommand())
+	root.AddCommand(newIdleCommand(), newRunCommand(), newRecordCommand(), newReadyCommand(), newProbeCommand(), newLoadedCommand(), newExportCommand(), newSendCommand(), newReceiveCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "osc-tracer:", err)
 		os.Exit(1)
@@ -73,7 +73,7 @@ func newRecordCommand() *cobra.Command {
 	c.Flags().StringVar(&gadgets, "gadgets", "", "comma-separated list of: "+gadget.List())
 	c.Flags().DurationVar(&r.SlowerThan, "slower-than", gadget.SlowCall, "how long a call takes at least to be an event of gadget slow")
 	c.Flags().StringVar(&r.Dir, "dir", frame.RecordingDir, "folder of the recording")
-	c.Flags().Int64Var(&r.Limit, "limit", 256<<20, "largest size of the recording, in bytes; the oldest records go first")
+	c.Flags().Int64Var(&r.Limit, "limit", frame.RecordingLimit, "largest size of the recording, in bytes; the oldest records go first")
 	return c
 }
 
@@ -110,6 +110,11 @@ func newProbeCommand() *cobra.Command {
 	c.Flags().StringVar(&id, "container-id", "", "also print the seccomp mode of the container with this runtime ID")
 	c.Flags().StringVar(&name, "container-name", "", "the container's name in the pod")
 	return c
+}
+
+func newLoadedCommand() *cobra.Command {
+	return &cobra.Command{Use: "loaded", Short: "List the BPF programs and maps that are loaded in this sandbox", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return tracer.ListLoaded(os.Stdout) }}
 }
 
 func newExportCommand() *cobra.Command {

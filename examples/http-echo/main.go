@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -18,7 +19,14 @@ func main() {
 	status := flag.Int("status", http.StatusOK, "HTTP status of every answer")
 	certFile := flag.String("tls-cert", "", "serve TLS with this certificate")
 	keyFile := flag.String("tls-key", "", "key of --tls-cert")
+	register := flag.String("register", "", "host and port to connect to first, as a program that registers itself")
 	flag.Parse()
+
+	if *register != "" {
+		if c, err := net.Dial("tcp", *register); err == nil {
+			c.Close()
+		}
+	}
 
 	host, err := os.Hostname()
 	if err != nil {

@@ -228,7 +228,7 @@ func (a *app) shiftFlagSet(fl *pflag.FlagSet, f *shiftFlags) {
 	fl.StringSliceVar(&f.traces, "trace", nil, "gadgets to run in the sandbox while it is live: "+gadget.List())
 	fl.StringVar(&f.collect, "collect", "", "new folder for what the sandbox recorded of --trace; it is filled before the sandbox is deleted")
 	fl.StringVar(&f.dryRun, "dry-run", "none", "none, client or server: print what would be written, change nothing; server also asks the routers")
-	fl.StringVarP(&f.output, "output", "o", "", "of --dry-run: yaml or json; of --trace: columns or json")
+	fl.StringVarP(&f.output, "output", "o", "", "of --dry-run: yaml or json; of --trace: columns, json or jsonl")
 	group(fl, "Output", "trace", "collect", "dry-run", "output")
 	fl.Lookup("weight").DefValue, fl.Lookup("steps").DefValue = "0", ""
 }

@@ -58,7 +58,7 @@ the kernel saw, and where each of them went.`,
 	fl.DurationVar(&f.slowerThan, "slower-than", gadget.SlowCall, "how long a call takes at least to be an event of gadget slow; 0s for all calls")
 	fl.StringArrayVar(&f.filters, "filter", nil, "print only events that pass: FIELD=VALUE, FIELD!=VALUE, FIELD~REGEXP, FIELD>NUMBER or FIELD<NUMBER; several must all pass")
 	fl.StringSliceVar(&f.fields, "fields", nil, "fields to print as columns, such as pid,path,took")
-	fl.StringVarP(&f.output, "output", "o", "", "columns or json (default: columns on a terminal, otherwise json)")
+	fl.StringVarP(&f.output, "output", "o", "", "columns, json or jsonl; the last two are one event a line (default: columns on a terminal, otherwise json)")
 	fl.StringVar(&f.file, "write", "", "write the events to a file instead of standard output")
 	fl.BoolVar(&f.top, "top", false, "show the most frequent events as a table that is redrawn, instead of each event")
 	fl.BoolVar(&f.failOnLoss, "fail-on-loss", false, "exit with 1 if an event was lost")

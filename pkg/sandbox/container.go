@@ -14,6 +14,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/reason"
 	"github.com/osc-debug/osc-debug/pkg/route"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/pkg/workload"
 )
 
@@ -149,13 +150,15 @@ func (in Input) sidecarContainer(program *corev1.PodSpec) corev1.Container {
 	c := corev1.Container{
 		Name: record.Sidecar, Image: in.Image, ImagePullPolicy: corev1.PullIfNotPresent,
 		SecurityContext: &corev1.SecurityContext{Privileged: &yes, RunAsUser: &root, RunAsNonRoot: new(bool)},
-		VolumeMounts:    []corev1.VolumeMount{{Name: record.Sidecar, MountPath: "/scratch"}, {Name: record.Sidecar, MountPath: "/out"}},
-		WorkingDir:      "/scratch",
+		WorkingDir:      frame.ScratchDirs[0],
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
 			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("512Mi")},
 		},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+	for _, dir := range frame.ScratchDirs {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: record.Sidecar, MountPath: dir})
 	}
 	if len(in.Record) > 0 {
 		c.Command = []string{tracer, "record", "--gadgets=" + strings.Join(in.Record, ",")}

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/osc-debug/osc-debug/pkg/session/record"
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
 // Pods returns the sandbox's pods, ready to be created.
@@ -29,7 +30,7 @@ func Pods(in Input) []*corev1.Pod {
 // scratchLimit bounds the sidecar's scratch volume, and emptyLimit a volume in place of a claim: they are on the
 // node's disk.
 var (
-	scratchLimit = resource.MustParse("1Gi")
+	scratchLimit = *resource.NewQuantity(frame.ScratchLimit, resource.BinarySI)
 	emptyLimit   = resource.MustParse("10Gi")
 )
 

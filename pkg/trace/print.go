@@ -21,13 +21,17 @@ type Printer interface {
 // Formats of NewPrinter.
 const (
 	Columns = "columns"
-	JSON    = "json"
+	JSON    = "json"  // one event a line
+	JSONL   = "jsonl" // the same
 )
 
-// NewPrinter returns a printer for a format, Columns or JSON. "" means columns if w is a terminal and
+// NewPrinter returns a printer for one of the formats. "" means columns if w is a terminal and
 // JSON lines otherwise. fields are the columns to print, nil for the usual ones. The printer escapes what is not
 // printable.
 func NewPrinter(w io.Writer, format string, isTerminal bool, fields []string) (Printer, error) {
+	if format == JSONL {
+		format = JSON
+	}
 	switch {
 	case format == Columns || format == "" && isTerminal:
 		if fields != nil {
@@ -39,7 +43,7 @@ func NewPrinter(w io.Writer, format string, isTerminal bool, fields []string) (P
 	case format == JSON || format == "":
 		return nil, fmt.Errorf("--fields needs --output columns: JSON has all fields")
 	}
-	return nil, fmt.Errorf("--output %q: must be columns or json", format)
+	return nil, fmt.Errorf("--output %q: must be columns, json or jsonl", format)
 }
 
 type jsonPrinter struct {

@@ -74,6 +74,15 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
+/* Connections that were closed last: the kernel closes one that a program resets, and only
+ * then sends the reset. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct connection);
+} closed SEC(".maps");
+
 static __always_inline void current_owner(struct owner *o)
 {
 	current_pid(&o->pid, &o->tid);
@@ -164,6 +173,7 @@ int tcp_state(struct raw_args *ctx)
 		fresh.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 		fresh.owned = true;
 		current_owner(&fresh.owner);
+		bpf_map_delete_elem(&closed, &key);
 		if (bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY))
 			count(MISSED);
 		return 0;
@@ -171,6 +181,7 @@ int tcp_state(struct raw_args *ctx)
 		if (old == SYN_RECV) { /* nobody has accepted it yet */
 			fresh.established = now;
 			fresh.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+			bpf_map_delete_elem(&closed, &key);
 			if (bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY))
 				count(MISSED);
 			return 0;
@@ -187,10 +198,12 @@ int tcp_state(struct raw_args *ctx)
 		c = bpf_map_lookup_elem(&connections, &key);
 		if (!c)
 			return 0;
-		if (c->owned && old == SYN_SENT)
+		if (c->owned && old == SYN_SENT) {
 			emit_connect(sk, c, now);
-		else if (c->owned)
+		} else if (c->owned) {
 			emit_close(sk, c, old, now);
+			bpf_map_update_elem(&closed, &key, c, BPF_ANY);
+		}
 		bpf_map_delete_elem(&connections, &key);
 		return 0;
 	}
@@ -280,6 +293,8 @@ static __always_inline int emit_of(struct sock *sk, __u16 op, int reason)
 	if (!sk)
 		return 0;
 	c = bpf_map_lookup_elem(&connections, &key);
+	if (!c && op == OP_RESET_SENT)
+		c = bpf_map_lookup_elem(&closed, &key);
 	if (!c || !c->owned)
 		return 0;
 	e = describe(sk, c, op, bpf_ktime_get_ns());

@@ -54,6 +54,7 @@ type tcpTcpEvent struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	tcpMapClosed            = "closed"
 	tcpMapConnections       = "connections"
 	tcpMapCounters          = "counters"
 	tcpMapEvents            = "events"
@@ -124,6 +125,7 @@ type tcpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcpMapSpecs struct {
+	Closed      *ebpf.MapSpec `ebpf:"closed"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	Events      *ebpf.MapSpec `ebpf:"events"`
@@ -162,6 +164,7 @@ func (o *tcpObjects) Close() error {
 //
 // It can be passed to loadTcpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcpMaps struct {
+	Closed      *ebpf.Map `ebpf:"closed"`
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Events      *ebpf.Map `ebpf:"events"`
@@ -169,6 +172,7 @@ type tcpMaps struct {
 
 func (m *tcpMaps) Close() error {
 	return _TcpClose(
+		m.Closed,
 		m.Connections,
 		m.Counters,
 		m.Events,

@@ -10,6 +10,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
@@ -50,6 +53,13 @@ func Send(ctx context.Context, path string, from int64, out io.Writer) error {
 // Receive reads a file of a size with a checksum from in, and puts it at path when it is whole. A file at path is
 // replaced.
 func Receive(ctx context.Context, path string, expect frame.File, in io.Reader) (err error) {
+	for _, dir := range frame.ScratchDirs {
+		if strings.HasPrefix(filepath.Clean(path), dir+"/") {
+			if err := checkRoom(dir, expect.Size, frame.ScratchLimit); err != nil {
+				return err
+			}
+		}
+	}
 	part, err := os.CreateTemp(filepath.Dir(path), ".osc-debug-*")
 	if err != nil {
 		return err
@@ -68,6 +78,46 @@ func Receive(ctx context.Context, path string, expect frame.File, in io.Reader) 
 		return fmt.Errorf("the checksum of what arrived is %s, not %.64s", got, expect.Sum)
 	}
 	return os.Rename(part.Name(), path)
+}
+
+// spare is what is left free of the scratch volume: the kubelet counts whole blocks and folders too.
+const spare = 32 << 20
+
+// checkRoom returns an error if a file of a size would take the scratch volume at dir over its limit, in bytes, or into
+// the recorder's part of it.
+func checkRoom(dir string, size, limit int64) error {
+	var used, recorded int64
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var s unix.Stat_t
+		if err := unix.Lstat(path, &s); err != nil {
+			return ignoreMissing(err)
+		}
+		if strings.HasPrefix(path, filepath.Join(dir, filepath.Base(frame.RecordingDir))+"/") {
+			recorded += s.Blocks * 512
+		} else {
+			used += s.Blocks * 512
+		}
+		return nil
+	})
+	if err := ignoreMissing(err); err != nil {
+		return err
+	}
+	if room := limit - spare - used - max(recorded, frame.RecordingLimit); size > room {
+		return fmt.Errorf("%s has room for %d MiB of files beside the recording, not for %d: a sandbox whose volume has more than %d MiB is evicted",
+			dir, max(room, 0)>>20, size>>20, limit>>20)
+	}
+	return nil
+}
+
+// ignoreMissing ignores that a file was deleted meanwhile.
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // contextReader reads until its context ends.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 )
 
@@ -78,5 +80,43 @@ func TestAFileIsReceived(t *testing.T) {
 		if files, _ := os.ReadDir(dir); len(files) != 1 {
 			t.Errorf("%s: %d files are left", name, len(files))
 		}
+	}
+}
+
+// A file is rejected before it is written if the volume would exceed its limit. The recorder's part is kept free for it.
+func TestCheckRoom(t *testing.T) {
+	dir := t.TempDir()
+	const limit = 1 << 30
+	free := int64(limit - spare - frame.RecordingLimit)
+	check := func(size int64, fits bool) {
+		t.Helper()
+		if err := checkRoom(dir, size, limit); (err == nil) != fits {
+			t.Errorf("%d bytes fit: %v, want %t", size, err, fits)
+		}
+	}
+	blocks := func() (n int64) { // of the folder itself
+		var s unix.Stat_t
+		if err := unix.Lstat(dir, &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Blocks * 512
+	}
+	check(free-blocks(), true)
+	check(free+1, false)
+	const kept = 1 << 20
+	if err := os.WriteFile(filepath.Join(dir, "capture.pcap"), make([]byte, kept), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(free-kept+1, false)
+	recording := filepath.Join(dir, filepath.Base(frame.RecordingDir))
+	if err := os.Mkdir(recording, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(recording, "status.json"), make([]byte, kept), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(free-kept-4*blocks()-64<<10, true) // it is in the recorder's part
+	if err := checkRoom(filepath.Join(dir, "none"), 1, limit); err != nil {
+		t.Error(err)
 	}
 }

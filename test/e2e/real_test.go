@@ -13,12 +13,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	routev1 "github.com/openshift/api/route/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -103,6 +106,8 @@ func TestARealSession(t *testing.T) {
 		}
 	}
 	e.checkDoctorOfSession()
+	e.checkSeclusion()
+	e.checkCutTrace()
 	e.checkRecording(20)
 	e.checkDeadRecorder()
 	run.signal(syscall.SIGINT)
@@ -162,6 +167,50 @@ func (e *env) checkDoctorOfSession() {
 	if f := d.finding(pod + ": seccomp"); f.Status != "ok" && !strings.Contains(f.Detail, "cat") {
 		e.t.Errorf("%+v", f)
 	}
+}
+
+// checkSeclusion checks that root in the sandbox sees neither the machine's processes nor its BPF programs.
+func (e *env) checkSeclusion() {
+	e.t.Helper()
+	ours, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "of_the_machine", Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}})
+	e.ok(err)
+	defer ours.Close()
+	processes, loaded := e.cli("exec", "--", "ps", "-eo", "comm="), e.cli("exec", "--", "osc-tracer", "loaded")
+	for _, name := range strings.Fields(processes.out) {
+		if !slices.Contains([]string{"pause", "osc-tracer", "http-echo", "ps"}, name) {
+			e.t.Errorf("the sandbox sees process %s", name)
+		}
+	}
+	if processes.code != 0 || !strings.Contains(processes.out, "http-echo") {
+		e.t.Errorf("the sandbox's processes: %s", processes)
+	}
+	if loaded.code != 0 || strings.Contains(loaded.out, "of_the_machine") || !strings.Contains(loaded.out, "open_enter") {
+		e.t.Errorf("the BPF programs that the sandbox sees: %s", loaded)
+	}
+}
+
+// loaded counts what the sandbox's kernel has of BPF programs and maps.
+func (e *env) loaded() int {
+	e.t.Helper()
+	r := e.cli("exec", "--", "osc-tracer", "loaded")
+	if r.code != 0 {
+		e.t.Fatal(r)
+	}
+	return strings.Count(r.out, "\n")
+}
+
+// checkCutTrace kills a command that traces. Nothing of its trace is left in the sandbox.
+func (e *env) checkCutTrace() {
+	e.t.Helper()
+	before := e.loaded()
+	run := e.start("alice", "trace", "open,exec,slow", "--for", "10m")
+	e.eventually("three gadgets work", func() bool { return strings.Count(run.progress.String(), " works ") == 3 })
+	if during := e.loaded(); during <= before {
+		e.t.Errorf("%d BPF programs and maps while a trace runs, %d before", during, before)
+	}
+	run.signal(syscall.SIGKILL)
+	<-run.done
+	e.eventuallyPolled("nothing of the trace is left", func() bool { return e.loaded() == before })
 }
 
 // collected is what summary.json says of a session's recordings.

@@ -20,6 +20,16 @@ const (
 	HeartbeatLimit = 4 * HeartbeatEvery
 )
 
+// What the sidecar's scratch volume may hold, in bytes: the kubelet evicts a pod that exceeds it. RecordingLimit is the
+// recorder's part of it.
+const (
+	ScratchLimit   = 1 << 30
+	RecordingLimit = 256 << 20
+)
+
+// ScratchDirs are where the sidecar has its scratch volume.
+var ScratchDirs = []string{"/scratch", "/out"}
+
 // RecordingDir is where the recorder of a sandbox keeps its files, in the sidecar.
 const RecordingDir = "/scratch/recording"
 
