@@ -15,8 +15,9 @@ import (
 // processes of a cgroup together (the kernel's cgroup-v2.rst, memory.oom.group).
 const protected = "-1000"
 
-// protect protects this process from being killed for memory. It is for the sidecar's main process: if that ended, the
-// pod would not be ready, and its session would be held.
+// protect protects this process from being killed for memory that another tool of the sidecar takes. It is for the main
+// process, because the pod would not be ready without it and its session would be held, and for the recorder. Both need
+// little memory themselves.
 func protect() {
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte(protected), 0); err != nil {
 		fmt.Fprintln(os.Stderr, "osc-tracer: a tool that needs too much memory may end this container:", err)
@@ -44,9 +45,8 @@ func Supervise(ctx context.Context, dir string, args ...string) error {
 	recorder.Stdout, recorder.Stderr = os.Stdout, os.Stderr // the container's log
 	recorder.Cancel = func() error { return recorder.Process.Signal(syscall.SIGTERM) }
 	recorder.WaitDelay = stopLimit
-	err = recorder.Start()
-	protect() // only now: the recorder may be killed
-	if err == nil {
+	protect() // the recorder inherits it
+	if err = recorder.Start(); err == nil {
 		err = recorder.Wait()
 	}
 	if ctx.Err() != nil {
