@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -28,6 +29,7 @@ import (
 type implementation struct {
 	load   func() (*ebpf.CollectionSpec, error)
 	tiers  []tier
+	polled *polledTier // tried last; nil: there is none
 	decode func(raw []byte, of *facts) (head, describe.Payload, error)
 	// totals returns what the programs counted, when the gadget stops, for gadgets without a ring buffer; nil: decode
 	// takes the records of a ring buffer.
@@ -97,6 +99,9 @@ type Running struct {
 	totals     func(c *ebpf.Collection) ([]total, error)
 	stopped    chan struct{}
 	clock      *clock
+
+	poll         poll // of a polled tier, which has neither reader nor collection
+	seen, missed atomic.Uint64
 }
 
 // State returns the gadget's state: Works, or Degraded if it does not see all that it could.
@@ -163,6 +168,14 @@ func (s *Starter) Start(g describe.Gadget) (*Running, error) {
 			return r, nil
 		}
 		failed = errors.Join(failed, fmt.Errorf("gadget %s by %s: %w", g.Name, t.name, err))
+	}
+	if how.polled != nil {
+		r, err := s.startPolled(how, failed)
+		if err == nil {
+			r.Gadget = g
+			return r, nil
+		}
+		failed = errors.Join(failed, err)
 	}
 	return nil, failed
 }
@@ -343,6 +356,9 @@ func (r *Running) ReadRaw(keep func(raw []byte) error, idle func()) (frame.Ledge
 
 // readRecords passes the records of the ring buffer to handle.
 func (r *Running) readRecords(handle func(raw []byte) (passed bool, err error), idle func()) (frame.Ledger, error) {
+	if r.poll != nil {
+		return r.readPolled(handle, idle)
+	}
 	var ledger frame.Ledger
 	var record ringbuf.Record
 	var failed error
@@ -438,6 +454,9 @@ func (r *Running) Close() error { return errors.Join(r.Stop(), r.close()) }
 // readCounters returns the counters of the BPF programs, summed over all CPUs. missed includes how often the kernel
 // did not run a program because it was running already, where the kernel counts that (5.12 and newer).
 func (r *Running) readCounters() (seen, lost, missed uint64, err error) {
+	if r.poll != nil {
+		return r.seen.Load(), 0, r.missed.Load(), nil
+	}
 	for key, sum := range map[uint32]*uint64{0: &seen, 1: &lost, 2: &missed} {
 		var perCPU []uint64
 		if err := r.collection.Maps["counters"].Lookup(key, &perCPU); err != nil {
@@ -463,6 +482,8 @@ func (r *Running) close() error {
 	if r.reader != nil {
 		failed = errors.Join(failed, r.reader.Close())
 	}
-	r.collection.Close()
+	if r.collection != nil {
+		r.collection.Close()
+	}
 	return failed
 }

@@ -1,15 +1,21 @@
 package gadget
 
 import (
+	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	describe "github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
 
@@ -122,5 +128,70 @@ func TestTCPSeesResetsAndRetransmissions(t *testing.T) {
 	}
 	if seen["reset sent"] != resets || seen["reset received"] != resets || seen["accept"] != resets+1 {
 		t.Errorf("%v, want %d resets on either side and %d accepts", seen, resets, resets+1)
+	}
+}
+
+// lingering is a program with connections that stay open for a while.
+const lingering = "lingering"
+
+const lingers = 3 // connections
+
+func init() { programs[lingering] = func() { whenTold(linger) } }
+
+func linger() {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		listener := listen(address)
+		for range lingers {
+			client, server := connection(listener)
+			time.Sleep(3 * polledEvery)
+			client.Close()
+			server.Close()
+		}
+		listener.Close()
+	}
+	time.Sleep(3 * polledEvery)
+}
+
+// Without tracing, gadget tcp has the connections that stay open for some time, of the target's processes only, and says
+// what it does not see.
+func TestTCPByProc(t *testing.T) {
+	p := start(t, lingering)
+	starter, err := NewStarter(targetOf(t, p.Process.Pid))
+	ok(t, err)
+	running, err := starter.startPolled(tcpGadget, errors.New("as the test wants it"))
+	ok(t, err)
+	if running.State() != frame.Degraded || !strings.Contains(running.Lacks, "retransmissions") || !strings.Contains(running.Lacks, "as the test wants it") {
+		t.Errorf("%s: %s", running.State(), running.Lacks)
+	}
+	var events []*describe.Event
+	finished := make(chan frame.Ledger)
+	go func() {
+		ledger, err := running.Read(func(e *describe.Event) (bool, error) { events = append(events, e); return true, nil }, func() {})
+		if err != nil {
+			t.Error(err)
+		}
+		finished <- ledger
+	}()
+	others := listen("127.0.0.1:0") // a connection of this process, which is not the target
+	client, server := connection(others)
+	p.do(t)
+	client.Close()
+	server.Close()
+	ok(t, running.Stop())
+	checkBalanced(t, <-finished, len(events))
+	seen := map[string]int{}
+	for _, e := range events {
+		c := e.Payload.(*describe.TCP)
+		seen[fmt.Sprintf("%s %t", c.Op, c.Local.Addr().Is6())]++
+		if int(e.PID) != p.Process.Pid || !strings.HasPrefix(e.Comm, "gadget.test") || !c.Local.Addr().IsLoopback() || !c.Remote.Addr().IsLoopback() || c.Local.Port() == 0 {
+			t.Errorf("%+v %+v", e, c)
+		}
+		if c.Op == "close" && c.Took < polledEvery {
+			t.Errorf("open for %s only", c.Took)
+		}
+	}
+	want := map[string]int{"connect false": lingers, "accept false": lingers, "close false": 2 * lingers, "connect true": lingers, "accept true": lingers, "close true": 2 * lingers}
+	if !maps.Equal(seen, want) {
+		t.Errorf("%v, want %v", seen, want)
 	}
 }

@@ -26,6 +26,7 @@ var tcpGadget = implementation{
 			{to: "tcp_retransmit_skb", program: "tcp_retransmitted", without: "retransmissions"},
 		},
 	}},
+	polled: &tcpByProc,
 	adapt:  findResetReason,
 	decode: decodeTCP,
 }
@@ -46,8 +47,15 @@ func findResetReason(spec *ebpf.CollectionSpec, kernel *btf.Spec, of *facts) err
 	return setConstant(spec, "reset_has_reason", true)
 }
 
+// The OP_ constants in tcp.bpf.c that the lowest tier has too.
+const (
+	opConnect = 1
+	opAccept  = 2
+	opClose   = 3
+)
+
 // operations has the names of the OP_ constants in tcp.bpf.c.
-var operations = map[uint16]string{1: "connect", 2: "accept", 3: "close", 4: "reset sent", 5: "reset received", 6: "retransmit"}
+var operations = map[uint16]string{opConnect: "connect", opAccept: "accept", opClose: "close", 4: "reset sent", 5: "reset received", 6: "retransmit"}
 
 func decodeTCP(raw []byte, of *facts) (head, describe.Payload, error) {
 	e, err := castRecord[tcpTcpEvent](raw)

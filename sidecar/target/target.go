@@ -104,6 +104,14 @@ func All(proc string) (*Target, error) {
 	return t, err
 }
 
+// HasMountNS says whether processes with this mount namespace, given by its inode, belong to the target.
+func (t *Target) HasMountNS(inode uint32) bool {
+	if t.MountNS != 0 {
+		return inode == t.MountNS
+	}
+	return inode != t.OwnMountNS
+}
+
 func newTarget(proc string, mountNS uint32, foundBy string) (*Target, error) {
 	netNS, err := namespaceInode(filepath.Join(proc, "self/ns/net"))
 	if err != nil {
