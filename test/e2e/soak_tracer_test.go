@@ -26,7 +26,7 @@ import (
 // A program that opens a file, resolves a name and connects before anything else is recorded entirely, in each of 50
 // starts in the VM.
 func TestSoakFromBirth(t *testing.T) {
-	const sessions, pods = 10, 5
+	const sessions, pods = 25, 2 // more pods at once take longer than 10 s to attach in an emulated VM
 	e := newGuardedEnv(t)
 	e.reserveVM()
 	e.deployment("web", 1, func(d *appsv1.Deployment, s *corev1.Service) {
