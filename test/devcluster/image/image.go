@@ -78,7 +78,9 @@ func Product(ctx context.Context, b *build.Builder, registry string, full bool) 
 // sidecar builds a variant of the sidecar image from Debian packages and the tracer.
 func sidecar(ctx context.Context, b *build.Builder, variant, tracer string) (v1.Image, error) {
 	lists := []string{filepath.Join(b.Root(), "sidecar", "packages.txt")}
+	var keep []string
 	if variant == "sidecar-full" {
+		keep = append(keep, perlLibrary)
 		lists = append(lists, filepath.Join(b.Root(), "sidecar", "packages-full.txt"))
 	}
 	root, err := b.RootFS(ctx, lists...)
@@ -90,7 +92,7 @@ func sidecar(ctx context.Context, b *build.Builder, variant, tracer string) (v1.
 		return nil, err
 	}
 	defer f.Close()
-	data, err := slim(f)
+	data, err := slim(f, keep...)
 	if err != nil {
 		return nil, err
 	}

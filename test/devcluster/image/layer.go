@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,13 +105,16 @@ var unneeded = []string{
 	"usr/share/locale/", "usr/share/man/", "usr/share/info/", "usr/share/perl/", "usr/share/perl5/", "usr/share/lintian/",
 	"usr/share/bash-completion/", "usr/share/zoneinfo/", "usr/lib/locale/", "usr/lib/x86_64-linux-gnu/perl",
 	"usr/share/icons/", "usr/share/applications/", "usr/share/pixmaps/", "usr/share/nmap/", "usr/lib/systemd/", "lib/systemd/", "usr/share/tcpdump/",
-	"usr/lib/x86_64-linux-gnu/gconv/", "usr/lib/x86_64-linux-gnu/libperl", "usr/bin/perl", "etc/perl/",
+	"usr/lib/x86_64-linux-gnu/gconv/", perlLibrary, "usr/bin/perl", "etc/perl/",
 	"var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "dev/",
 }
 
+// perlLibrary is unneeded but in the full image: perf is linked with it.
+const perlLibrary = "usr/lib/x86_64-linux-gnu/libperl"
+
 // slim rewrites a root filesystem without unneeded files, but with all licences, and sets all times
-// to epoch.
-func slim(in io.Reader) ([]byte, error) {
+// to epoch. keep are prefixes of files to keep nevertheless.
+func slim(in io.Reader, keep ...string) ([]byte, error) {
 	var buf bytes.Buffer
 	r, w := tar.NewReader(in), tar.NewWriter(&buf)
 	for {
@@ -122,7 +126,8 @@ func slim(in io.Reader) ([]byte, error) {
 			return nil, fmt.Errorf("root filesystem: %w", err)
 		}
 		h.Name = strings.TrimPrefix(h.Name, "./")
-		if h.Name == "" || isUnneeded(h.Name) {
+		kept := slices.ContainsFunc(keep, func(prefix string) bool { return strings.HasPrefix(h.Name, prefix) })
+		if h.Name == "" || isUnneeded(h.Name) && !kept {
 			continue
 		}
 		h.ModTime, h.AccessTime, h.ChangeTime = epoch, time.Time{}, time.Time{}
