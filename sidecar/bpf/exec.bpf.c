@@ -4,6 +4,7 @@
  * are read from the new program's memory, where the kernel has just put them. For a
  * program that cannot be started, path and arguments are those of the call.
  */
+#include "gadget.h"
 #include "syscall.h"
 
 #define PATH_LEN 256
@@ -72,9 +73,9 @@ int exec_started(struct raw_args *ctx)
 	struct linux_binprm *bprm = (struct linux_binprm *)ctx->args[2];
 	struct exec_event *e;
 	unsigned long begin, length;
-	__u64 id = bpf_get_current_pid_tgid();
+	__u64 id = bpf_get_current_pid_tgid(), before = id >> 32 << 32 | (__u32)ctx->args[1];
 
-	bpf_map_delete_elem(&calls, &id);
+	bpf_map_delete_elem(&calls, &before); /* a thread that starts a program gets the number of its process */
 	if (!is_target())
 		return 0;
 	e = reserve(sizeof(*e));

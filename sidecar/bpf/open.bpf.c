@@ -5,6 +5,7 @@
  * a relative path, the directory that it starts from is part of the event: later, nobody
  * could tell.
  */
+#include "gadget.h"
 #include "syscall.h"
 
 #define PATH_LEN 256

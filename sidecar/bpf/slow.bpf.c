@@ -3,6 +3,7 @@
  * slow: system calls of the target that take longer than a threshold, with their arguments.
  * A path among them is read at the exit, because then the kernel has paged it in.
  */
+#include "gadget.h"
 #include "syscall.h"
 
 #define PATH_LEN 128
@@ -33,7 +34,7 @@ const struct slow_event *unused_slow_event __attribute__((unused));
 
 struct call {
 	__u64 began; /* ns, monotonic; 0: no call */
-	__u32 pid;   /* they do not change while the thread lives */
+	__u32 pid;   /* in the sandbox */
 	__u32 tid;
 };
 
@@ -45,7 +46,7 @@ struct {
 } calls SEC(".maps");
 
 /* Every call of the target runs this, so it does little: the exit has the arguments too. (Not
- * those of a successful execve, whose path belongs to a memory that is gone by then.) */
+ * those of a successful execve, whose path was in the old program's memory.) */
 SEC("raw_tp/sys_enter")
 int slow_enter(struct raw_args *ctx)
 {
@@ -116,7 +117,7 @@ int slow_exit(struct raw_args *ctx)
 	if (ended.now - ended.began < threshold)
 		return 0;
 	read_registers(&ended.regs, (struct pt_regs *)ctx->args[0]);
-	nr = number_in(&ended.regs);
+	nr = call_number((struct pt_regs *)ctx->args[0]);
 	if (nr >= MAX_NR)
 		return 0;
 	if (is_compat())
@@ -143,6 +144,26 @@ int slow_exit(struct raw_args *ctx)
 	if (bpf_probe_read_user_str(e->path, sizeof(e->path), (void *)path_at) < 0)
 		e->path[0] = 0;
 	submit(e, sizeof(*e));
+	return 0;
+}
+
+/* A thread that starts a program gets the number of its process. */
+SEC("raw_tp/sched_process_exec")
+int slow_exec(struct raw_args *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid(), before = id >> 32 << 32 | (__u32)ctx->args[1];
+	struct call *found, call;
+
+	if (before == id)
+		return 0;
+	found = bpf_map_lookup_elem(&calls, &before);
+	if (!found)
+		return 0;
+	call = *found;
+	call.tid = call.pid;
+	bpf_map_delete_elem(&calls, &before);
+	if (bpf_map_update_elem(&calls, &id, &call, BPF_ANY))
+		count(MISSED);
 	return 0;
 }
 

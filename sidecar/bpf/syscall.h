@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
-/* Shared by the gadgets that pair the entry of a system call with its exit. */
+/* Shared by the programs that look at system calls. */
 #ifndef OSC_DEBUG_SYSCALL_H
 #define OSC_DEBUG_SYSCALL_H
 
-#include "gadget.h"
+#include "kernel.h"
 
 /* This bit marks the numbers of the 32-bit table. */
 #define COMPAT 512
 #define MAX_NR 512
-#define NO_CALL 0xffff
 
 #if defined(__TARGET_ARCH_x86)
 #define TS_COMPAT 2
@@ -38,35 +37,23 @@ static __always_inline __u64 call_number(struct pt_regs *regs)
 #endif
 }
 
-/* The registers with a call's number and arguments, which its exit has too. */
+/* The registers with a call's arguments, which its exit has too. */
 struct registers {
 #if defined(__TARGET_ARCH_x86)
-	unsigned long bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax; /* in this order in struct pt_regs */
+	unsigned long bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di; /* in this order in struct pt_regs */
 #else
 	__u64 x[6];
 	__u64 orig_x0;
-	__s32 syscallno;
 #endif
 };
 
 static __always_inline void read_registers(struct registers *r, struct pt_regs *regs)
 {
 #if defined(__TARGET_ARCH_x86)
-	bpf_core_read(r, sizeof(*r), &regs->bp); /* one read instead of twelve */
+	bpf_core_read(r, sizeof(*r), &regs->bp); /* one read instead of many */
 #else
 	bpf_core_read(r->x, sizeof(r->x), &regs->regs);
 	r->orig_x0 = BPF_CORE_READ(regs, orig_x0);
-	r->syscallno = BPF_CORE_READ(regs, syscallno);
-#endif
-}
-
-/* The number of a call. */
-static __always_inline __u64 number_in(const struct registers *r)
-{
-#if defined(__TARGET_ARCH_x86)
-	return r->orig_ax;
-#else
-	return r->syscallno;
 #endif
 }
 

@@ -3,6 +3,7 @@
  * syscalls: how often the target makes each system call, how long these take, and how
  * often they fail with which error. All is counted in the kernel; no call makes an event.
  */
+#include "gadget.h"
 #include "syscall.h"
 
 #define BUCKETS 40 /* of powers of two, in ns: the last is 9 minutes and more */
@@ -136,6 +137,25 @@ int syscalls_exit(struct raw_args *ctx)
 		else if (bpf_map_update_elem(&errors, &key, &one, BPF_ANY))
 			count(MISSED);
 	}
+	return 0;
+}
+
+/* A thread that starts a program gets the number of its process. */
+SEC("raw_tp/sched_process_exec")
+int syscalls_exec(struct raw_args *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid(), before = id >> 32 << 32 | (__u32)ctx->args[1];
+	struct call *found, call;
+
+	if (before == id)
+		return 0;
+	found = bpf_map_lookup_elem(&calls, &before);
+	if (!found)
+		return 0;
+	call = *found;
+	bpf_map_delete_elem(&calls, &before);
+	if (bpf_map_update_elem(&calls, &id, &call, BPF_ANY))
+		count(MISSED);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
  * is unrelated. So the owner of an outgoing connection is saved at SYN_SENT, and that of an
  * incoming one when a process accepts it: who listens need not be who accepts.
  */
+#include "gadget.h"
 #include "syscall.h"
 
 #define AF_INET 2
@@ -27,7 +28,7 @@
 #define NR_COMPAT_ACCEPT4 366
 #endif
 
-enum { ESTABLISHED = 1, SYN_SENT = 2, SYN_RECV = 3, FIN_WAIT2 = 5, TIME_WAIT = 6, CLOSE = 7, LAST_ACK = 9, CLOSING = 11 };
+enum { ESTABLISHED = 1, SYN_SENT = 2, SYN_RECV = 3, FIN_WAIT2 = 5, TIME_WAIT = 6, CLOSE = 7, LAST_ACK = 9, LISTEN = 10, CLOSING = 11 };
 enum { SOCK_DONE = 1 }; /* bit of skc_flags: the peer sent its FIN */
 enum { OP_CONNECT = 1, OP_ACCEPT = 2, OP_CLOSE = 3, OP_RESET_SENT = 4, OP_RESET_RECEIVED = 5, OP_RETRANSMIT = 6 };
 
@@ -167,13 +168,18 @@ int tcp_state(struct raw_args *ctx)
 	if (!is_target_net(sk))
 		return 0;
 	switch (new) {
+	case LISTEN: /* the kernel uses the memory of closed sockets again */
+		bpf_map_delete_elem(&connections, &key);
+		bpf_map_delete_elem(&closed, &key);
+		return 0;
 	case SYN_SENT:
+		bpf_map_delete_elem(&connections, &key);
+		bpf_map_delete_elem(&closed, &key);
 		if (!is_target())
 			return 0;
 		fresh.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 		fresh.owned = true;
 		current_owner(&fresh.owner);
-		bpf_map_delete_elem(&closed, &key);
 		if (bpf_map_update_elem(&connections, &key, &fresh, BPF_ANY))
 			count(MISSED);
 		return 0;
@@ -287,14 +293,17 @@ int tcp_accepted(struct raw_args *ctx)
 static __always_inline int emit_of(struct sock *sk, __u16 op, int reason)
 {
 	__u64 key = (__u64)sk;
+	bool was_closed = false;
 	struct connection *c;
 	struct tcp_event *e;
 
 	if (!sk)
 		return 0;
 	c = bpf_map_lookup_elem(&connections, &key);
-	if (!c && op == OP_RESET_SENT)
+	if (!c && op == OP_RESET_SENT) {
 		c = bpf_map_lookup_elem(&closed, &key);
+		was_closed = true;
+	}
 	if (!c || !c->owned)
 		return 0;
 	e = describe(sk, c, op, bpf_ktime_get_ns());
@@ -302,6 +311,8 @@ static __always_inline int emit_of(struct sock *sk, __u16 op, int reason)
 		e->reason = reason;
 		submit(e, sizeof(*e));
 	}
+	if (was_closed)
+		bpf_map_delete_elem(&closed, &key);
 	return 0;
 }
 

@@ -20,6 +20,9 @@ type clock struct {
 	mu    sync.Mutex
 	eras  []era              // in the order of their begins
 	steps chan time.Duration // by how much the wall clock was set
+
+	setters *setters // nil: not watched
+	lastSet uint64   // what setters said last, ns, monotonic
 }
 
 // era is a time in which nobody set the wall clock.
@@ -46,13 +49,19 @@ func readClocks() (now uint64, zero time.Time, err error) {
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
 		return 0, time.Time{}, fmt.Errorf("read the clock: %w", err)
 	}
-	return uint64(ts.Nano()), time.Now().Round(0).Add(-time.Duration(ts.Nano())), nil
+	return uint64(ts.Nano()), time.Now().UTC().Round(0).Add(-time.Duration(ts.Nano())), nil
 }
 
 // at returns the wall-clock time of a monotonic time in ns.
 func (c *clock) at(monotonic uint64) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if set := c.setters.last(); set != c.lastSet { // this process may not have been told yet
+		c.lastSet = set
+		if now, zero, err := readClocks(); err == nil {
+			c.noteStep(now, zero)
+		}
+	}
 	i := len(c.eras) - 1
 	for i > 0 && c.eras[i].begin > monotonic {
 		i--
@@ -60,16 +69,18 @@ func (c *clock) at(monotonic uint64) time.Time {
 	return c.eras[i].zero.Add(time.Duration(monotonic))
 }
 
-// noteStep begins a new era if the wall clock was set.
+// noteStep begins a new era if the wall clock was set. The caller has locked the clock.
 func (c *clock) noteStep(now uint64, zero time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	last := c.eras[len(c.eras)-1]
 	step := zero.Sub(last.zero)
 	if step.Abs() < smallestStep {
 		return
 	}
-	c.eras = append(c.eras, era{now, zero})
+	begin := now
+	if set := c.setters.last(); set <= now && now-set < uint64(toldWithin) {
+		begin = set
+	}
+	c.eras = append(c.eras, era{begin, zero})
 	select {
 	case c.steps <- step:
 	default: // nobody reads them
@@ -90,17 +101,19 @@ func (c *clock) watch(ctx context.Context) error {
 	defer end.Close()
 	defer closeAtEnd.Close()
 	defer context.AfterFunc(ctx, func() { closeAtEnd.Close() })()
-	setters := watchSetters()
-	defer setters.close()
+	c.watchSetters()
+	defer c.forgetSetters()
 	for ctx.Err() == nil {
 		// A timer for a time that never comes ends early, and only, if the clock is set.
 		far := unix.ItimerSpec{Value: unix.Timespec{Sec: 1 << 40}}
 		if err := unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME|tfdTimerCancelOnSet, &far, nil); err != nil {
 			return fmt.Errorf("watch the clock: %w", err)
 		}
+		c.mu.Lock()
 		if now, zero, err := readClocks(); err == nil {
-			c.noteStep(setters.last(now), zero)
+			c.noteStep(now, zero)
 		}
+		c.mu.Unlock()
 		if err := waitCancelled(ctx, fd, int(end.Fd())); err != nil {
 			return err
 		}
@@ -130,45 +143,52 @@ func waitCancelled(ctx context.Context, timer, end int) error {
 	return nil
 }
 
-// setters knows when a process last made a system call that can set the wall clock. Without it, or nil, an event that
-// happens after the clock was set, but before this process is told, would have the time of the clock as it was.
+// setters knows when a process last made a system call that can set the wall clock. Without it, an event that happens
+// after the clock was set, but before this process is told, would have the time of the clock as it was.
 type setters struct {
 	programs *ebpf.Collection
 	attached link.Link
+	call     *ebpf.Variable // ns, monotonic
 }
 
-// watchSetters returns nil if the kernel does not allow it.
-func watchSetters() *setters {
+// watchSetters watches those calls, if the kernel allows it.
+func (c *clock) watchSetters() {
 	spec, err := loadClock()
 	if err != nil {
-		return nil
+		return
 	}
 	s := &setters{}
 	if s.programs, err = ebpf.NewCollection(spec); err != nil {
-		return nil
+		return
 	}
+	s.call = s.programs.Variables["maybe_set"]
 	if s.attached, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sys_enter", Program: s.programs.Programs["clock_enter"]}); err != nil {
 		s.programs.Close()
-		return nil
+		return
 	}
-	return s
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setters = s
+}
+
+// forgetSetters ends what watchSetters began.
+func (c *clock) forgetSetters() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.setters != nil {
+		_ = c.setters.attached.Close()
+		c.setters.programs.Close()
+		c.setters = nil
+	}
 }
 
 // toldWithin is how long after such a call this process is told at most. An older call was another one.
 const toldWithin = time.Second
 
-// last returns when the call was made that set the clock, as this process notices now. Times are monotonic, in ns.
-func (s *setters) last(now uint64) uint64 {
-	var call uint64
-	if s == nil || s.programs.Variables["maybe_set"].Get(&call) != nil || call > now || now-call > uint64(toldWithin) {
-		return now
+// last returns when the last such call was made, in ns of the monotonic clock, 0 if there was none.
+func (s *setters) last() (call uint64) {
+	if s == nil || s.call.Get(&call) != nil {
+		return 0
 	}
 	return call
-}
-
-func (s *setters) close() {
-	if s != nil {
-		_ = s.attached.Close()
-		s.programs.Close()
-	}
 }

@@ -25,7 +25,8 @@ import (
 	"github.com/osc-debug/osc-debug/sidecar/target"
 )
 
-// implementation is how a gadget sees events: by the first of its tiers that loads and attaches.
+// implementation is how a gadget sees events: by the first of its tiers that loads and attaches, the lowest without BPF
+// programs.
 type implementation struct {
 	load   func() (*ebpf.CollectionSpec, error)
 	tiers  []tier
@@ -328,8 +329,7 @@ func argumentsOf(kernel *btf.Spec, tracepoint string) []btf.FuncParam {
 	return function.Params[1:] // the first is the tracepoint's own data
 }
 
-// pollInterval is how often the ring buffer is read: programs wake the reader only when the buffer
-// fills up.
+// pollInterval is how often the ring buffer is read at least: programs wake the reader when much is waiting.
 const pollInterval = 50 * time.Millisecond
 
 // Read passes events to deliver until Stop is called and the buffer is empty. Then it closes the gadget

@@ -178,7 +178,9 @@ func TestTCPByProc(t *testing.T) {
 	client.Close()
 	server.Close()
 	ok(t, running.Stop())
-	checkBalanced(t, <-finished, len(events))
+	if l := <-finished; !l.Balanced() || int(l.Delivered) != len(events) { // another program's connection may be missed
+		t.Errorf("ledger %s, %d events", l, len(events))
+	}
 	seen := map[string]int{}
 	for _, e := range events {
 		c := e.Payload.(*describe.TCP)

@@ -11,6 +11,9 @@ import (
 // polledEvery is how often a polled tier looks.
 const polledEvery = 100 * time.Millisecond
 
+// polledFailures is how often in a row a look may fail.
+const polledFailures = 10
+
 // polledTier is the lowest tier of a gadget, which needs no BPF programs.
 type polledTier struct {
 	name, lacks string
@@ -42,6 +45,7 @@ func (s *Starter) startPolled(how implementation, why error) (*Running, error) {
 func (r *Running) readPolled(handle func(raw []byte) (passed bool, err error), idle func()) (ledger frame.Ledger, err error) {
 	ticker := time.NewTicker(polledEvery)
 	defer ticker.Stop()
+	failed := 0
 	for last := false; !last; {
 		select {
 		case <-ticker.C:
@@ -49,7 +53,9 @@ func (r *Running) readPolled(handle func(raw []byte) (passed bool, err error), i
 			last = true
 		}
 		found, err := r.poll()
-		if err != nil {
+		if failed++; err == nil {
+			failed = 0
+		} else if ledger.Missed++; failed >= polledFailures {
 			return ledger, err
 		}
 		for _, raw := range found.records {

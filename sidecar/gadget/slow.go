@@ -1,6 +1,7 @@
 package gadget
 
 import (
+	"fmt"
 	"slices"
 	"time"
 	"unsafe"
@@ -14,7 +15,7 @@ import (
 var slowGadget = implementation{
 	load: loadSlow,
 	tiers: []tier{{name: rawTracepoints, required: []attachment{
-		{to: "sys_exit", program: "slow_exit"}, {to: "sched_process_exit", program: "slow_thread_exit"}, {to: "sys_enter", program: "slow_enter"},
+		{to: "sys_exit", program: "slow_exit"}, {to: "sched_process_exit", program: "slow_thread_exit"}, {to: "sched_process_exec", program: "slow_exec"}, {to: "sys_enter", program: "slow_enter"},
 	}}},
 	adapt:  setPathArguments,
 	decode: decodeSlow,
@@ -25,6 +26,9 @@ func setPathArguments(spec *ebpf.CollectionSpec, _ *btf.Spec, _ *facts) error {
 	var table [2 * compatCall]uint8
 	for nr, c := range callTable() {
 		table[nr] = uint8(1 + slices.Index(c.arguments, "path")) // 0: it has none
+		if table[nr] > 2 {
+			return fmt.Errorf("the path of %s is not its first or second argument", c.name)
+		}
 	}
 	return setConstant(spec, "path_argument", table)
 }
@@ -47,8 +51,10 @@ func decodeSlow(raw []byte, _ *facts) (head, describe.Payload, error) {
 		case "":
 		case "path":
 			s.Args = append(s.Args, describe.Argument{Name: a, Path: cString(e.Path[:])})
-		case "fd", "dirfd":
+		case "fd", "dirfd", "from", "pid", "ms", "events": // an int: the upper half of the register says nothing
 			s.Args = append(s.Args, describe.Argument{Name: a, Number: int64(int32(e.Args[i]))})
+		case "op":
+			s.Args = append(s.Args, describe.Argument{Name: a, Number: int64(uint32(e.Args[i]))})
 		default:
 			s.Args = append(s.Args, describe.Argument{Name: a, Number: int64(e.Args[i])})
 		}

@@ -42,6 +42,7 @@ const (
 	slowMapCounters        = "counters"
 	slowMapEvents          = "events"
 	slowProgSlowEnter      = "slow_enter"
+	slowProgSlowExec       = "slow_exec"
 	slowProgSlowExit       = "slow_exit"
 	slowProgSlowThreadExit = "slow_thread_exit"
 	slowVarOwnMntNs        = "own_mnt_ns"
@@ -97,6 +98,7 @@ type slowSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type slowProgramSpecs struct {
 	SlowEnter      *ebpf.ProgramSpec `ebpf:"slow_enter"`
+	SlowExec       *ebpf.ProgramSpec `ebpf:"slow_exec"`
 	SlowExit       *ebpf.ProgramSpec `ebpf:"slow_exit"`
 	SlowThreadExit *ebpf.ProgramSpec `ebpf:"slow_thread_exit"`
 }
@@ -176,6 +178,7 @@ type slowVariables struct {
 // It can be passed to loadSlowObjects or ebpf.CollectionSpec.LoadAndAssign.
 type slowPrograms struct {
 	SlowEnter      *ebpf.Program `ebpf:"slow_enter"`
+	SlowExec       *ebpf.Program `ebpf:"slow_exec"`
 	SlowExit       *ebpf.Program `ebpf:"slow_exit"`
 	SlowThreadExit *ebpf.Program `ebpf:"slow_thread_exit"`
 }
@@ -183,6 +186,7 @@ type slowPrograms struct {
 func (p *slowPrograms) Close() error {
 	return _SlowClose(
 		p.SlowEnter,
+		p.SlowExec,
 		p.SlowExit,
 		p.SlowThreadExit,
 	)

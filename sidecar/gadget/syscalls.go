@@ -16,7 +16,8 @@ import (
 var syscallsGadget = implementation{
 	load: loadSyscalls,
 	tiers: []tier{{name: rawTracepoints, required: []attachment{
-		{to: "sys_exit", program: "syscalls_exit"}, {to: "sched_process_exit", program: "syscalls_thread_exit"}, {to: "sys_enter", program: "syscalls_enter"},
+		{to: "sys_exit", program: "syscalls_exit"}, {to: "sched_process_exit", program: "syscalls_thread_exit"}, {to: "sched_process_exec", program: "syscalls_exec"},
+		{to: "sys_enter", program: "syscalls_enter"},
 	}}},
 	totals: readSyscalls,
 }

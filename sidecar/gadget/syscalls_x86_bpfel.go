@@ -43,6 +43,7 @@ const (
 	syscallsMapEvents              = "events"
 	syscallsMapStats               = "stats"
 	syscallsProgSyscallsEnter      = "syscalls_enter"
+	syscallsProgSyscallsExec       = "syscalls_exec"
 	syscallsProgSyscallsExit       = "syscalls_exit"
 	syscallsProgSyscallsThreadExit = "syscalls_thread_exit"
 	syscallsVarOwnMntNs            = "own_mnt_ns"
@@ -97,6 +98,7 @@ type syscallsSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type syscallsProgramSpecs struct {
 	SyscallsEnter      *ebpf.ProgramSpec `ebpf:"syscalls_enter"`
+	SyscallsExec       *ebpf.ProgramSpec `ebpf:"syscalls_exec"`
 	SyscallsExit       *ebpf.ProgramSpec `ebpf:"syscalls_exit"`
 	SyscallsThreadExit *ebpf.ProgramSpec `ebpf:"syscalls_thread_exit"`
 }
@@ -180,6 +182,7 @@ type syscallsVariables struct {
 // It can be passed to loadSyscallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type syscallsPrograms struct {
 	SyscallsEnter      *ebpf.Program `ebpf:"syscalls_enter"`
+	SyscallsExec       *ebpf.Program `ebpf:"syscalls_exec"`
 	SyscallsExit       *ebpf.Program `ebpf:"syscalls_exit"`
 	SyscallsThreadExit *ebpf.Program `ebpf:"syscalls_thread_exit"`
 }
@@ -187,6 +190,7 @@ type syscallsPrograms struct {
 func (p *syscallsPrograms) Close() error {
 	return _SyscallsClose(
 		p.SyscallsEnter,
+		p.SyscallsExec,
 		p.SyscallsExit,
 		p.SyscallsThreadExit,
 	)

@@ -32,7 +32,7 @@ var tcpByProc = polledTier{
 type tcpPoller struct {
 	proc   string
 	target *target.Target
-	known  map[socketKey]*polledConnection // nil: not the target's
+	known  map[socketKey]*polledConnection
 	began  bool
 }
 
@@ -42,15 +42,19 @@ type socketKey struct {
 	local, remote string // as in the list
 }
 
-// polledConnection is a connection of the target.
+// polledConnection is a connection.
 type polledConnection struct {
-	record tcpTcpEvent
-	since  uint64 // ns, monotonic
+	ofTarget bool // it is an event: it belongs to the target, and was not open before
+	record   tcpTcpEvent
+	since    uint64 // ns, monotonic
+	absent   uint64 // since when it is not in the list, 0: it is
 }
 
 // States in the kernel's lists (include/net/tcp_states.h) that matter here.
 const (
 	stateEstablished = 0x01
+	stateFinWait1    = 0x04 // the program has ended its half, and may still receive
+	stateFinWait2    = 0x05
 	stateCloseWait   = 0x08
 	stateListen      = 0x0a
 )
@@ -89,7 +93,7 @@ func (p *tcpPoller) poll() (out polled, err error) {
 			if _, port, err := parseAddress(s.key.local); err == nil {
 				listening[port] = true
 			}
-		case stateEstablished, stateCloseWait:
+		case stateEstablished, stateFinWait1, stateFinWait2, stateCloseWait:
 			open[s.key] = true
 			if _, ok := p.known[s.key]; !ok {
 				fresh = append(fresh, s)
@@ -104,19 +108,24 @@ func (p *tcpPoller) poll() (out polled, err error) {
 		c := p.connection(s, owners[s.key.inode], listening, now)
 		p.known[s.key] = c
 		switch {
-		case c != nil:
+		case c.ofTarget:
 			out.records = append(out.records, rawOf(c.record))
 		case p.began && owners[s.key.inode] == 0:
 			out.missed++
 		}
 	}
 	for key, c := range p.known {
-		if open[key] {
+		switch {
+		case open[key]:
+			c.absent = 0
+			continue
+		case c.absent == 0:
+			c.absent = now // the kernel may skip a line while the list changes
 			continue
 		}
 		delete(p.known, key)
-		if c != nil {
-			c.record.Op, c.record.Time, c.record.Took = opClose, now, now-c.since
+		if c.ofTarget {
+			c.record.Op, c.record.Time, c.record.Took = opClose, c.absent, c.absent-c.since
 			out.records = append(out.records, rawOf(c.record))
 		}
 	}
@@ -127,18 +136,16 @@ func (p *tcpPoller) poll() (out polled, err error) {
 // notTarget is the owner of connections of processes that are not the target's.
 const notTarget = ^uint32(0)
 
-// connection returns a connection of the target that is new, nil if it is not the target's or was open before.
+// connection returns a connection that is in the list for the first time.
 func (p *tcpPoller) connection(s listedSocket, owner uint32, listening map[uint16]bool, now uint64) *polledConnection {
 	if !p.began || owner == 0 || owner == notTarget {
-		return nil
+		return &polledConnection{}
 	}
-	c := &polledConnection{since: now, record: tcpTcpEvent{Time: now, Pid: owner, Tid: owner, Op: opConnect, Family: s.family, Reason: -1}}
+	c := &polledConnection{ofTarget: true, since: now, record: tcpTcpEvent{Time: now, Pid: owner, Tid: owner, Op: opConnect, Family: s.family, Reason: -1}}
 	var err, err2 error
 	c.record.Local, c.record.LocalPort, err = parseAddress(s.key.local)
 	c.record.Remote, c.record.RemotePort, err2 = parseAddress(s.key.remote)
-	if err != nil || err2 != nil {
-		return nil
-	}
+	c.ofTarget = err == nil && err2 == nil
 	if listening[c.record.LocalPort] {
 		c.record.Op = opAccept
 	}

@@ -165,6 +165,9 @@ func (r *Ring) rotate() error {
 	if _, err := r.buffer.Write(append(head, text...)); err != nil {
 		return err
 	}
+	if err := r.buffer.Flush(); err != nil { // for Newest
+		return err
+	}
 	r.size = int64(len(head) + len(text))
 	r.kept = append(r.kept, segment{path, make([]uint64, len(r.gadgets))})
 	return nil
@@ -195,6 +198,20 @@ func Read(dir string, from uint64, do func(Record) error) error {
 		}
 	}
 	return nil
+}
+
+// Newest returns what the newest segment of a ring knows, nil if there is none.
+func Newest(dir string) (*Meta, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
+	if err != nil || len(paths) == 0 {
+		return nil, err
+	}
+	f, err := os.Open(slices.Max(paths))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readMeta(f)
 }
 
 // firstOf returns the sequence number in a segment's name, 0 if there is none.

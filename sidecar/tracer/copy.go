@@ -86,10 +86,13 @@ const spare = 32 << 20
 // checkRoom returns an error if a file of a size would take the scratch volume at dir over its limit, in bytes, or into
 // the recorder's part of it.
 func checkRoom(dir string, size, limit int64) error {
-	var used, recorded int64
+	var used, recorded, reserved int64
+	if _, err := os.Stat(filepath.Join(dir, filepath.Base(frame.RecordingDir))); err == nil {
+		reserved = frame.RecordingLimit
+	}
 	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {
-			return err
+			return ignoreMissing(err)
 		}
 		var s unix.Stat_t
 		if err := unix.Lstat(path, &s); err != nil {
@@ -102,11 +105,11 @@ func checkRoom(dir string, size, limit int64) error {
 		}
 		return nil
 	})
-	if err := ignoreMissing(err); err != nil {
+	if err != nil {
 		return err
 	}
-	if room := limit - spare - used - max(recorded, frame.RecordingLimit); size > room {
-		return fmt.Errorf("%s has room for %d MiB of files beside the recording, not for %d: a sandbox whose volume has more than %d MiB is evicted",
+	if room := limit - spare - used - max(recorded, reserved); size > room {
+		return fmt.Errorf("%s has room for %d MiB more, not for %d: a sandbox whose volume has more than %d MiB is evicted",
 			dir, max(room, 0)>>20, size>>20, limit>>20)
 	}
 	return nil

@@ -87,7 +87,7 @@ func TestAFileIsReceived(t *testing.T) {
 func TestCheckRoom(t *testing.T) {
 	dir := t.TempDir()
 	const limit = 1 << 30
-	free := int64(limit - spare - frame.RecordingLimit)
+	free := int64(limit - spare)
 	check := func(size int64, fits bool) {
 		t.Helper()
 		if err := checkRoom(dir, size, limit); (err == nil) != fits {
@@ -115,7 +115,9 @@ func TestCheckRoom(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(recording, "status.json"), make([]byte, kept), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check(free-kept-4*blocks()-64<<10, true) // it is in the recorder's part
+	free -= frame.RecordingLimit
+	check(free-kept-2*blocks()-64<<10, true) // the state is in the recorder's part
+	check(free-kept+1, false)
 	if err := checkRoom(filepath.Join(dir, "none"), 1, limit); err != nil {
 		t.Error(err)
 	}

@@ -24,9 +24,16 @@ func Export(ctx context.Context, dir string, from uint64, out io.Writer) error {
 	buffer := bufio.NewWriterSize(out, 64<<10)
 	both := io.MultiWriter(buffer, sum)
 	var line []byte
-	err := recorder.Read(filepath.Join(dir, ringDir), from, func(r recorder.Record) error {
+	newest, err := recorder.Newest(filepath.Join(dir, ringDir))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	err = recorder.Read(filepath.Join(dir, ringDir), from, func(r recorder.Record) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if newest != nil && len(newest.Eras) > len(r.Meta.Eras) {
+			r.Meta.Eras = newest.Eras // a segment ends some time after the clock was set
 		}
 		e, err := gadget.Decode(r)
 		if err != nil { // the client counts it

@@ -51,6 +51,9 @@ func record(ctx context.Context, r Recording) error {
 	if err != nil {
 		return err
 	}
+	if r.SlowerThan < 0 {
+		return errNegative
+	}
 	t, err := target.All("/proc")
 	if err != nil {
 		return err

@@ -36,6 +36,8 @@ var (
 	validName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 )
 
+var errNegative = errors.New("the threshold of slow calls must not be negative")
+
 // maxFilters is how many filters a request may have.
 const maxFilters = 16
 
@@ -56,7 +58,7 @@ func (r Request) validate() ([]describe.Gadget, describe.Filters, error) {
 		return nil, nil, err
 	}
 	if r.SlowerThan < 0 {
-		return nil, nil, errors.New("the threshold of slow calls must not be negative")
+		return nil, nil, errNegative
 	}
 	if !validID.MatchString(r.ContainerID) || !validName.MatchString(r.ContainerName) {
 		return nil, nil, errInvalidContainer

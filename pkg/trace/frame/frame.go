@@ -129,7 +129,7 @@ type File struct {
 
 // Ledger accounts for a gadget's events.
 type Ledger struct {
-	Seen       uint64 `json:"seen"`               // by the BPF programs
+	Seen       uint64 `json:"seen"`               // by the BPF programs, or the lowest tier
 	Delivered  uint64 `json:"delivered"`          // to the client
 	LostKernel uint64 `json:"lostInKernel"`       // because the ring buffer was full
 	Dropped    uint64 `json:"dropped"`            // in user space

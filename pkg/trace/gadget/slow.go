@@ -55,7 +55,7 @@ func (args Arguments) appendJSON(to []byte) []byte {
 		if i > 0 {
 			to = append(to, ',')
 		}
-		to = append(append(append(to, '"'), a.Name...), `":`...)
+		to = append(appendString(to, a.Name), ':')
 		if a.Name == pathName {
 			to = appendString(to, a.Path)
 		} else {
@@ -77,6 +77,9 @@ func (args *Arguments) UnmarshalJSON(data []byte) error {
 	*args = nil
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		a := Argument{Name: name}
+		if !argumentNames[name] {
+			return fmt.Errorf("unknown argument %.40q", name)
+		}
 		if name == pathName {
 			a.Path = texts[name]
 		} else {
@@ -97,14 +100,14 @@ func (args Arguments) String() string {
 	for _, a := range args {
 		texts = append(texts, a.Name+" "+a.text())
 	}
-	return strings.Join(texts, " ")
+	return strings.Join(texts, "  ")
 }
 
 // Show implements Payload.
 func (s *Slow) Show() (name, detail string) {
 	detail = s.Name
-	for _, a := range s.Args {
-		detail += fmt.Sprintf("  %s %s", a.Name, a.text())
+	if len(s.Args) > 0 {
+		detail += "  " + s.Args.String()
 	}
 	result := fmt.Sprintf("= %d", s.Result)
 	if s.Error != "" {
@@ -131,6 +134,17 @@ var arguments = map[string][]string{
 	"recvmsg": {"fd"}, "sendfile": {"fd", "from"}, "epoll_wait": {"fd", "", "events", "ms"}, "epoll_pwait": {"fd", "", "events", "ms"},
 	"flock": {"fd", "op"}, "fcntl": {"fd", "op"}, "ioctl": {"fd", "op"}, "futex": {"", "op"}, "wait4": {"pid"}, "mount": {"", "path"},
 }
+
+// argumentNames has all names of arguments.
+var argumentNames = func() map[string]bool {
+	names := map[string]bool{}
+	for _, list := range arguments {
+		for _, name := range list {
+			names[name] = name != ""
+		}
+	}
+	return names
+}()
 
 // ArgumentsOf names the arguments of a system call that matter, in the order of the call; "" for one that does not.
 func ArgumentsOf(call string) []string { return arguments[call] }

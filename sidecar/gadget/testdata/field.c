@@ -133,6 +133,24 @@ static void exits(void)
 	}
 }
 
+/* A thread starts a program, and gets the number of its process. Before, a call has ints in the lower halves of its
+ * registers, as compilers put them there. */
+static void *starts_program(void *unused) { (void)unused; execl("/bin/true", "true", (char *)NULL); return NULL; }
+
+static void thread_starts(void)
+{
+	pid_t pid = fork();
+	pthread_t thread;
+
+	if (!pid) {
+		syscall(SYS_epoll_pwait, 0xffffffffUL, NULL, 1, 0xffffffffUL, NULL, 8);
+		pthread_create(&thread, NULL, starts_program, NULL);
+		sleep(5);
+	}
+	waitpid(pid, NULL, 0);
+	printf("%d\n", pid);
+}
+
 /* Paths that mean something only from somewhere. */
 static void opened(const char *given, const char *meant, int fd)
 {
@@ -172,6 +190,11 @@ static void paths(void)
 }
 
 /* Signals by people, by the kernel, and none. */
+static int began[2]; /* a pipe on which a child says that it has begun */
+
+static void say_begun(void) { write(began[1], "x", 1); }
+static void wait_begun(void) { char byte; read(began[0], &byte, 1); }
+
 static pid_t child(void (*body)(void))
 {
 	pid_t pid = fork();
@@ -180,26 +203,27 @@ static pid_t child(void (*body)(void))
 		body();
 		_exit(0);
 	}
-	pause_ms(100);
+	wait_begun();
 	return pid;
 }
 
-static void sleeps(void) { sleep(5); }
-static void ignores(void) { signal(SIGUSR2, SIG_IGN); pause_ms(300); }
-static void reads_nowhere(void) { *(volatile char *)8; }
+static void sleeps(void) { say_begun(); sleep(5); }
+static void ignores(void) { signal(SIGUSR2, SIG_IGN); say_begun(); pause_ms(300); }
+static void reads_nowhere(void) { say_begun(); *(volatile char *)8; }
 static int pipe_ends[2];
-static void writes_to_nobody(void) { write(pipe_ends[1], "x", 1); }
+static void writes_to_nobody(void) { say_begun(); write(pipe_ends[1], "x", 1); }
 
 static void sets_timer(void)
 {
 	struct itimerval soon = { .it_value.tv_usec = 50000 };
 
+	say_begun();
 	setitimer(ITIMER_REAL, &soon, NULL);
 	sleep(5);
 }
 
 static volatile pid_t thread_id;
-static void *waits(void *unused) { (void)unused; thread_id = gettid(); pause_ms(300); return NULL; }
+static void *waits(void *unused) { (void)unused; thread_id = gettid(); say_begun(); pause_ms(300); return NULL; }
 static void handled(int signal) { (void)signal; }
 
 static void signals(void)
@@ -207,6 +231,7 @@ static void signals(void)
 	pid_t me = getpid(), p, group = 0;
 	pthread_t thread;
 
+	pipe(began);
 	printf("0\t%d\t%d\n", child(sets_timer), SIGALRM);
 	printf("0\t%d\t%d\n", child(reads_nowhere), SIGSEGV);
 	pipe(pipe_ends);
@@ -230,7 +255,7 @@ static void signals(void)
 	killpg(group, SIGTERM);
 	signal(SIGUSR1, handled);
 	pthread_create(&thread, NULL, waits, NULL);
-	pause_ms(100);
+	wait_begun();
 	pthread_kill(thread, SIGUSR1);
 	printf("%d\t%d\t%d\n", me, thread_id, SIGUSR1);
 	pthread_join(thread, NULL);
@@ -291,21 +316,24 @@ static void served(void)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof(at);
-	int listener, pair[2];
-	pid_t client, p;
+	int listener, pair[2], ending[2];
+	pid_t client, maker, p;
 
-	/* A child listens and ends; the others have the listener from it. */
+	/* A child listens; the others have the listener from it. */
 	socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
-	p = fork();
-	if (!p) {
+	pipe(ending);
+	maker = fork();
+	if (!maker) {
+		char byte;
+
 		listener = socket(AF_INET, SOCK_STREAM, 0);
 		bind(listener, (struct sockaddr *)&at, sizeof(at));
 		listen(listener, 50);
 		pass(pair[1], listener);
+		read(ending[0], &byte, 1);
 		_exit(0);
 	}
 	listener = take(pair[0]);
-	waitpid(p, NULL, 0);
 	getsockname(listener, (struct sockaddr *)&at, &size);
 	client = fork();
 	if (!client) {
@@ -326,6 +354,8 @@ static void served(void)
 	if (!p)
 		accept_some(listener); /* a worker accepts and serves */
 	waitpid(p, NULL, 0);
+	write(ending[1], "x", 1);
+	waitpid(maker, NULL, 0);
 	p = fork();
 	if (!p) { /* one process accepts, another serves */
 		for (int i = 0; i < REQUESTS; i++)
@@ -353,7 +383,7 @@ static const struct {
 #ifdef __x86_64__
 	{ "compat", compat },
 #endif
-	{ "exits", exits }, { "paths", paths }, { "signals", signals }, { "served", served },
+	{ "exits", exits }, { "thread-starts", thread_starts }, { "paths", paths }, { "signals", signals }, { "served", served },
 };
 
 int main(int argc, char **argv)

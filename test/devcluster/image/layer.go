@@ -8,8 +8,8 @@ import (
 	"io"
 	"os"
 	"path"
-	"sort"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
