@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -89,6 +90,7 @@ func (c *clock) noteStep(now uint64, zero time.Time) {
 
 // watch notes each time that someone sets the wall clock, until the context ends.
 func (c *clock) watch(ctx context.Context) error {
+	defer c.forgetSetters()
 	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("watch the clock: %w", err)
@@ -101,8 +103,6 @@ func (c *clock) watch(ctx context.Context) error {
 	defer end.Close()
 	defer closeAtEnd.Close()
 	defer context.AfterFunc(ctx, func() { closeAtEnd.Close() })()
-	c.watchSetters()
-	defer c.forgetSetters()
 	for ctx.Err() == nil {
 		// A timer for a time that never comes ends early, and only, if the clock is set.
 		far := unix.ItimerSpec{Value: unix.Timespec{Sec: 1 << 40}}
@@ -152,13 +152,13 @@ type setters struct {
 }
 
 // watchSetters watches those calls, if the kernel allows it.
-func (c *clock) watchSetters() {
+func (c *clock) watchSetters(types *btf.Cache) {
 	spec, err := loadClock()
 	if err != nil {
 		return
 	}
 	s := &setters{}
-	if s.programs, err = ebpf.NewCollection(spec); err != nil {
+	if s.programs, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
 		return
 	}
 	s.call = s.programs.Variables["maybe_set"]

@@ -118,9 +118,8 @@ func TestTheClockIsSetMeanwhile(t *testing.T) {
 	var steps []time.Duration
 	watching := make(chan error)
 	ctx, stop := context.WithCancel(t.Context())
-	go func() {
-		watching <- starter.WatchClock(ctx, func(by time.Duration) { steps = append(steps, by.Round(time.Second)) })
-	}()
+	watch := starter.WatchClock(ctx, func(by time.Duration) { steps = append(steps, by.Round(time.Second)) })
+	go func() { watching <- watch() }()
 	var events []*describe.Event
 	finished := make(chan frame.Ledger)
 	go func() {

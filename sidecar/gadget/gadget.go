@@ -135,9 +135,14 @@ func NewStarter(t *target.Target) (*Starter, error) {
 // DropTypes drops what was read of the kernel's types. Gadgets that are started later read them again.
 func (s *Starter) DropTypes() { s.types = btf.NewCache() }
 
-// WatchClock notices when someone sets the wall clock, so that the times of events are right, until the context ends.
-// It calls stepped with by how much.
-func (s *Starter) WatchClock(ctx context.Context, stepped func(time.Duration)) error {
+// WatchClock begins to notice when someone sets the wall clock, so that the times of events are right. The function that it
+// returns must be called; it calls stepped with by how much, and returns when the context ends. It uses the kernel's types.
+func (s *Starter) WatchClock(ctx context.Context, stepped func(time.Duration)) (watch func() error) {
+	s.clock.watchSetters(s.types)
+	return func() error { return s.watchClock(ctx, stepped) }
+}
+
+func (s *Starter) watchClock(ctx context.Context, stepped func(time.Duration)) error {
 	var reporting sync.WaitGroup
 	defer reporting.Wait()
 	ctx, stop := context.WithCancel(ctx)

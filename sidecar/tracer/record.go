@@ -71,7 +71,6 @@ func record(ctx context.Context, r Recording) error {
 			rec.running = append(rec.running, g)
 		}
 	}
-	starter.DropTypes()
 	if rec.ring, err = recorder.NewRing(filepath.Join(r.Dir, ringDir), r.Limit, r.Gadgets, func() recorder.Meta { return starter.Meta(rec.running) }); err != nil {
 		return errors.Join(err, stopAll(rec.running))
 	}
@@ -81,7 +80,10 @@ func record(ctx context.Context, r Recording) error {
 	for _, g := range rec.running {
 		working.Go(func() { rec.keep(g) })
 	}
-	working.Go(func() { rec.watchClock(ctx, starter) })
+	// A segment has the clock of its records.
+	watchClock := starter.WatchClock(ctx, func(time.Duration) { rec.note(rec.ring.Rotate()) })
+	starter.DropTypes()
+	working.Go(func() { rec.note(watchClock()) })
 	working.Go(func() { rec.reportState(ctx) })
 	<-ctx.Done()
 	err = errors.Join(err, stopAll(rec.running))
@@ -122,11 +124,6 @@ func (r *recording) keep(g *gadget.Running) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.Ledgers[g.Name] = ledger
-}
-
-// watchClock begins a new segment each time that someone sets the clock: a segment has the clock of its records.
-func (r *recording) watchClock(ctx context.Context, s *gadget.Starter) {
-	r.note(s.WatchClock(ctx, func(time.Duration) { r.note(r.ring.Rotate()) }))
 }
 
 // reportState writes the state at every interval until the context ends.

@@ -103,7 +103,6 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 		}
 	}
 	s.flush()
-	starter.DropTypes()
 	if len(running) == 0 {
 		return failed
 	}
@@ -111,11 +110,12 @@ func Run(ctx context.Context, r Request, in io.Reader, out io.Writer) error {
 	defer cancel(nil)
 	clocks, stopClocks := context.WithCancel(ctx)
 	defer stopClocks()
+	watchClock := starter.WatchClock(clocks, func(by time.Duration) {
+		s.note(fmt.Sprintf("the clock was set by %+d ms", by.Milliseconds()))
+	})
+	starter.DropTypes()
 	readers.Go(func() {
-		err := starter.WatchClock(clocks, func(by time.Duration) {
-			s.note(fmt.Sprintf("the clock was set by %+d ms", by.Milliseconds()))
-		})
-		if err != nil {
+		if err := watchClock(); err != nil {
 			s.note("the times of events may be wrong if the clock is set: " + err.Error())
 		}
 	})
