@@ -43,7 +43,7 @@ func (h *haproxy) reload() error {
 		slog.Info("haproxy ended", "pid", cmd.Process.Pid, "error", err)
 		ended <- err
 	}()
-	for range 500 {
+	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline); {
 		if servingPID(h.socket) == cmd.Process.Pid {
 			return os.WriteFile(h.pidFile, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
 		}
@@ -53,8 +53,12 @@ func (h *haproxy) reload() error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("haproxy process %d does not answer on %s after 5 s", cmd.Process.Pid, h.socket)
+	_ = cmd.Process.Kill() // nobody would end it
+	return fmt.Errorf("haproxy process %d does not answer on %s after %s", cmd.Process.Pid, h.socket, startLimit)
 }
+
+// startLimit is how long a process may take until it serves: on a busy machine that can be long.
+const startLimit = 30 * time.Second
 
 // stop ends the serving process.
 func (h *haproxy) stop() {

@@ -128,6 +128,7 @@ func Run(ctx context.Context, o Options) error {
 				slog.Error("reload", "error", err)
 				os.Remove(w.path("haproxy.cfg")) // so that the next round writes it and reloads again
 				d.running = nil
+				notify()
 			} else {
 				slog.Info("reloaded", "routes", len(backends))
 				if err := d.reloaded(backends); err != nil {
