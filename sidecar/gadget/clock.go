@@ -57,7 +57,7 @@ func readClocks() (now uint64, zero time.Time, err error) {
 func (c *clock) at(monotonic uint64) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if set := c.setters.last(); set != c.lastSet { // this process may not have been told yet
+	if set := c.setters.last(); set != c.lastSet { // this process may not have noticed yet
 		c.lastSet = set
 		if now, zero, err := readClocks(); err == nil {
 			c.noteStep(now, zero)
@@ -78,7 +78,7 @@ func (c *clock) noteStep(now uint64, zero time.Time) {
 		return
 	}
 	begin := now
-	if set := c.setters.last(); set <= now && now-set < uint64(toldWithin) {
+	if set := c.setters.last(); set <= now && now-set < uint64(noticedWithin) {
 		begin = set
 	}
 	c.eras = append(c.eras, era{begin, zero})
@@ -143,8 +143,8 @@ func waitCancelled(ctx context.Context, timer, end int) error {
 	return nil
 }
 
-// setters knows when a process last made a system call that can set the wall clock. Without it, an event that happens
-// after the clock was set, but before this process is told, would have the time of the clock as it was.
+// setters knows when a process last made a system call that can set the wall clock. This process learns of it only later.
+// Without setters, an event in between would have the time of the clock as it was.
 type setters struct {
 	programs *ebpf.Collection
 	attached link.Link
@@ -182,8 +182,8 @@ func (c *clock) forgetSetters() {
 	}
 }
 
-// toldWithin is how long after such a call this process is told at most. An older call was another one.
-const toldWithin = time.Second
+// noticedWithin is how long after such a call this process notices at most. An older call was another one.
+const noticedWithin = time.Second
 
 // last returns when the last such call was made, in ns of the monotonic clock, 0 if there was none.
 func (s *setters) last() (call uint64) {

@@ -31,8 +31,8 @@ func startField(t *testing.T, what string) *program {
 	return startCommand(t, exec.Command(path, what))
 }
 
-// A process that ends is one event, when its last thread ends, with the code or signal that its parent is told and the
-// time since its start. (elastic/ebpf#64, falcosecurity/libs#336)
+// A process that ends is one event, when its last thread ends. It has the code or signal that its parent gets, and the time
+// since its start. (elastic/ebpf#64, falcosecurity/libs#336)
 func TestEveryWayAProcessEnds(t *testing.T) {
 	truth, events, ledger := startField(t, "exits").trace(t, 0, "exit")
 	checkBalanced(t, ledger, len(events))

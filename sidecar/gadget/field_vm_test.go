@@ -105,8 +105,8 @@ func markClock() {
 	}
 }
 
-// An event has the time of the clock at its moment, whoever sets the clock meanwhile; a set clock is told once for each
-// time. (elastic/quark#364, microsoft/retina#204, gma1k/podtrace#202)
+// An event has the time of the clock at its moment, whoever sets the clock meanwhile. The tracer reports each
+// such change once. (elastic/quark#364, microsoft/retina#204, gma1k/podtrace#202)
 func TestTheClockIsSetMeanwhile(t *testing.T) {
 	p := start(t, marker)
 	described, err := describe.Lookup([]string{"open"})
