@@ -105,7 +105,7 @@ e2e: devcluster ## Run the end-to-end tests on a new local cluster
 	@$(BIN)/devcluster down
 	@$(BIN)/devcluster up --reload-interval 1s >/dev/null
 	@$(MAKE) --no-print-directory build
-	@echo "running the end-to-end tests: about 8 min on 2 cores, results at the end (ARGS=-v prints each test as it runs)"
+	@echo "running the end-to-end tests: about 10 min on 2 cores, more than 20 on slow ones, results at the end (ARGS=-v prints each test as it runs)"
 	@OSC_DEBUG=$(abspath $(BIN)/osc-debug) OSC_DEBUG_CLUSTER=$(CLUSTER) $(E2E) $(ARGS); code=$$?; \
 		cat $(CLUSTER)/summary 2>/dev/null; \
 		$(if $(KEEP),,$(BIN)/devcluster down;) exit $$code

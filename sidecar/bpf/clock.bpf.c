@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
 /*
  * When someone set the wall clock: the entry of the last system call that can. User space
- * is told that the clock was set, but only some time after, when the program has gone on.
+ * learns that the clock was set only later, when the program has gone on.
  * It is not a gadget, and looks at all processes: a time service is not the target.
  */
 #include "syscall.h"

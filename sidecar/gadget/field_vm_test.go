@@ -105,7 +105,7 @@ func markClock() {
 	}
 }
 
-// An event has the time of the clock at its moment, whoever sets the clock meanwhile. The tracer reports each
+// An event has the time of the clock at its moment, even if someone sets the clock meanwhile. The tracer reports each
 // such change once. (elastic/quark#364, microsoft/retina#204, gma1k/podtrace#202)
 func TestTheClockIsSetMeanwhile(t *testing.T) {
 	p := start(t, marker)
