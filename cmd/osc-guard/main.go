@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -18,21 +17,8 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/settings"
 )
 
-// gcPercent starts a garbage collection when the heap has grown by half, instead of doubled. Most of a
-// guard's memory is garbage from a thousand sessions that end at once.
-const gcPercent = 50
-
-// memoryLimit makes garbage collections more frequent near the limit, in bytes. Tenants who make thousands of
-// large objects then cost time before they cost memory. The pages of the program itself come to that, some 22 MiB.
-const memoryLimit = 36 << 20
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	guard.LimitMemory(0)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))

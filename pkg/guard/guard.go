@@ -97,6 +97,7 @@ func (g *Guard) Watch(ctx context.Context, spawn func(func())) (err error) {
 	g.events = make(chan func(context.Context), maxQueuedEvents)
 	var synced []cache.InformerSynced
 	namespaces := g.watchedNamespaces()
+	LimitMemory(len(namespaces))
 	if g.caches, err = g.pool.take(g, namespaces); err != nil {
 		return err
 	}

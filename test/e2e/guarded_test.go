@@ -50,6 +50,7 @@ func installGuard() error {
 // newGuardedEnv is newEnv in a namespace that the guard watches.
 func newGuardedEnv(t *testing.T) *env {
 	t.Helper()
+	mayBegin(t)
 	n := int(nextGuarded.Add(1)) - 1
 	if n >= guardedNamespaces {
 		t.Fatal("raise guardedNamespaces")

@@ -142,6 +142,7 @@ type env struct {
 // pods become Running and ready, with an address.
 func newEnv(t *testing.T) *env {
 	t.Helper()
+	mayBegin(t)
 	name := fmt.Sprintf("e2e-%08x", rand.Uint32())
 	if _, err := core.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -93,6 +93,7 @@ clientConnection: {kubeconfig: %s}
 hostnameOverride: %s
 clusterCIDR: %s
 conntrack: {maxPerCore: 0, min: 0}
+nftables: {minSyncPeriod: 10s} # no test uses a Service's address, but that of the API server
 metricsBindAddress: 127.0.0.1:10249
 healthzBindAddress: 127.0.0.1:10256
 `

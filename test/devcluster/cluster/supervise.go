@@ -168,8 +168,9 @@ func (s *supervisor) start(c component) error {
 		return err
 	}
 	argv := append([]string{filepath.Base(c.args[0])}, c.args[1:]...)
+	// GOGC: the machine has more memory than CPU to spare.
 	p, err := os.StartProcess(path, argv, &os.ProcAttr{
-		Env: append(os.Environ(), c.env...), Files: []*os.File{null, log, log},
+		Env: append(append(os.Environ(), "GOGC=300"), c.env...), Files: []*os.File{null, log, log},
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
