@@ -18,6 +18,8 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/trace/frame"
 	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
+	"github.com/osc-debug/osc-debug/pkg/trace/pcapng"
+	"github.com/osc-debug/osc-debug/sidecar/capture"
 	"github.com/osc-debug/osc-debug/sidecar/tracer"
 )
 
@@ -25,7 +27,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	root := &cobra.Command{Use: "osc-tracer", Short: "Trace a container of this sandbox", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(newIdleCommand(), newRunCommand(), newRecordCommand(), newReadyCommand(), newProbeCommand(), newLoadedCommand(), newExportCommand(), newSendCommand(), newReceiveCommand())
+	root.AddCommand(newIdleCommand(), newRunCommand(), newRecordCommand(), newCaptureCommand(), newReadyCommand(), newProbeCommand(), newLoadedCommand(), newExportCommand(), newSendCommand(), newReceiveCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "osc-tracer:", err)
 		os.Exit(1)
@@ -74,6 +76,18 @@ func newRecordCommand() *cobra.Command {
 	c.Flags().DurationVar(&r.SlowerThan, "slower-than", gadget.SlowCall, "how long a call takes at least to be an event of gadget slow")
 	c.Flags().StringVar(&r.Dir, "dir", frame.RecordingDir, "folder of the recording")
 	c.Flags().Int64Var(&r.Limit, "limit", frame.RecordingLimit, "largest size of the recording, in bytes; the oldest records go first")
+	return c
+}
+
+func newCaptureCommand() *cobra.Command {
+	var o capture.Options
+	c := &cobra.Command{Use: "capture [FILTER]", Short: "Capture packets until standard input ends or stays silent for a minute", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.Filter = strings.Join(args, " ")
+			return tracer.Capture(c.Context(), o, os.Stdin, os.Stdout, os.Stderr)
+		}}
+	c.Flags().StringSliceVar(&o.Interfaces, "interface", nil, "interfaces; none: all that are up")
+	c.Flags().IntVar(&o.Snaplen, "snaplen", pcapng.MaxSnaplen, "most bytes that are kept of a packet")
 	return c
 }
 

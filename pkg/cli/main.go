@@ -88,7 +88,7 @@ traces the program in the VM's own kernel, and restores everything.`,
 	a.clusterFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("namespace", cobra.NoFileCompletions)
 	root.AddCommand(a.shiftCommand(), a.statusCommand(), a.weightCommand(), a.extendCommand(), a.rollbackCommand(),
-		a.traceCommand(), a.collectCommand(), a.cpCommand(), a.execCommand(), a.doctorCommand(), a.manifestsCommand(), a.optionsCommand(root), a.versionCommand(), a.manCommand(root))
+		a.traceCommand(), a.captureCommand(), a.collectCommand(), a.cpCommand(), a.execCommand(), a.doctorCommand(), a.manifestsCommand(), a.optionsCommand(root), a.versionCommand(), a.manCommand(root))
 	return root
 }
 

@@ -31,7 +31,8 @@ var longest = []string{
 	"TestFaultsOnAFifth", "TestProofAtTwoRouters", "TestALeaderThatBeginsAgain", "TestTheGuardLetsRoutersCatchUp", "TestATeamsOwnGuard",
 }
 
-var beginning = newQueue()
+// beginning has the tests that wait to begin, killing the commands of kill matrices: neither waits for the other.
+var beginning, killing = newQueue(), newQueue()
 
 // mayBegin waits until a test may begin.
 func mayBegin(t *testing.T) {

@@ -125,7 +125,7 @@ func (e *env) killAtEach(at []instant, parallelKills int, podsEnd time.Duration,
 			free <- struct{}{}
 			defer func() { <-free }()
 			for try := 1; ; try++ {
-				beginning.wait(e.t.Context(), true, killEvery)
+				killing.wait(e.t.Context(), false, killEvery)
 				k := newKiller(p)
 				r := run(name, e.proxied("alice", k.handle))
 				k.process <- r

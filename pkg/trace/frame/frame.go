@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
+	"github.com/osc-debug/osc-debug/pkg/trace/pcapng"
 )
 
 const (
@@ -119,6 +120,12 @@ type Probe struct {
 	Gadgets map[string]Status `json:"gadgets"`
 	// Seccomp is the seccomp mode of the program, as in /proc/PID/status: 0 none, 1 strict, 2 filter; "" if it was not asked.
 	Seccomp string `json:"seccomp,omitempty"`
+}
+
+// Capture is a line that a capture of packets reports: the interfaces when it begins, what was counted at each when it ends.
+type Capture struct {
+	Interfaces []string                     `json:"interfaces,omitempty"`
+	Counted    map[string]pcapng.Statistics `json:"counted,omitempty"`
 }
 
 // File is what comes before and after the bytes of a file that is copied.
