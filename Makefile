@@ -58,12 +58,21 @@ lint: lint-packages ## Check formatting, vet, revive, errorlint, staticcheck, an
 	go generate ./sidecar/...
 	git diff --exit-code --stat -- sidecar/gadget
 
-LINT_PACKAGES := clang-16 llvm-16 libbpf-dev
-.PHONY: lint-packages
+# packages installs Debian packages as root; for other users it names them and fails.
+packages = @dpkg -s $(1) >/dev/null 2>&1 || { \
+	if [ "$$(id -u)" = 0 ]; then apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null; \
+	else echo "install first: apt-get install $(1)"; exit 1; fi; }
+
+.PHONY: lint-packages unit-packages
 lint-packages:
-	@dpkg -s $(LINT_PACKAGES) >/dev/null 2>&1 || { \
-		if [ "$$(id -u)" = 0 ]; then apt-get -qq update && apt-get -qq install -y --no-install-recommends $(LINT_PACKAGES) >/dev/null; \
-		else echo "install first: apt-get install $(LINT_PACKAGES)"; exit 1; fi; }
+	$(call packages,clang-16 llvm-16 libbpf-dev)
+
+unit-packages: # tests of captures, which need root, compare with these
+	@[ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory packages-of-captures
+
+.PHONY: packages-of-captures
+packages-of-captures:
+	$(call packages,iproute2 tcpdump tshark)
 
 generate: ## Compile the BPF programs (needs clang-16, llvm-16, libbpf-dev)
 	go generate ./sidecar/...
@@ -85,7 +94,7 @@ demo: devcluster ## Move real traffic into a sandbox VM and back; KEEP=1 keeps t
 
 test: unit kernels e2e ## Run all tests: unit, command line, gadgets in a VM, and end-to-end
 
-unit: ## Run the tests that need no cluster (the BPF tests run only as root)
+unit: unit-packages ## Run the tests that need no cluster (the BPF tests run only as root)
 	go test ./cmd/... ./pkg/... ./sidecar/... ./manifests ./test/soak ./test/arrows
 	cd test/devcluster && go test ./...
 

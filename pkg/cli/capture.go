@@ -111,7 +111,7 @@ func (a *app) runCapture(c *cobra.Command, f *captureFlags, filter string) error
 		lost = lost || s.Received != s.Delivered
 	}
 	if err == nil && lost && f.failOnLoss {
-		return reason.New(reason.EventsLost)
+		return reason.New(reason.PacketsDropped)
 	}
 	return err
 }

@@ -40,6 +40,7 @@ const (
 	ContainerNotRunning Code = "ContainerNotRunning"
 	TraceFramesLost     Code = "TraceFramesLost"
 	EventsLost          Code = "EventsLost"
+	PacketsDropped      Code = "PacketsDropped"
 	RecordingDamaged    Code = "RecordingDamaged"
 	FileNotCopied       Code = "FileNotCopied"
 	NoRunningSandboxPod Code = "NoRunningSandboxPod"
@@ -101,6 +102,7 @@ var commandReasons = []Reason{
 	{RecordingDamaged, Failure, "the recording in {pod} is damaged: {why}", ""},
 	{FileNotCopied, Failure, "{path} was not copied: {why}", ""},
 	{EventsLost, Failure, "events were lost: see the ledgers", "trace fewer gadgets, or use --filter"},
+	{PacketsDropped, Failure, "the kernel dropped packets: see the counts", "use a filter, or a smaller --snaplen"},
 	{NoRunningSandboxPod, Failure, "no pod of session {session} is running", "see why: oc get pods -n {namespace} -l osc-debug.dev/session={session}"},
 	{TraceFramesLost, Warning, "the trace stream lost frames ({got} came after {last})", ""},
 }

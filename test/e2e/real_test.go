@@ -105,6 +105,7 @@ func TestARealSession(t *testing.T) {
 			t.Errorf("%s: %s", tool, r)
 		}
 	}
+	e.checkCapture(host)
 	e.checkDoctorOfSession()
 	e.checkSeclusion()
 	e.checkCutTrace()

@@ -1,15 +1,18 @@
 // Command soak runs the long tests in parts of at most half an hour each. Without arguments it runs
 // the parts whose code has changed since they last passed; arguments name the parts to run. It
-// records in docs/reliability.md at which commit each part last passed, so an interrupted soak
+// records in docs/reliability.md with which code each part last passed, so an interrupted soak
 // continues where it stopped. Parts of end-to-end tests can share a cluster: "kills+races".
 package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -102,25 +105,51 @@ func list(ctx context.Context, record *record) error {
 	return nil
 }
 
-// commentLine matches a line of Go or YAML that is a comment. Preprocessor directives of C have no blank after the #.
-const commentLine = `^[[:blank:]]*(//|# )`
-
 // due returns why a part must run again, "" if it need not.
 func (p part) due(ctx context.Context, record *record) string {
 	last, ok := record.rows[p.name]
 	if !ok {
 		return "it has not passed yet"
 	}
-	// A change of nothing but comments makes no part due.
-	changed, err := git(ctx, append([]string{"diff", "--numstat", "--ignore-matching-lines=" + commentLine, last.commit, "--"}, p.code...)...)
+	sum, err := p.sum(ctx)
 	switch {
 	case err != nil:
-		return "commit " + last.commit + " is unknown"
-	case changed != "":
-		file := strings.Fields(strings.SplitN(changed, "\n", 2)[0])
-		return file[len(file)-1] + " changed"
+		return err.Error()
+	case sum != last.code:
+		return "its code has changed"
 	}
 	return ""
+}
+
+// comment matches a line of Go or YAML that is a comment. Preprocessor directives of C have no blank after the #.
+var comment = regexp.MustCompile(`^[ \t]*(//|# )`)
+
+// sum returns a sum of the part's code, without lines that are comments: a change of nothing but these makes no part due.
+func (p part) sum(ctx context.Context) (string, error) {
+	files, err := git(ctx, append([]string{"ls-files", "--"}, p.code...)...)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	for _, file := range strings.Fields(files) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%s\n%s\n", file, withoutComments(string(text)))
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12], nil
+}
+
+// withoutComments returns a text without the lines that are comments.
+func withoutComments(text string) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if !comment.MatchString(line) {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
 
 // run runs a part. If it passes and its code is committed, run records that.
@@ -152,6 +181,13 @@ func (p part) run(ctx context.Context, record *record) error {
 		last.took += " for " + p.name
 	}
 	for _, name := range p.all {
+		one, err := find(name)
+		if err != nil {
+			return err
+		}
+		if last.code, err = one.sum(ctx); err != nil {
+			return err
+		}
 		record.rows[name] = last
 	}
 	return record.write()

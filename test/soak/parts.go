@@ -17,10 +17,18 @@ type part struct {
 	all   []string // names under which a run is recorded
 }
 
-// product is the code that nearly all parts test, without its unit tests.
+// product is the code that nearly all parts test, without its unit tests. The tracer is not: its parts name it.
 var product = []string{
-	"cmd", "pkg", "sidecar", "manifests", "go.mod", "test/devcluster",
-	":(exclude,glob)cmd/**/*_test.go", ":(exclude,glob)pkg/**/*_test.go", ":(exclude,glob)sidecar/**/*_test.go", ":(exclude,glob)pkg/**/testdata/**",
+	"cmd", "pkg", "manifests", "go.mod", "test/devcluster", ":(exclude)cmd/osc-tracer", ":(exclude)pkg/trace", ":(exclude)test/devcluster/kernels",
+	":(exclude)pkg/cli/trace.go", ":(exclude)pkg/cli/capture.go", ":(exclude)pkg/cli/collect.go", ":(exclude)pkg/cli/cp.go",
+	":(exclude,glob)cmd/**/*_test.go", ":(exclude,glob)pkg/**/*_test.go", ":(exclude,glob)pkg/**/testdata/**",
+	":(exclude)test/e2e/real_test.go", ":(exclude)test/e2e/capture_test.go", ":(exclude)test/e2e/soak_tracer_test.go",
+}
+
+// tracing are the tracer's code and its end-to-end tests.
+var tracing = []string{
+	"cmd/osc-tracer", "pkg/trace", "sidecar", "pkg/cli", "pkg/kube/exec", "pkg/sandbox", ":(glob)test/e2e/soak_tracer_test.go",
+	":(exclude,glob)sidecar/**/*_test.go", ":(exclude,glob)pkg/**/*_test.go", ":(exclude,glob)pkg/**/testdata/**",
 }
 
 // bench is a part that test/bench runs. The files of other parts may change without making it due.
@@ -66,6 +74,13 @@ func e2e(name, what, run string, env ...string) part {
 	}
 }
 
+// traced is a part of end-to-end tests of the tracer.
+func traced(name, what, run string) part {
+	p := timed(e2e(name, what, run))
+	p.code = tracing
+	return p
+}
+
 // join makes one part out of several of end-to-end tests, which then share a cluster.
 func join(a, b part) part {
 	j := e2e(a.name+"+"+b.name, a.what+"; "+b.what, a.tests+"|"+b.tests, slices.Concat(a.env, b.env)...)
@@ -91,7 +106,7 @@ var parts = []part{
 	e2e("races", "two users start a session at the same moment, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
 	e2e("versions", "sessions begun, continued and ended by an old and today's command and guard", "^TestSoakSessionsOfAnOldVersion"),
 	e2e("clock", "a command whose clock is an hour off", "^TestSoakACommandWhoseClock"),
-	e2e("tracer", "50 starts recorded from birth, a program that ends, the full image", "^TestSoak(FromBirth|AProgramThatEnds|TheFullImage)$"),
+	traced("tracer", "50 starts recorded from birth, a program that ends, the full image", "^TestSoak(FromBirth|AProgramThatEnds|TheFullImage)$"),
 	{name: "kernels", all: []string{"kernels"}, what: "the gadgets on the kernels of three Debian releases", make: []string{"kernels", "ARGS=-all"}, code: []string{"sidecar", "pkg/trace", "test/devcluster/kernels"}},
 	{name: "stress", all: []string{"stress"}, what: "floods, short-lived threads, gadgets attached and detached a thousand times", make: []string{"stress"}, code: []string{"sidecar", "pkg/trace"}},
 	{name: "routes", all: []string{"routes"}, what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},

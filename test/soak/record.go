@@ -14,8 +14,8 @@ const (
 	recordEnd   = "<!-- soak: end -->\n"
 )
 
-// row says when a part last passed: the commit, the date, and how long it took.
-type row struct{ commit, date, took string }
+// row says when a part last passed: the commit, the sum of its code, the date, and how long it took.
+type row struct{ commit, code, date, took string }
 
 // record is the table in a file.
 type record struct {
@@ -37,23 +37,23 @@ func readRecord(file string) (*record, error) {
 	r := &record{file: file, before: before, after: after, rows: map[string]row{}}
 	for line := range strings.Lines(table) {
 		cells := strings.Split(strings.TrimSpace(line), "|")
-		if len(cells) != 7 || strings.TrimSpace(cells[2]) == "commit" || strings.HasPrefix(cells[1], "-") {
+		if len(cells) != 8 || strings.TrimSpace(cells[2]) == "commit" || strings.HasPrefix(cells[1], "-") {
 			continue
 		}
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
-		r.rows[cells[1]] = row{cells[2], cells[3], cells[4]}
+		r.rows[cells[1]] = row{cells[2], cells[3], cells[4], cells[5]}
 	}
 	return r, nil
 }
 
 func (r *record) write() error {
 	var table strings.Builder
-	table.WriteString("| part | commit | date | took | what |\n|---|---|---|---|---|\n")
+	table.WriteString("| part | commit | code | date | took | what |\n|---|---|---|---|---|---|\n")
 	for _, p := range parts {
 		if last, ok := r.rows[p.name]; ok {
-			fmt.Fprintf(&table, "| %s | %s | %s | %s | %s |\n", p.name, last.commit, last.date, last.took, p.what)
+			fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", p.name, last.commit, last.code, last.date, last.took, p.what)
 		}
 	}
 	return os.WriteFile(r.file, []byte(r.before+recordBegin+table.String()+recordEnd+r.after), 0o644)

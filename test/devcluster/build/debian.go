@@ -12,7 +12,7 @@ import (
 // Packages are the Debian packages that the cluster, its images and the tests need.
 var Packages = []string{
 	"busybox-static", "cpio", "e2fsprogs", "etcd-server", "gcc", "haproxy", "iproute2", "kmod",
-	"libc6-dev", "libseccomp-dev", "mmdebstrap", "nftables", "pkg-config", "qemu-system-x86",
+	"libc6-dev", "libseccomp-dev", "mmdebstrap", "nftables", "pkg-config", "qemu-system-x86", "tshark",
 }
 
 // EnsurePackages installs missing packages as root; for other users it returns an error that names
