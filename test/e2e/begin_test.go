@@ -20,8 +20,8 @@ const (
 	beginEvery  = 400 * time.Millisecond // at most one test begins in that time
 	killEvery   = 100 * time.Millisecond // the same for the commands that a kill matrix ends
 	answers     = 4                      // requests that must be answered
-	answersIn   = 300 * time.Millisecond // within this time, all together
-	beginAnyway = 15 * time.Second       // a test begins if none has begun for this long
+	answersIn   = time.Second            // within this time, all together
+	beginAnyway = 8 * time.Second        // a test begins if none has begun for this long
 )
 
 // longest are the tests that begin first: those that wait for Leases, orphans and expiries, and those that share the VM.
