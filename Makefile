@@ -168,6 +168,7 @@ fuzz-trace:
 	$(call run-fuzz,./pkg/trace/frame,FuzzFrame)
 	$(call run-fuzz,./pkg/trace/gadget,FuzzEncode FuzzFilter)
 	$(call run-fuzz,./sidecar/gadget,FuzzDecode)
+	$(call run-fuzz,./sidecar/http1,FuzzConn)
 	$(call run-fuzz,./sidecar/recorder,FuzzRead)
 
 clean: ## Remove what was built in this checkout (not the cache)

@@ -30,6 +30,20 @@ type Payload interface {
 	Failed() string
 }
 
+// Total is a payload of counts: it stands for many events.
+type Total interface {
+	Payload
+	// Counted returns what it stands for.
+	Counted() Counts
+}
+
+// Counts are events that were counted instead of told.
+type Counts struct {
+	Events  uint64
+	Errors  map[string]uint64 // how many failed, by why
+	Buckets []uint64          // by duration: see Histogram
+}
+
 // all are the gadgets, in the order in which they are shown.
 var all = []Gadget{openGadget, tcpGadget, execGadget, exitGadget, signalGadget, oomGadget, syscallsGadget, slowGadget}
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -38,20 +37,10 @@ func (s *Syscalls) Key() string { return s.Name }
 // Failed implements Payload.
 func (*Syscalls) Failed() string { return "" }
 
-// histogramWidth is the length of the longest bar, in characters.
-const histogramWidth = 40
+// maxBuckets is how many buckets a duration can fall into, as it has 63 bits.
+const maxBuckets = 62
 
-// Histogram draws the durations of the calls: a line for each power of two.
-func (s *Syscalls) Histogram() string {
-	var out strings.Builder
-	largest := slices.Max(append([]uint64{1}, s.Buckets...))
-	first := slices.IndexFunc(s.Buckets, func(n uint64) bool { return n > 0 })
-	for i := max(first, 0); i < len(s.Buckets); i++ {
-		bar := int(s.Buckets[i] * histogramWidth / largest)
-		if s.Buckets[i] > 0 && bar == 0 {
-			bar = 1
-		}
-		fmt.Fprintf(&out, "  %9s  %9d  %s\n", "< "+(time.Duration(1)<<(i+1)).String(), s.Buckets[i], strings.Repeat("#", bar))
-	}
-	return out.String()
+// Counted implements Total.
+func (s *Syscalls) Counted() Counts {
+	return Counts{Events: s.Count, Errors: s.Errors, Buckets: s.Buckets[:min(len(s.Buckets), maxBuckets)]}
 }
