@@ -156,6 +156,35 @@ func TestSoakAProgramThatEnds(t *testing.T) {
 	e.judge("deletion of the pod after its deadline", time.Since(ended) <= grace+30*time.Second, time.Since(ended).Round(time.Second).String(), "<= grace + 30 s")
 }
 
+// A tool that writes more than the scratch volume may hold has its pod evicted: what only the user can bound. The guard then
+// holds the session, and users are back at the original.
+func TestSoakAVolumeThatOverflows(t *testing.T) {
+	e := newGuardedEnv(t)
+	e.reserveVM()
+	e.deployment("web", 1, onRealNode)
+	host := e.route(nil).Spec.Host
+	e.eventuallyPolled("an answer of the original", func() bool { return kernel.MatchString(e.get(host)) })
+	outside := kernel.FindStringSubmatch(e.get(host))[1]
+	before := e.snapshot()
+	id := e.detachedShift(append([]string{"--weight", "100", "--exact", "--trace", "open"}, inSlowVM...)...)
+	if r := e.cli("exec", "--", "dd", "if=/dev/zero", "of=/out/large", "bs=1M", "count=1100"); r.code != 0 {
+		t.Errorf("dd: %s", r)
+	}
+	e.eventuallyPolled("the pod is evicted", func() bool {
+		p, err := core.CoreV1().Pods(e.ns).Get(t.Context(), record.PodName(id, 0), metav1.GetOptions{})
+		return err == nil && p.Status.Phase == corev1.PodFailed && p.Status.Reason == "Evicted"
+	})
+	e.eventuallyPolled("the session is held", func() bool { return e.state() == record.Held })
+	e.eventuallyPolled("the original answers again", func() bool {
+		answer := kernel.FindStringSubmatch(e.get(host))
+		return answer != nil && answer[1] == outside
+	})
+	if r := e.cli("rollback", "--route", "shop"); r.code != 0 {
+		t.Error(r)
+	}
+	e.waitForEnd(before)
+}
+
 // checkMemoryBesideTheRecorder runs a tool that needs more memory than the sidecar has. The kernel kills it, but not the
 // recorder.
 func (e *env) checkMemoryBesideTheRecorder(pod string) {

@@ -106,7 +106,7 @@ var parts = []part{
 	e2e("races", "two users start a session at the same moment, 150 times", "^TestTwoUsersAt", "OSC_DEBUG_RACES=150"),
 	e2e("versions", "sessions begun, continued and ended by an old and today's command and guard", "^TestSoakSessionsOfAnOldVersion"),
 	e2e("clock", "a command whose clock is an hour off", "^TestSoakACommandWhoseClock"),
-	traced("tracer", "50 starts recorded from birth, a program that ends, the full image", "^TestSoak(FromBirth|AProgramThatEnds|TheFullImage)$"),
+	traced("tracer", "50 starts recorded from birth, a program that ends, a volume that overflows, the full image", "^TestSoak(FromBirth|AProgramThatEnds|AVolumeThatOverflows|TheFullImage)$"),
 	{name: "kernels", all: []string{"kernels"}, what: "the gadgets on the kernels of three Debian releases", make: []string{"kernels", "ARGS=-all"}, code: []string{"sidecar", "pkg/trace", "test/devcluster/kernels"}},
 	{name: "stress", all: []string{"stress"}, what: "floods, short-lived threads, gadgets attached and detached a thousand times", make: []string{"stress"}, code: []string{"sidecar", "pkg/trace"}},
 	{name: "routes", all: []string{"routes"}, what: "the properties of weights on 100,000 random Routes", make: []string{"unit"}, env: []string{"OSC_DEBUG_ROUTES=100000"}, code: []string{"pkg/route"}},

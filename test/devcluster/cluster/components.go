@@ -130,6 +130,7 @@ func (spec Spec) configure() error {
 	kata := node{
 		name: topology.KataNode, certs: "/etc/osc/pki", cniBin: "/opt/cni/bin", cniConf: "/etc/osc/cni", hosts: "/etc/osc/certs.d",
 		cgroup: "/", podCIDR: topology.GuestPods, podStart: "10.89.0.2", cniBridge: "cni0",
+		evicts: true,
 	}
 	err = writeAll(map[string]string{
 		d.In("containerd.toml"):                   runc.containerdTOML(),

@@ -19,6 +19,7 @@ type node struct {
 	podCIDR   string
 	podStart  string
 	cniBridge string
+	evicts    bool // whether the kubelet evicts pods whose volumes exceed their limit: it must be able to measure its disk
 }
 
 // containerdTOML returns the configuration of containerd 2. Its handler "kata" is also runc: here a
@@ -78,12 +79,12 @@ imageServiceEndpoint: unix:///run/containerd/containerd.sock
 tlsCertFile: %[1]s/%[2]s.crt
 tlsPrivateKeyFile: %[1]s/%[2]s.key
 resolvConf: /dev/null
-localStorageCapacityIsolation: false
+localStorageCapacityIsolation: %[4]t
 enforceNodeAllocatable: []
 evictionHard: {}
 serializeImagePulls: false
 nodeStatusUpdateFrequency: 5s
-`, n.certs, n.name, n.cgroup)
+`, n.certs, n.name, n.cgroup, n.evicts)
 }
 
 const proxyYAML = `apiVersion: kubeproxy.config.k8s.io/v1alpha1
