@@ -203,7 +203,7 @@ func (c requests) startRead() bool {
 	}
 	if answer := &c.halves[Responses]; answer.state == untilAnswer {
 		c.now = answer.last
-		answer.end(responses{c.Conn})
+		answer.end(responses(c))
 		c.now = h.last
 	}
 	return true
@@ -292,7 +292,7 @@ func (c responses) ended() {
 	}
 	if request.state == untilAnswer && e == c.open[len(c.open)-1] {
 		e.Approximate = true
-		request.end(requests{c.Conn})
+		request.end(requests(c))
 	}
 	e.Approximate = e.Approximate || h.state == untilAnswer
 	c.flush()
