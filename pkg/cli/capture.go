@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +86,7 @@ func (a *app) runCapture(c *cobra.Command, f *captureFlags, filter string) error
 	if err != nil {
 		return err
 	}
-	out, closeOut, err := f.open(a.raw.Out)
+	out, closeOut, err := openOutput(f.file, a.raw.Out)
 	if err != nil {
 		return err
 	}
@@ -114,16 +112,4 @@ func (a *app) runCapture(c *cobra.Command, f *captureFlags, filter string) error
 		return reason.New(reason.PacketsDropped)
 	}
 	return err
-}
-
-// open returns where to write packets, and how to close it.
-func (f *captureFlags) open(out io.Writer) (io.Writer, func() error, error) {
-	if f.file == "-" {
-		return out, func() error { return nil }, nil
-	}
-	file, err := os.OpenFile(f.file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, nil, err
-	}
-	return file, file.Close, nil
 }

@@ -134,7 +134,7 @@ func (a *app) runTrace(c *cobra.Command, f *traceFlags, names []string) error {
 	if err != nil {
 		return err
 	}
-	out, closeOut, err := f.open(a.raw.Out)
+	out, closeOut, err := openOutput(f.file, a.raw.Out)
 	if err != nil {
 		return err
 	}
@@ -179,12 +179,12 @@ func (a *app) runTrace(c *cobra.Command, f *traceFlags, names []string) error {
 	return err
 }
 
-// open returns where to write events, and how to close it.
-func (f *traceFlags) open(out io.Writer) (io.Writer, func() error, error) {
-	if f.file == "" {
+// openOutput returns where to write, and how to close it: a file, or out if the file's name is empty or -.
+func openOutput(name string, out io.Writer) (io.Writer, func() error, error) {
+	if name == "" || name == "-" {
 		return out, func() error { return nil }, nil
 	}
-	file, err := os.OpenFile(f.file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
