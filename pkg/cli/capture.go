@@ -13,7 +13,6 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/kube/exec"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/session/record"
 	"github.com/osc-debug/osc-debug/pkg/terminal"
 	"github.com/osc-debug/osc-debug/pkg/trace"
@@ -78,11 +77,7 @@ func (a *app) runCapture(c *cobra.Command, f *captureFlags, filter string) error
 	if err != nil {
 		return err
 	}
-	found, err := clients.finder().Running(c.Context(), f.route, f.session)
-	if err != nil {
-		return err
-	}
-	target, err := session.TargetOf(c.Context(), clients.Core, found, "")
+	target, err := clients.running(c.Context(), f.route, f.session, "")
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,15 @@ func (c *clients) finder() session.Finder {
 	return session.Finder{Store: c.Store, Namespace: c.namespace}
 }
 
+// running returns what to trace in a live or held session: the container, "" for the program that the Route leads to.
+func (c *clients) running(ctx context.Context, route, id, container string) (session.Target, error) {
+	found, err := c.finder().Running(ctx, route, id)
+	if err != nil {
+		return session.Target{}, err
+	}
+	return session.TargetOf(ctx, c.Core, found, container)
+}
+
 // settings are the administrator's; the defaults where there are none to be read.
 func (c *clients) settings(ctx context.Context) (settings.Settings, error) {
 	return settings.Find(ctx, c.Core, c.trust, c.namespace)

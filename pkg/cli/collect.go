@@ -68,11 +68,7 @@ func (a *app) runCollect(c *cobra.Command, f *collectFlags, dir string) error {
 	if err != nil {
 		return err
 	}
-	found, err := clients.finder().Running(c.Context(), f.route, f.session)
-	if err != nil {
-		return err
-	}
-	target, err := session.TargetOf(c.Context(), clients.Core, found, "")
+	target, err := clients.running(c.Context(), f.route, f.session, "")
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,6 @@ import (
 
 	"github.com/osc-debug/osc-debug/pkg/kube/exec"
 	"github.com/osc-debug/osc-debug/pkg/reason"
-	"github.com/osc-debug/osc-debug/pkg/session"
 	"github.com/osc-debug/osc-debug/pkg/trace"
 	"github.com/osc-debug/osc-debug/pkg/trace/gadget"
 )
@@ -126,11 +125,7 @@ func (a *app) runTrace(c *cobra.Command, f *traceFlags, names []string) error {
 	if err != nil {
 		return err
 	}
-	found, err := clients.finder().Running(c.Context(), f.route, f.session)
-	if err != nil {
-		return err
-	}
-	target, err := session.TargetOf(c.Context(), clients.Core, found, f.container)
+	target, err := clients.running(c.Context(), f.route, f.session, f.container)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,7 @@ import (
 	"github.com/osc-debug/osc-debug/pkg/trace/pcapng"
 )
 
-// What a capture reports comes from the sandbox: counts are read, and all else is told as text that can do nothing to a
-// terminal, up to a limit.
+// A capture's reports come from the sandbox. Counts are read. Everything else is shown as text, escaped and up to a limit.
 func TestReportsOfACapture(t *testing.T) {
 	for _, c := range []struct {
 		name, text, note, said string
